@@ -1,0 +1,72 @@
+#include "check.h"
+
+#include <fmt/format.h>
+
+#include "../../core/error.h"
+
+namespace tapegrad::check {
+namespace {
+
+std::string described(const Named& x) {
+  return x.letters.empty()
+             ? fmt::format("{} has shape {}", x.name, to_string(x.shape))
+             : fmt::format("{} has shape {} = {}", x.name, x.letters, to_string(x.shape));
+}
+
+}  // namespace
+
+void mismatch(std::string_view op, Named a, Named b, std::string_view rule) {
+  throw ShapeError(fmt::format("[{}] {} but {}: {}", op, described(a), described(b), rule));
+}
+
+void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
+                 std::string_view rule) {
+  throw ShapeError(
+      fmt::format("[{}] {} has shape {}: it must be {}", op, name, to_string(shape), rule));
+}
+
+void broadcastable(std::string_view op, const Shape& a, const Shape& b) {
+  if (a.is_suffix_of(b) || b.is_suffix_of(a)) return;
+  mismatch(op, {"a", "", a}, {"b", "", b},
+           "the shapes must be equal, or one the last axes of the other");
+}
+
+void equal_shapes(std::string_view op, std::string_view a_name, const Shape& a,
+                  std::string_view b_name, const Shape& b) {
+  if (a != b) mismatch(op, {a_name, "", a}, {b_name, "", b}, "the shapes must be equal");
+}
+
+void axis_exists(std::string_view op, const Shape& shape, std::size_t axis) {
+  if (axis < shape.rank()) return;
+  throw ShapeError(fmt::format("[{}] axis {} of shape {} does not exist: it has {} axes", op, axis,
+                               to_string(shape), shape.rank()));
+}
+
+void ids(std::string_view op, const Tensor& ids, std::size_t rows, const std::int32_t* ignore) {
+  if (ids.dtype() != DType::int32) {
+    throw DtypeError(
+        fmt::format("[{}] ids are {}: they must be int32", op, to_string(ids.dtype())));
+  }
+  const std::span<const std::int32_t> values = ids.values<std::int32_t>();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::int32_t id = values[i];
+    if (id >= 0 && static_cast<std::size_t>(id) < rows) continue;
+    if (ignore != nullptr && id == *ignore) continue;
+    throw UsageError(
+        fmt::format("[{}] id {} at position {} of shape {} is out of range: ids must be in [0, {})",
+                    op, id, i, to_string(ids.shape()), rows));
+  }
+}
+
+void real(std::string_view op, std::string_view name, DType dtype) {
+  if (dtype != DType::int32) return;
+  throw DtypeError(fmt::format(
+      "[{}] {} is int32: it must be float32 or float64; convert it with to()", op, name));
+}
+
+void probability(std::string_view op, std::string_view name, double p) {
+  if (p >= 0 && p < 1) return;
+  throw UsageError(fmt::format("[{}] {} is {}: it must be in [0, 1)", op, name, p));
+}
+
+}  // namespace tapegrad::check

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "../../core/tensor.h"
+
+/// What ops demand of their inputs, and the words they say it in. Private to autograd/ and layers/.
+namespace tapegrad::check {
+
+/// `letters`: what the axes mean, as in "(T, B, I)".
+struct Named {
+  std::string_view name;
+  std::string_view letters;
+  const Shape& shape;
+};
+
+/// Throws ShapeError: "[op] a has shape (letters) = (numbers) but b has shape ...: rule".
+[[noreturn]] void mismatch(std::string_view op, Named a, Named b, std::string_view rule);
+/// Throws ShapeError: "[op] a has shape (numbers): it must be rule".
+[[noreturn]] void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
+                              std::string_view rule);
+
+/// Equal, or one is the other's last axes.
+void broadcastable(std::string_view op, const Shape& a, const Shape& b);
+void equal_shapes(std::string_view op, std::string_view a_name, const Shape& a,
+                  std::string_view b_name, const Shape& b);
+void axis_exists(std::string_view op, const Shape& shape, std::size_t axis);
+/// int32, and every element in [0, rows) or equal to `ignore` (the address of a value, or null).
+void ids(std::string_view op, const Tensor& ids, std::size_t rows,
+         const std::int32_t* ignore = nullptr);
+/// float32 or float64.
+void real(std::string_view op, std::string_view name, DType dtype);
+/// In [0, 1).
+void probability(std::string_view op, std::string_view name, double p);
+
+}  // namespace tapegrad::check

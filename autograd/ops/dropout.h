@@ -1,0 +1,26 @@
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "../../core/rng.h"
+#include "../tape.h"
+
+namespace tapegrad {
+
+/// Inverted dropout (Srivastava et al. 2014): each element is 0 with probability p, else x / (1 -
+/// p).
+///
+/// On in a training tape, off in an evaluating or inferring one; a plain `Tape` refuses to guess.
+/// The mask is a function of (seed, pass, site, t, row, column), the last three read off x's last
+/// axes: (t, row, column). Calls without a site are numbered in their order. Throws UsageError
+/// unless p is in [0, 1).
+Var dropout(Tape& tape, const Var& x, double p, std::string_view site = "");
+
+/// The same with the mask of a given key: for twins, which draw no random numbers.
+Var dropout(const Var& x, double p, RandomKey key);
+
+/// The key of dropout at a site of this pass, or no key where dropout is off (or p is 0).
+std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site = "");
+
+}  // namespace tapegrad

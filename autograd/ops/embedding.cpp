@@ -1,0 +1,42 @@
+#include "embedding.h"
+
+#include "../../core/kernels/rows.h"
+#include "../node.h"
+#include "check.h"
+
+namespace tapegrad {
+
+Var embedding(const Var& table, const Tensor& ids) {
+  if (table.shape().rank() != 2) {
+    check::wrong_shape("embedding", "table", table.shape(), "of rank 2, (V, E)");
+  }
+  check::ids("embedding", ids, table.size(0));
+  const Var places = ids;
+  Node n("embedding", {table, places});
+  Var y = n.out(kernels::take_rows(table.value(), ids));
+  n.rule([places, rows = table.size(0)](Grads& g) {
+    if (g.graph()) return g.add(0, scatter_rows(g.d(), places.value(), rows));
+    auto [dtable, beta] = g.into(0);
+    if (beta == 0) dtable.fill(0);
+    kernels::add_rows(dtable, places.value(), g.d().value());
+  });
+  return y;
+}
+
+Var scatter_rows(const Var& rows, const Tensor& ids, std::size_t table_rows) {
+  check::ids("scatter_rows", ids, table_rows);
+  const Shape& shape = rows.shape();
+  if (shape.rank() == 0 || shape.without(shape.rank() - 1) != ids.shape()) {
+    check::mismatch("scatter_rows", {"rows", "(..., E)", shape}, {"ids", "(...)", ids.shape()},
+                    "the leading axes must match");
+  }
+  const Var places = ids;
+  Node n("scatter_rows", {rows, places});
+  Tensor table = Tensor::zeros({table_rows, shape[shape.rank() - 1]}, rows.dtype());
+  kernels::add_rows(table, ids, rows.value());
+  Var y = n.out(std::move(table));
+  n.rule([places](Grads& g) { g.add(0, embedding(g.d(), places.value())); });
+  return y;
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "lstm_cell.h"
+
+namespace tapegrad {
+
+/// All hidden states, and the state after the last step.
+struct LSTMResult {
+  Var y;           // (T, B, H)
+  LSTMState last;  // (B, H) each
+};
+
+/// One LSTM layer over a whole sequence as one node: x (T, B, I), state (B, H) each -> y (T, B, H)
+/// and the last state. Input products of all steps are one matrix product, and so are the gradients
+/// of the weights and of x. Equations: lstm_cell(), and core/kernels/lstm.h. Throws ShapeError; T =
+/// 0 and B = 0 are errors.
+LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights);
+
+/// The same as a loop over lstm_cell(): the twin.
+LSTMResult lstm_composed(const Var& x, const LSTMState& state, const LSTMWeights& weights);
+
+}  // namespace tapegrad

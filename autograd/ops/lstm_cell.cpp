@@ -1,0 +1,45 @@
+#include "lstm_cell.h"
+
+#include "check.h"
+#include "elementwise.h"
+#include "matrix.h"
+#include "shape.h"
+
+namespace tapegrad {
+namespace {
+
+void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
+  if (x.shape().rank() != 2) {
+    check::wrong_shape(
+        "lstm_cell", "x", x.shape(),
+        "one step, (B, I); a sequence (T, B, I) is for LSTM, or step over unbind(x)");
+  }
+  if (weights.ih.size(1) != x.size(1)) {
+    check::mismatch("lstm_cell", {"weight_ih", "(4H, I)", weights.ih.shape()},
+                    {"x", "(B, I)", x.shape()}, "I must match");
+  }
+  const Shape expected{x.size(0), weights.hh.size(1)};
+  if (state.h.shape() != expected || state.c.shape() != expected) {
+    check::mismatch("lstm_cell", {"the state must have shape", "(B, H)", expected},
+                    {"c", "", state.c.shape()}, "make it with zero_state(batch)");
+  }
+}
+
+}  // namespace
+
+LSTMState lstm_cell(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
+  check_sizes(x, state, weights);
+  // a = W_ih x + b_ih + W_hh h + b_hh
+  const Var a =
+      linear(x, weights.ih, weights.bias_ih) + linear(state.h, weights.hh, weights.bias_hh);
+  const auto [ai, af, ag, ao] = split<4>(a, 1);
+  const Var i = sigmoid(ai);  // how much of the new candidate enters
+  const Var f = sigmoid(af);  // how much of the old cell stays
+  const Var g = tanh(ag);     // the candidate
+  const Var o = sigmoid(ao);  // how much of the cell is shown
+  const Var c = f * state.c + i * g;
+  const Var h = o * tanh(c);
+  return {h, c};
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,96 @@
+#include "matrix.h"
+
+#include <algorithm>
+
+#include "../../core/kernels/reduce.h"
+
+#include "../node.h"
+#include "check.h"
+#include "elementwise.h"
+#include "reduce.h"
+#include "shape.h"
+
+namespace tapegrad {
+namespace {
+
+constexpr Transpose flipped(Transpose t) {
+  return t == Transpose::no ? Transpose::yes : Transpose::no;
+}
+
+/// Adds op(a) op(b) to the gradient of input i, without a temporary where the gradient is not
+/// recorded.
+void add_product(Grads& g, std::size_t i, const Var& a, const Var& b, Transpose ta, Transpose tb) {
+  if (!g.needs(i)) return;
+  if (g.graph()) return g.add(i, matmul(a, b, ta, tb));
+  auto [tensor, beta] = g.into(i);
+  kernels::gemm(ta, tb, 1.0, a.value(), b.value(), beta, tensor);
+}
+
+}  // namespace
+
+Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
+  if (a.shape().rank() != 2) check::wrong_shape("matmul", "a", a.shape(), "of rank 2, (M, K)");
+  if (b.shape().rank() != 2) check::wrong_shape("matmul", "b", b.shape(), "of rank 2, (K, N)");
+  if (a.size(ta == Transpose::no ? 1 : 0) != b.size(tb == Transpose::no ? 0 : 1)) {
+    check::mismatch("matmul", {"a", ta == Transpose::no ? "(M, K)" : "(K, M)", a.shape()},
+                    {"b", tb == Transpose::no ? "(K, N)" : "(N, K)", b.shape()}, "K must match");
+  }
+  check::real("matmul", "a", a.dtype());
+  check::real("matmul", "b", b.dtype());
+  Node n("matmul", {a, b});
+  Var y = n.out(kernels::matmul(a.value(), b.value(), ta, tb));
+  n.rule([a, b, ta, tb](Grads& g) {  // da = dy b^T, db = a^T dy, each transposed if its operand was
+    if (ta == Transpose::no) add_product(g, 0, g.d(), b, Transpose::no, flipped(tb));
+    if (ta == Transpose::yes) add_product(g, 0, b, g.d(), tb, Transpose::yes);
+    if (tb == Transpose::no) add_product(g, 1, a, g.d(), flipped(ta), Transpose::no);
+    if (tb == Transpose::yes) add_product(g, 1, g.d(), a, Transpose::yes, ta);
+  });
+  return y;
+}
+
+Var linear(const Var& x, const Var& weight, const Var& bias) {
+  const Shape& in = x.shape();
+  if (in.rank() < 2) check::wrong_shape("linear", "x", in, "of rank 2 or more, (..., I)");
+  if (weight.shape().rank() != 2) {
+    check::wrong_shape("linear", "weight", weight.shape(), "of rank 2, (O, I)");
+  }
+  const std::size_t inputs = weight.size(1);
+  const std::size_t outputs = weight.size(0);
+  if (in[in.rank() - 1] != inputs) {
+    check::mismatch("linear", {"weight", "(O, I)", weight.shape()}, {"x", "(..., I)", in},
+                    "I must match");
+  }
+  if (bias.defined() && bias.shape() != Shape{outputs}) {
+    check::mismatch("linear", {"weight", "(O, I)", weight.shape()}, {"bias", "(O)", bias.shape()},
+                    "O must match");
+  }
+  const std::size_t rows = in.numel() / std::max<std::size_t>(inputs, 1);
+  const Shape flat_in{rows, inputs};
+  const Shape flat_out{rows, outputs};
+  const Shape out = in.with(in.rank() - 1, outputs);
+  const Var none = Tensor::zeros({0}, x.dtype());
+  Node n("linear", {x, weight, bias.defined() ? bias : none});
+  Tensor flat = bias.defined() ? kernels::broadcast(bias.value(), flat_out)
+                               : Tensor::empty(flat_out, x.dtype());
+  kernels::gemm(Transpose::no, Transpose::yes, 1.0, x.value().reshape(flat_in), weight.value(),
+                bias.defined() ? 1.0 : 0.0, flat);
+  Var y = n.out(flat.reshape(out));
+  n.rule([x, weight, flat_in, flat_out](Grads& g) {  // dx = dy W, dW = dy^T x, db = sum of dy
+    const Var d = reshape(g.d(), flat_out);
+    if (g.graph()) {
+      if (g.needs(0)) g.add(0, reshape(matmul(d, weight), x.shape()));
+      if (g.needs(1)) g.add(1, matmul(d, reshape(x, flat_in), Transpose::yes));
+    } else {
+      if (g.needs(0)) {
+        auto [dx, beta] = g.into(0);
+        Tensor flat_dx = dx.reshape(flat_in);
+        kernels::gemm(Transpose::no, Transpose::no, 1.0, d.value(), weight.value(), beta, flat_dx);
+      }
+      add_product(g, 1, d, x.value().reshape(flat_in), Transpose::yes, Transpose::no);
+    }
+    if (g.needs(2)) g.add(2, sum(d, 0));
+  });
+  return y;
+}
+
+}  // namespace tapegrad

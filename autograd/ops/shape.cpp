@@ -1,0 +1,142 @@
+#include "shape.h"
+
+#include <functional>
+
+#include "../../core/kernels/rows.h"
+#include "../node.h"
+#include "check.h"
+
+namespace tapegrad {
+
+Var reshape(const Var& x, const Shape& shape) {
+  if (x.shape() == shape) return x;
+  if (x.shape().numel() != shape.numel()) {
+    check::mismatch("reshape", {"x", "", x.shape()}, {"the result", "", shape},
+                    "the numbers of elements must be equal");
+  }
+  Node n("reshape", {x});
+  Var y = n.out(x.value().reshape(shape));
+  n.rule([before = x.shape()](Grads& g) { g.add(0, reshape(g.d(), before)); });
+  return y;
+}
+
+Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end) {
+  check::axis_exists("slice", x.shape(), axis);
+  if (begin > end || end > x.size(axis)) {
+    check::wrong_shape("slice", "x", x.shape(),
+                       "large enough: [begin, end) must lie within the axis, begin first");
+  }
+  Node n("slice", {x});
+  Var y =
+      n.out(axis == 0 ? x.value().slice(begin, end) : kernels::slice(x.value(), axis, begin, end));
+  n.rule([axis, begin, size = x.size(axis)](Grads& g) {
+    if (g.graph()) return g.add(0, pad(g.d(), axis, begin, size));
+    auto [dx, beta] = g.into(0);
+    if (beta == 0) dx.fill(0);
+    kernels::add_slice(dx, g.d().value(), axis, begin);
+  });
+  return y;
+}
+
+Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size) {
+  check::axis_exists("pad", x.shape(), axis);
+  if (begin > size || x.size(axis) > size - begin) {
+    check::wrong_shape("pad", "x", x.shape(), "small enough to fit into the padded axis");
+  }
+  Node n("pad", {x});
+  Tensor whole = Tensor::zeros(x.shape().with(axis, size), x.dtype());
+  kernels::add_slice(whole, x.value(), axis, begin);
+  Var y = n.out(std::move(whole));
+  n.rule([axis, begin, part = x.size(axis)](Grads& g) {
+    g.add(0, slice(g.d(), axis, begin, begin + part));
+  });
+  return y;
+}
+
+Var concat(const std::vector<Var>& parts, std::size_t axis) {
+  if (parts.empty())
+    check::wrong_shape("concat", "the list of parts", Shape{0}, "of at least one part");
+  check::axis_exists("concat", parts[0].shape(), axis);
+  std::vector<Tensor> tensors;
+  std::vector<std::size_t> ends;
+  std::size_t end = 0;
+  for (const Var& part : parts) {
+    check::axis_exists("concat", part.shape(), axis);
+    if (part.shape().with(axis, 0) != parts[0].shape().with(axis, 0)) {
+      check::mismatch("concat", {"the first part", "", parts[0].shape()},
+                      {"another", "", part.shape()},
+                      "all axes but the one of the concatenation must be equal");
+    }
+    tensors.push_back(part.value());
+    ends.push_back(end += part.size(axis));
+  }
+  const std::vector<std::reference_wrapper<const Var>> inputs(parts.begin(), parts.end());
+  Node n("concat", Node::InputSpan(inputs));
+  Var y = n.out(kernels::concat(tensors, axis));
+  n.rule([axis, ends = std::move(ends)](Grads& g) {
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      if (g.needs(i)) g.add(i, slice(g.d(), axis, i == 0 ? 0 : ends[i - 1], ends[i]));
+    }
+  });
+  return y;
+}
+
+Var stack(const std::vector<Var>& parts, std::size_t axis) {
+  std::vector<Var> thick;
+  for (const Var& part : parts) {
+    check::equal_shapes("stack", "the first part", parts[0].shape(), "another", part.shape());
+    if (axis > part.shape().rank()) check::axis_exists("stack", part.shape(), axis);
+    thick.push_back(reshape(part, part.shape().inserted(axis, 1)));
+  }
+  return concat(thick, axis);
+}
+
+std::vector<Var> unbind(const Var& x) {
+  check::axis_exists("unbind", x.shape(), 0);
+  Node n("unbind", {x});
+  std::vector<Var> steps;
+  steps.reserve(x.size(0));
+  for (std::size_t t = 0; t < x.size(0); ++t) steps.push_back(n.out(x.value().row(t)));
+  n.rule([steps_count = x.size(0)](Grads& g) {
+    if (g.graph()) {
+      std::vector<Var> d;
+      for (std::size_t t = 0; t < steps_count; ++t) d.push_back(g.d(t));
+      return g.add(0, stack(d));
+    }
+    auto [dx, beta] = g.into(0);
+    if (beta == 0) dx.fill(0);
+    for (std::size_t t = 0; t < steps_count; ++t) {
+      if (!g.has(t)) continue;
+      const Tensor d = g.d(t).value();
+      kernels::add_slice(dx, d.reshape(d.shape().inserted(0, 1)), 0, t);
+    }
+  });
+  return steps;
+}
+
+void detail::split(const Var& x, std::size_t axis, std::span<Var> parts) {
+  check::axis_exists("split", x.shape(), axis);
+  const std::size_t count = parts.size();
+  if (count == 0 || x.size(axis) % count != 0) {
+    check::wrong_shape("split", "x", x.shape(), "divisible into equal parts along the axis");
+  }
+  const std::size_t size = x.size(axis) / count;
+  Node n("split", {x});
+  for (std::size_t k = 0; k < count; ++k) {
+    parts[k] = n.out(kernels::slice(x.value(), axis, k * size, (k + 1) * size));
+  }
+  n.rule([axis, size, count](Grads& g) {
+    if (g.graph()) {
+      std::vector<Var> d;
+      for (std::size_t k = 0; k < count; ++k) d.push_back(g.d(k));
+      return g.add(0, concat(d, axis));
+    }
+    auto [dx, beta] = g.into(0);
+    if (beta == 0) dx.fill(0);
+    for (std::size_t k = 0; k < count; ++k) {
+      if (g.has(k)) kernels::add_slice(dx, g.d(k).value(), axis, k * size);
+    }
+  });
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "../var.h"
+
+/// Taking values apart and putting them together. ShapeError for what does not fit.
+namespace tapegrad {
+
+/// The same elements in row-major order, in another shape.
+Var reshape(const Var& x, const Shape& shape);
+/// Elements [begin, end) along `axis`. In a loop over all steps use unbind(): a slice's gradient is
+/// as large as x.
+Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end);
+/// The parts one after the other along `axis`; at least one part, all other axes equal.
+Var concat(const std::vector<Var>& parts, std::size_t axis);
+/// Parts of equal shape along a new axis, put before axis `axis`.
+Var stack(const std::vector<Var>& parts, std::size_t axis = 0);
+/// All x[0], x[1], ... of the first axis, as one node.
+std::vector<Var> unbind(const Var& x);
+
+/// N equal parts along `axis`, as one node: `auto [i, f, g, o] = split<4>(gates, 1);`
+template <std::size_t N>
+std::array<Var, N> split(const Var& x, std::size_t axis);
+
+/// What slice() leaves out, filled with zeros: x at [begin, begin + x.size(axis)) along `axis` of
+/// size `size`.
+Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size);
+
+namespace detail {
+void split(const Var& x, std::size_t axis, std::span<Var> parts);
+}
+
+template <std::size_t N>
+std::array<Var, N> split(const Var& x, std::size_t axis) {
+  std::array<Var, N> parts;
+  detail::split(x, axis, parts);
+  return parts;
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../core/tensor.h"
+
+namespace tapegrad {
+
+/// What a Parameter is at its stable address; optimizers and tapes share it.
+struct ParameterData {
+  Tensor value;
+  Tensor grad;  // undefined until the first backward, and after zero_grad
+  bool requires_grad = true;
+};
+
+/// A weight of a model: a value that is learned and the gradient of the loss for it.
+///
+/// Move-only, and its identity moves along: an optimizer made from a model stays valid when the
+/// model is moved. A frozen Parameter (`requires_grad` false) is a constant on the tape.
+class Parameter {
+ public:
+  Parameter() = default;
+  explicit Parameter(Tensor value)
+      : data_(std::make_shared<ParameterData>(ParameterData{std::move(value), {}, true})) {}
+  Parameter(Parameter&&) = default;
+  Parameter& operator=(Parameter&&) = default;
+
+  bool defined() const { return data_ != nullptr; }
+  const Tensor& value() const { return data_->value; }
+  /// The gradient; zeros of the value's shape if there is none yet.
+  Tensor grad() const {
+    return data_->grad.defined() ? data_->grad : Tensor::zeros(value().shape(), value().dtype());
+  }
+  bool requires_grad() const { return data_->requires_grad; }
+  void set_requires_grad(bool on) { data_->requires_grad = on; }
+  /// A new value: initialisation, loading. Throws ShapeError or DtypeError unless shape and dtype
+  /// stay.
+  void set_value(const Tensor& value) { data_->value.copy_from(value); }
+
+  const std::shared_ptr<ParameterData>& data() const { return data_; }
+
+ private:
+  std::shared_ptr<ParameterData> data_;
+};
+
+/// A Parameter under its name in a model, as in "lstm.weight_ih_l0".
+struct NamedParameter {
+  std::string name;
+  std::shared_ptr<ParameterData> data;
+
+  const Tensor& value() const { return data->value; }
+  const Tensor& grad() const { return data->grad; }
+};
+
+using Parameters = std::vector<NamedParameter>;
+
+}  // namespace tapegrad

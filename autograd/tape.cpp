@@ -1,0 +1,213 @@
+#include "tape.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "../core/kernels/elementwise.h"
+#include "node.h"
+#include "ops/elementwise.h"
+#include "tape_errors.h"
+#include "tape_state.h"
+
+namespace tapegrad {
+
+// --- recording ---
+
+void TapeState::check_current(const Var& v, const char* op) const {
+  if (v.pass_ != pass) tape_errors::pass_is_over(op, v.pass_, pass);
+}
+
+Var TapeState::add_leaf(Tensor value) {
+  if (value.dtype() == DType::int32) tape_errors::leaf_of_ids();
+  Var v(std::move(value));
+  v.state_ = this;
+  v.pass_ = pass;
+  v.node_ = static_cast<std::uint32_t>(nodes.size());
+  v.slot_ = static_cast<std::uint32_t>(slots.size());
+  slots.push_back({v.shape(), v.dtype()});
+  nodes.push_back({"leaf", nullptr, 0, 0, v.slot_, 1, NodeRecord::Kind::leaf});
+  return v;
+}
+
+Var Tape::leaf(Tensor value) {
+  return recording() ? state_->add_leaf(std::move(value)) : Var(std::move(value));
+}
+
+Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
+  if (!recording() || !parameter->requires_grad) return parameter->value;
+  auto& known = state_->parameters;
+  const auto found = std::find(known.begin(), known.end(), parameter);
+  if (found != known.end()) return state_->leaves[static_cast<std::size_t>(found - known.begin())];
+  state_->leaves.reserve(known.size() + 1);
+  known.push_back(parameter);
+  state_->leaves.push_back(state_->add_leaf(parameter->value));
+  return state_->leaves.back();
+}
+
+bool Tape::recording() const { return state_->recording && state_->paused == 0; }
+std::size_t Tape::size() const { return state_->nodes.size(); }
+
+RandomKey Tape::random_key(std::string_view site) {
+  if (!site.empty()) return RandomKey::of(stream_.seed, stream_.pass, site);
+  return RandomKey::of(stream_.seed, stream_.pass, "#" + std::to_string(unnamed_sites_++));
+}
+
+Tape::Pause::Pause(TapeState& state) : state_(state) { ++state_.paused; }
+Tape::Pause::~Pause() { --state_.paused; }
+
+// --- backward ---
+
+bool TapeState::wants_input(const Sweep& sweep, const NodeRecord& node) const {
+  const auto first = edges.begin() + node.first_edge;
+  return std::any_of(first, first + node.edges,
+                     [&](std::uint32_t slot) { return sweep.has(slot, Sweep::wanted); });
+}
+
+bool TapeState::reaches_output(const Sweep& sweep, const NodeRecord& node) const {
+  for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
+    if (sweep.has(slot, Sweep::reached)) return true;
+  }
+  return false;
+}
+
+/// Flags what lies between x and y; throws for a node there that has no rule, before anything
+/// changes.
+void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> x) const {
+  sweep.top = 0;
+  sweep.bottom = UINT32_MAX;
+  for (const Var& v : y) sweep.top = std::max(sweep.top, v.node_);
+  for (const Var& v : x) sweep.bottom = std::min(sweep.bottom, v.node_);
+  if (sweep.bottom > sweep.top) return;  // no x stands before a y
+  const NodeRecord& last = nodes[sweep.top];
+  sweep.base = nodes[sweep.bottom].first_slot;
+  sweep.flags.assign(last.first_slot + last.slots - sweep.base, 0);
+  sweep.grads.resize(sweep.flags.size());
+
+  for (const Var& v : x) {
+    if (v.node_ > sweep.top) continue;
+    sweep.set(v.slot_, Sweep::wanted);
+    sweep.set(v.slot_, Sweep::target);
+  }
+  for (std::uint32_t i = sweep.bottom; i <= sweep.top; ++i) {
+    if (!wants_input(sweep, nodes[i])) continue;
+    for (std::uint32_t k = 0; k < nodes[i].slots; ++k) {
+      sweep.set(nodes[i].first_slot + k, Sweep::wanted);
+    }
+  }
+  for (const Var& v : y) {
+    if (v.node_ >= sweep.bottom) sweep.set(v.slot_, Sweep::reached);
+  }
+  for (std::uint32_t i = sweep.top + 1; i-- > sweep.bottom;) {
+    const NodeRecord& node = nodes[i];
+    if (!reaches_output(sweep, node) || !wants_input(sweep, node)) continue;
+    if (node.kind == NodeRecord::Kind::freed) tape_errors::already_differentiated(node.name);
+    if (node.rule == nullptr) tape_errors::not_differentiable(node.name);
+    for (std::uint32_t e = 0; e < node.edges; ++e) {
+      const std::uint32_t slot = edges[node.first_edge + e];
+      if (sweep.has(slot, Sweep::wanted)) sweep.set(slot, Sweep::reached);
+    }
+  }
+}
+
+/// The loop. While gradients are recorded the vectors grow behind `top`, so nothing here keeps a
+/// reference.
+void TapeState::run(Sweep& sweep) {
+  for (std::uint32_t i = sweep.top + 1; i-- > sweep.bottom;) {
+    const NodeRecord node = nodes[i];
+    if (!reaches_output(sweep, node) || !wants_input(sweep, node)) continue;
+    Grads grads(*this, sweep, i);
+    node.rule->run(*node.rule, grads);
+    for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
+      if (!sweep.has(slot, Sweep::target)) sweep.grad(slot) = Var();
+    }
+    if (!sweep.retain) free(nodes[i]);
+  }
+}
+
+Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
+                       Tape::Options options) {
+  Sweep sweep;
+  if (spare_sweeps.empty()) {
+    spare_sweeps.reserve(spare_sweeps.capacity() + 1);  // so that finish() cannot throw
+  } else {
+    sweep = std::move(spare_sweeps.back());
+    spare_sweeps.pop_back();
+  }
+  sweep.graph = options.create_graph;
+  sweep.retain = options.retain || options.create_graph;
+  mark(sweep, y, x);
+  std::optional<Tape::Pause> pause;
+  if (!sweep.graph) pause.emplace(*this);
+  for (std::size_t k = 0; k < y.size(); ++k) {
+    if (!sweep.has(y[k].slot_, Sweep::wanted)) continue;
+    Var& seed = sweep.grad(y[k].slot_);
+    seed = seed.defined() ? seed + dy[k] : dy[k];
+  }
+  if (!sweep.flags.empty()) run(sweep);
+  return sweep;
+}
+
+void TapeState::finish(Sweep sweep) noexcept {
+  sweep.flags.clear();
+  sweep.grads.clear();
+  spare_sweeps.push_back(std::move(sweep));
+}
+
+void Tape::backward(const Var& loss, Options options) {
+  if (loss.state_ != state_) tape_errors::not_recorded("backward");
+  state_->check_current(loss, "backward");
+  if (loss.shape().numel() != 1) tape_errors::not_scalar("backward", loss.shape());
+  const std::vector<Var>& leaves = state_->leaves;
+  const Var one = Tensor::full(loss.shape(), 1, loss.dtype());
+  Sweep sweep = state_->sweep({&loss, 1}, {&one, 1}, leaves, options);
+
+  // First make every gradient ours alone, which may throw; then hand all of them over, which
+  // cannot.
+  bool any = false;
+  for (const Var& leaf : leaves) {
+    if (!sweep.has(leaf.slot_, Sweep::reached)) continue;
+    any = true;
+    Var& gradient = sweep.grad(leaf.slot_);
+    if (gradient.defined() && !gradient.value_.unique()) gradient = gradient.value_.clone();
+  }
+  if (!any) tape_errors::no_parameter();
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!sweep.has(leaves[i].slot_, Sweep::reached)) continue;
+    Tensor& gradient = sweep.grad(leaves[i].slot_).value_;
+    if (!gradient.defined()) continue;  // its rules gave nothing
+    Tensor& total = state_->parameters[i]->grad;
+    if (total.defined()) {
+      kernels::accumulate(total, gradient);
+    } else {
+      total = std::move(gradient);
+    }
+  }
+  state_->finish(std::move(sweep));
+}
+
+std::vector<Var> Tape::gradient(const Var& y, const std::vector<Var>& x, Options options, Var dy) {
+  for (const Var& v : x) {
+    if (v.state_ != state_) tape_errors::not_recorded("gradient");
+    state_->check_current(v, "gradient");
+  }
+  if (y.state_ != state_) tape_errors::not_recorded("gradient");
+  state_->check_current(y, "gradient");
+  if (!dy.defined()) {
+    if (y.shape().numel() != 1) tape_errors::not_scalar("gradient", y.shape());
+    dy = Tensor::full(y.shape(), 1, y.dtype());
+  } else if (dy.shape() != y.shape() || dy.dtype() != y.dtype()) {
+    tape_errors::wrong_gradient("gradient", 0, dy.value(), y.shape(), y.dtype());
+  }
+  Sweep sweep = state_->sweep({&y, 1}, {&dy, 1}, x, options);
+  std::vector<Var> result;
+  for (const Var& v : x) {
+    const bool reached = sweep.has(v.slot_, Sweep::target) && sweep.grad(v.slot_).defined();
+    Var d = reached ? sweep.grad(v.slot_) : Var(Tensor::zeros(v.shape(), v.dtype()));
+    result.push_back(options.create_graph ? d : Var(d.value_));
+  }
+  state_->finish(std::move(sweep));
+  return result;
+}
+
+}  // namespace tapegrad

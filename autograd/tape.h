@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "../core/rng.h"
+#include "parameter.h"
+#include "var.h"
+
+namespace tapegrad {
+
+/// The record of one pass and its context: whether it records, whether dropout is on, its random
+/// stream. Make one for each pass: it allocates nothing, its memory is recycled. A tape belongs to
+/// one thread at a time. A throw while recording leaves an unfinished node that nothing uses; a
+/// throw in backward leaves every Parameter as it was, and the pass is spent.
+class Tape {
+ public:
+  enum class Dropout : std::uint8_t { undecided, off, on };
+  struct Stream {
+    std::uint64_t seed = 0;
+    std::uint64_t pass = 0;  // number of the training step: another pass, other masks
+  };
+  struct Options {
+    bool retain = false;  // keep the rules, so that the pass can be differentiated again
+    bool create_graph =
+        false;  // record the gradients, so that they can be differentiated; implies retain
+  };
+
+  /// Records. Dropout with p > 0 refuses to guess and throws: say training() or evaluation().
+  Tape() : Tape(true, Dropout::undecided, {}) {}
+  /// Records, dropout on; masks are a function of (seed, pass, site, place).
+  static Tape training(Stream stream) { return {true, Dropout::on, stream}; }
+  /// Records, dropout off.
+  static Tape evaluation() { return {true, Dropout::off, {}}; }
+  /// Records nothing, dropout off: every result is a constant.
+  static Tape inference() { return {false, Dropout::off, {}}; }
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+  ~Tape();
+
+  /// A value to differentiate with respect to, by gradient(). Throws DtypeError for int32.
+  Var leaf(Tensor value);
+  /// The parameter on this tape: one node however often it is asked for, a constant if frozen or
+  /// not recording.
+  Var leaf(const Parameter& parameter) { return leaf(parameter.data()); }
+  Var leaf(const std::shared_ptr<ParameterData>& parameter);
+
+  /// Adds d loss / d parameter to the gradient of every Parameter that `loss` depends on.
+  /// Throws ShapeError unless `loss` has one element; UsageError if it is not of this tape, depends
+  /// on no Parameter, or if its pass was differentiated before without `retain`; in each case
+  /// nothing has changed.
+  void backward(const Var& loss, Options options);
+  void backward(const Var& loss) { backward(loss, Options{}); }
+  /// d y / d x for each x, times dy (needed unless y has one element); touches no Parameter.
+  /// An x that y does not depend on has gradient zero. Visits only the nodes between x and y.
+  std::vector<Var> gradient(const Var& y, const std::vector<Var>& x, Options options, Var dy = {});
+  std::vector<Var> gradient(const Var& y, const std::vector<Var>& x) {
+    return gradient(y, x, Options{});
+  }
+
+  bool recording() const;
+  Dropout dropout() const { return dropout_; }
+  /// Key of the random stream at a named site of this pass; unnamed sites are numbered in the order
+  /// of asking.
+  RandomKey random_key(std::string_view site = "");
+  /// Number of nodes recorded in this pass.
+  std::size_t size() const;
+  /// Gives back the memory that idle tapes of the process keep.
+  static void release_memory();
+
+  /// While it lives, nothing is recorded: results are constants.
+  class [[nodiscard]] Pause {
+   public:
+    explicit Pause(TapeState& state);
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+    ~Pause();
+
+   private:
+    TapeState& state_;
+  };
+  Pause pause() { return Pause(*state_); }
+
+ private:
+  Tape(bool recording, Dropout dropout, Stream stream);
+
+  TapeState* state_;
+  Dropout dropout_;
+  Stream stream_;
+  std::uint64_t unnamed_sites_ = 0;
+};
+
+}  // namespace tapegrad

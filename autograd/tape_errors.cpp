@@ -1,0 +1,84 @@
+#include "tape_errors.h"
+
+#include <fmt/format.h>
+
+#include "../core/error.h"
+
+namespace tapegrad::tape_errors {
+
+void value_overwritten() {
+  throw UsageError(
+      "[var] the elements of this value were overwritten after it was used: gradients would be "
+      "wrong; "
+      "give each pass a tensor of its own, or clone() before writing");
+}
+
+void pass_is_over(const char* op, std::uint64_t made, std::uint64_t now) {
+  throw UsageError(fmt::format(
+      "[{}] an input was recorded in pass {} of its tape, which is over (now pass {}): call "
+      "detach() on a state that is carried into the next pass",
+      op, made, now));
+}
+
+void two_tapes(const char* op) {
+  throw UsageError(
+      fmt::format("[{}] the inputs were recorded on two tapes: use one tape for a pass, or "
+                  "detach() one of them",
+                  op));
+}
+
+void mixed_dtypes(const char* op, DType first, DType other) {
+  throw DtypeError(fmt::format("[{}] an input is {} but another is {}: convert one with to()", op,
+                               to_string(first), to_string(other)));
+}
+
+void not_recorded(const char* op) {
+  throw UsageError(fmt::format(
+      "[{}] the value to differentiate is a constant: it was not recorded on this tape; does it "
+      "depend on a leaf, and was the tape recording?",
+      op));
+}
+
+void already_differentiated(const char* node) {
+  throw UsageError(fmt::format(
+      "[backward] the pass was differentiated before and the saved values of '{}' are freed: pass "
+      "{{.retain = true}} to the first call",
+      op, node));
+}
+
+void not_differentiable(const char* node) {
+  throw UsageError(fmt::format(
+      "[backward] '{}' is not differentiable: detach() its result, or give it a rule", op, node));
+}
+
+void not_scalar(const char* op, const Shape& shape) {
+  throw ShapeError(fmt::format(
+      "[{}] the value to differentiate has shape {}: it must have one element; reduce it with "
+      "sum() or mean()",
+      op, to_string(shape)));
+}
+
+void wrong_gradient(const char* node, std::size_t input, const Tensor& gradient, const Shape& shape,
+                    DType dtype) {
+  throw ShapeError(
+      fmt::format("[{}] its rule gave input {} a gradient of shape {} and {}, but the input has "
+                  "shape {} and is {}",
+                  node, input, to_string(gradient.shape()), to_string(gradient.dtype()),
+                  to_string(shape), to_string(dtype)));
+}
+
+void no_parameter() {
+  throw UsageError(
+      "[backward] the loss depends on no Parameter, so nothing would change: use gradient() for "
+      "other leaves");
+}
+
+void tape_is_full() {
+  throw UsageError("[tape] a pass can hold 2^32 - 2 values: cut it with detach()");
+}
+
+void leaf_of_ids() {
+  throw DtypeError("[leaf] the value is int32: only float32 and float64 have gradients");
+}
+
+}  // namespace tapegrad::tape_errors

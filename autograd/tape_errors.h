@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../core/tensor.h"
+
+/// The texts of what can go wrong with a tape. Private to autograd/.
+namespace tapegrad::tape_errors {
+
+[[noreturn]] void value_overwritten();
+[[noreturn]] void pass_is_over(const char* op, std::uint64_t made, std::uint64_t now);
+[[noreturn]] void two_tapes(const char* op);
+[[noreturn]] void mixed_dtypes(const char* op, DType first, DType other);
+[[noreturn]] void not_recorded(const char* op);
+[[noreturn]] void already_differentiated(const char* node);
+[[noreturn]] void not_differentiable(const char* node);
+[[noreturn]] void not_scalar(const char* op, const Shape& shape);
+[[noreturn]] void wrong_gradient(const char* node, std::size_t input, const Tensor& gradient,
+                                 const Shape& shape, DType dtype);
+[[noreturn]] void no_parameter();
+[[noreturn]] void tape_is_full();
+[[noreturn]] void leaf_of_ids();
+
+}  // namespace tapegrad::tape_errors

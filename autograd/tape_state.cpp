@@ -1,0 +1,79 @@
+#include "tape_state.h"
+
+#include <mutex>
+#include <new>
+
+/// How tapes come and go: `Tape tape;` in a loop takes the state that the last one left, with all
+/// its memory.
+namespace tapegrad {
+
+namespace {
+
+/// States of tapes that are not alive. Neither they nor the list are ever freed: a Var may look at
+/// its state at any time, even one in a static variable.
+struct IdleStates {
+  std::mutex mutex;
+  std::vector<TapeState*> list;
+};
+
+IdleStates& idle_states() {
+  static auto* states = new IdleStates;
+  return *states;
+}
+
+TapeState* take_state() {
+  IdleStates& idle = idle_states();
+  const std::lock_guard lock(idle.mutex);
+  if (idle.list.empty()) {
+    idle.list.reserve(idle.list.capacity() + 1);  // so that giving the state back cannot throw
+    return new TapeState;
+  }
+  TapeState* state = idle.list.back();
+  idle.list.pop_back();
+  return state;
+}
+
+}  // namespace
+
+Tape::Tape(bool recording, Dropout dropout, Stream stream)
+    : state_(take_state()), dropout_(dropout), stream_(stream) {
+  state_->recording = recording;
+}
+
+Tape::~Tape() {
+  state_->end_pass();
+  IdleStates& idle = idle_states();
+  const std::lock_guard lock(idle.mutex);
+  idle.list.push_back(state_);
+}
+
+void TapeState::end_pass() noexcept {
+  for (NodeRecord& node : nodes) free(node);
+  nodes.clear();
+  edges.clear();
+  slots.clear();
+  parameters.clear();
+  leaves.clear();
+  arena.reset();
+  ++pass;
+}
+
+void TapeState::free(NodeRecord& node) noexcept {
+  if (node.rule == nullptr) return;
+  node.rule->destroy(*node.rule);
+  node.rule = nullptr;
+  node.kind = NodeRecord::Kind::freed;
+}
+
+void Tape::release_memory() {
+  IdleStates& idle = idle_states();
+  const std::lock_guard lock(idle.mutex);
+  for (TapeState* state : idle.list) {
+    const std::uint64_t pass = state->pass;
+    state->~TapeState();
+    new (state) TapeState;
+    state->pass = pass;
+  }
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,49 @@
+#include "node.h"
+#include "tape_state.h"
+
+/// How a fused node is differentiated twice: by its composed twin.
+///
+/// The twin is run on aliases of the inputs, a sweep of its own goes from its outputs down to these
+/// aliases, and what arrives there is the gradient of the inputs, recorded and so differentiable
+/// again. Without aliases the sweep would run on into the history of the inputs, and a path from
+/// one input to another would count twice.
+namespace tapegrad {
+namespace {
+
+Var identity(const Var& x) {
+  Node n("identity", {x});
+  Var y = n.out(x.value());
+  n.rule([](Grads& g) { g.add(0, g.d()); });
+  return y;
+}
+
+}  // namespace
+
+std::vector<Var> Grads::alias(const std::vector<Var>& inputs) const {
+  std::vector<Var> aliases;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    aliases.push_back(needs(i) ? identity(inputs[i]) : inputs[i]);
+  }
+  return aliases;
+}
+
+void Grads::add_through(const std::vector<Var>& outputs, const std::vector<Var>& aliases) {
+  std::vector<Var> y, dy, x;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    if (!has(k) || !outputs[k].recorded()) continue;
+    y.push_back(outputs[k]);
+    dy.push_back(d(k));
+  }
+  for (std::size_t i = 0; i < aliases.size(); ++i) {
+    if (needs(i)) x.push_back(aliases[i]);
+  }
+  Sweep inner = state_.sweep(y, dy, x, {.retain = true, .create_graph = true});
+  for (std::size_t i = 0; i < aliases.size(); ++i) {
+    if (!needs(i) || !inner.has(aliases[i].slot_, Sweep::target)) continue;
+    const Var gradient = inner.grad(aliases[i].slot_);
+    if (gradient.defined()) add(i, gradient);
+  }
+  state_.finish(std::move(inner));
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "../core/tensor.h"
+
+namespace tapegrad {
+
+struct TapeState;
+
+/// A value in a computation: a Tensor, and, if it was recorded, its place on a tape.
+///
+/// What depends on no leaf, and what inference, a pause or `detach()` returns, is a constant and
+/// good anywhere. A recorded Var can be used until its pass ends (the Tape is destroyed); using it
+/// later throws UsageError and says so. Its value can be read at any time.
+class Var {
+ public:
+  Var() = default;
+  /// A constant.
+  Var(Tensor
+          value)  // NOLINT(google-explicit-constructor): constants mix freely with recorded values
+      : value_(std::move(value)), version_(value_.defined() ? value_.version() : 0) {}
+
+  /// The value; throws UsageError if its elements were overwritten since this Var was made.
+  const Tensor& value() const {
+    if (value_.version() != version_) overwritten();
+    return value_;
+  }
+  bool defined() const { return value_.defined(); }
+  const Shape& shape() const { return value_.shape(); }
+  DType dtype() const { return value_.dtype(); }
+  std::size_t size(std::size_t axis) const { return value_.size(axis); }
+  double item() const { return value().item(); }
+
+  bool recorded() const { return state_ != nullptr; }
+  /// The same value as a constant: where backpropagation through time is cut.
+  Var detach() const { return {value()}; }
+
+ private:
+  friend class Tape;
+  friend class Node;
+  friend class Grads;
+  friend struct TapeState;
+  [[noreturn]] static void overwritten();
+
+  Tensor value_;
+  TapeState* state_ = nullptr;  // states are recycled, never freed: always safe to look at
+  std::uint64_t pass_ = 0;      // equal to the state's as long as the pass lasts
+  std::uint32_t node_ = 0;
+  std::uint32_t slot_ = 0;
+  std::uint32_t version_ = 0;
+};
+
+}  // namespace tapegrad

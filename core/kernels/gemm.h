@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+
+#include "../tensor.h"
+
+namespace tapegrad::kernels {
+
+enum class Transpose : bool { no, yes };
+
+/// C = alpha op(A) op(B) + beta C, row-major: op(A) is (m, k), op(B) (k, n), C (m, n); `lda`,
+/// `ldb`, `ldc` are the distances between rows as stored. With beta = 0, C need not be initialised.
+/// T is float or double. OpenBLAS, one thread a block of rows; the blocks depend on the sizes
+/// alone, so the bits do not depend on threads().
+template <class T>
+void gemm(Transpose ta, Transpose tb, std::size_t m, std::size_t n, std::size_t k, T alpha,
+          const T* a, std::size_t lda, const T* b, std::size_t ldb, T beta, T* c, std::size_t ldc);
+
+/// The same for tensors of rank 2; C is written. Shapes and dtypes have been checked by the caller.
+void gemm(Transpose ta, Transpose tb, double alpha, const Tensor& a, const Tensor& b, double beta,
+          Tensor& c);
+
+/// op(a) op(b) as a new tensor.
+Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta = Transpose::no,
+              Transpose tb = Transpose::no);
+
+}  // namespace tapegrad::kernels

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstddef>
+
+#include "../tensor.h"
+
+/// Sums. float32 is summed in blocks of fixed size, float64 pairwise or in blocks too: the order
+/// depends on the shape alone. Shapes and dtypes have been checked by the caller.
+namespace tapegrad::kernels {
+
+/// The sum of all elements: a scalar.
+Tensor sum(const Tensor& x);
+/// The sum over one axis, which disappears.
+Tensor sum(const Tensor& x, std::size_t axis);
+/// The sum over the leading axes until `shape` (a suffix of x's) is left: the gradient of
+/// broadcasting.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+/// x repeated along a new axis of size `size` put before `axis`: the gradient of sum over an axis.
+Tensor repeat(const Tensor& x, std::size_t axis, std::size_t size);
+/// x repeated along leading axes up to `shape`, of which x's shape is a suffix.
+Tensor broadcast(const Tensor& x, const Shape& shape);
+/// Square root of the sum of squares of all elements, in double and scaled, so that it is right for
+/// any finite elements; NaN or inf if an element is.
+double norm(const Tensor& x);
+
+}  // namespace tapegrad::kernels

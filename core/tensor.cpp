@@ -1,0 +1,194 @@
+#include "tensor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "dispatch-inl.h"
+#include "error.h"
+#include "pool.h"
+
+namespace tapegrad {
+namespace {
+
+constexpr std::size_t head_bytes = pool::alignment;
+
+std::size_t block_bytes(const Shape& shape, DType dtype) {
+  return head_bytes + shape.numel() * size_of(dtype);
+}
+
+}  // namespace
+
+std::size_t size_of(DType dtype) { return dtype == DType::float64 ? 8 : 4; }
+
+std::string_view to_string(DType dtype) {
+  switch (dtype) {
+    case DType::float32:
+      return "float32";
+    case DType::float64:
+      return "float64";
+    case DType::int32:
+      break;
+  }
+  return "int32";
+}
+
+Tensor Tensor::empty(const Shape& shape, DType dtype) {
+  void* block = pool::allocate(block_bytes(shape, dtype));
+  void* data = static_cast<std::byte*>(block) + head_bytes;
+  return Tensor(new (block) Body{data, nullptr, 1, 0, shape, dtype});
+}
+
+Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
+  Tensor result = empty(shape, dtype);
+  result.fill(value);
+  return result;
+}
+
+Tensor Tensor::zeros(const Shape& shape, DType dtype) {
+  Tensor result = empty(shape, dtype);
+  std::memset(result.body_->data, 0, shape.numel() * size_of(dtype));
+  return result;
+}
+
+template <Element T>
+Tensor Tensor::from(const Shape& shape, std::span<const T> values) {
+  if (values.size() != shape.numel()) {
+    throw ShapeError(fmt::format("[tensor] shape {} has {} elements but {} values were given",
+                                 to_string(shape), shape.numel(), values.size()));
+  }
+  Tensor result = empty(shape, dtype_of<T>);
+  std::copy(values.begin(), values.end(), static_cast<T*>(result.body_->data));
+  return result;
+}
+
+template Tensor Tensor::from<float>(const Shape&, std::span<const float>);
+template Tensor Tensor::from<double>(const Shape&, std::span<const double>);
+template Tensor Tensor::from<std::int32_t>(const Shape&, std::span<const std::int32_t>);
+
+Tensor Tensor::of(const Shape& shape, std::initializer_list<double> values, DType dtype) {
+  return from<double>(shape, std::span<const double>(values.begin(), values.size())).to(dtype);
+}
+
+void Tensor::fill(double value) {
+  dispatch(dtype(), [&]<class T>(T) {
+    const std::span<T> elements = mutable_values<T>();
+    std::fill(elements.begin(), elements.end(), static_cast<T>(value));
+  });
+}
+
+void Tensor::copy_from(const Tensor& source) {
+  if (source.shape() != shape()) {
+    throw ShapeError(fmt::format("[copy_from] source has shape {} but this tensor has shape {}",
+                                 to_string(source.shape()), to_string(shape())));
+  }
+  if (source.dtype() != dtype()) {
+    throw DtypeError(
+        fmt::format("[copy_from] source is {} but this tensor is {}: convert it with to()",
+                    to_string(source.dtype()), to_string(dtype())));
+  }
+  ++owner().version;
+  std::memmove(body_->data, source.body_->data, numel() * size_of(dtype()));
+}
+
+double Tensor::at(std::size_t index) const {
+  if (index >= numel()) {
+    throw UsageError(fmt::format("[tensor] index {} is outside of shape {} with {} elements", index,
+                                 to_string(shape()), numel()));
+  }
+  return dispatch(dtype(), [&]<class T>(T) { return static_cast<double>(data<T>()[index]); });
+}
+
+double Tensor::item() const {
+  if (numel() != 1) {
+    throw ShapeError(fmt::format("[item] the tensor has shape {}: it must have exactly one element",
+                                 to_string(shape())));
+  }
+  return at(0);
+}
+
+Tensor Tensor::view(const Shape& shape, std::size_t first_element) const {
+  Body& elements = owner();
+  void* data = static_cast<std::byte*>(body_->data) + first_element * size_of(body_->dtype);
+  void* block = pool::allocate(head_bytes);
+  elements.references.fetch_add(1, std::memory_order_relaxed);
+  return Tensor(new (block) Body{data, &elements, 1, 0, shape, body_->dtype});
+}
+
+Tensor Tensor::slice(std::size_t begin, std::size_t end) const {
+  if (rank() == 0 || begin > end || end > size(0)) {
+    throw ShapeError(fmt::format("[slice] rows [{}, {}) do not exist in shape {}", begin, end,
+                                 to_string(shape())));
+  }
+  const std::size_t row_size = shape().without(0).numel();
+  return view(shape().with(0, end - begin), begin * row_size);
+}
+
+Tensor Tensor::row(std::size_t index) const {
+  if (rank() == 0 || index >= size(0)) {
+    throw ShapeError(
+        fmt::format("[row] row {} does not exist in shape {}", index, to_string(shape())));
+  }
+  const Shape row_shape = shape().without(0);
+  return view(row_shape, index * row_shape.numel());
+}
+
+Tensor Tensor::reshape(const Shape& shape) const {
+  if (shape == this->shape()) return *this;
+  if (shape.numel() != numel()) {
+    throw ShapeError(fmt::format("[reshape] shape {} has {} elements but {} has {}",
+                                 to_string(this->shape()), numel(), to_string(shape),
+                                 shape.numel()));
+  }
+  return view(shape, 0);
+}
+
+Tensor Tensor::clone() const {
+  Tensor result = empty(shape(), dtype());
+  std::memcpy(result.body_->data, body_->data, numel() * size_of(dtype()));
+  return result;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == this->dtype()) return *this;
+  Tensor result = empty(shape(), dtype);
+  dispatch(this->dtype(), [&]<class From>(From) {
+    dispatch(dtype, [&]<class To>(To) {
+      const std::span<const From> source = values<From>();
+      std::transform(source.begin(), source.end(), static_cast<To*>(result.body_->data),
+                     [](From v) { return static_cast<To>(v); });
+    });
+  });
+  return result;
+}
+
+bool Tensor::unique() const {
+  const Body& b = body();
+  return b.base == nullptr && b.references.load(std::memory_order_acquire) == 1;
+}
+
+bool Tensor::shares_elements_with(const Tensor& other) const { return &owner() == &other.owner(); }
+
+void Tensor::destroy(Body* body) noexcept {
+  Body* base = body->base;
+  const std::size_t bytes = base != nullptr ? head_bytes : block_bytes(body->shape, body->dtype);
+  body->~Body();
+  pool::release(body, bytes);
+  if (base != nullptr && base->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    destroy(base);  // once at most: the base of a view is an owner
+  }
+}
+
+void Tensor::undefined() {
+  throw UsageError("[tensor] this tensor is undefined: give it a value first");
+}
+
+void Tensor::wrong_dtype(DType wanted) const {
+  throw DtypeError(
+      fmt::format("[tensor] the elements are {} but {} was asked for: convert with to()",
+                  to_string(dtype()), to_string(wanted)));
+}
+
+}  // namespace tapegrad

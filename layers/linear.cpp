@@ -1,0 +1,24 @@
+#include "linear.h"
+
+#include <cmath>
+
+#include "../autograd/ops/check.h"
+#include "../autograd/ops/matrix.h"
+#include "init.h"
+
+namespace tapegrad {
+
+Linear::Linear(std::size_t inputs, std::size_t outputs, Rng& rng, LinearOptions options) {
+  const Shape shape{outputs, inputs};
+  if (shape.numel() == 0)
+    check::wrong_shape("Linear", "weight (O, I)", shape, "without a size of 0");
+  const double bound = 1 / std::sqrt(static_cast<double>(inputs));
+  weight = Parameter(init::uniform(shape, bound, rng, options.dtype));
+  if (options.bias) bias = Parameter(init::uniform({outputs}, bound, rng, options.dtype));
+}
+
+Var Linear::operator()(Tape& tape, const Var& x) const {
+  return linear(x, tape.leaf(weight), bias.defined() ? tape.leaf(bias) : Var());
+}
+
+}  // namespace tapegrad

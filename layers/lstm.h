@@ -1,0 +1,56 @@
+#pragma once
+
+#include <vector>
+
+#include "../autograd/ops/lstm.h"
+#include "lstm_cell.h"
+
+namespace tapegrad {
+
+struct LSTMOptions {
+  std::size_t input;       // I
+  std::size_t hidden;      // H
+  std::size_t layers = 1;  // L
+  double dropout = 0;  // between layers, in [0, 1): masks the output of every layer but the last
+  LSTMBias bias = LSTMBias::two;
+  LSTMInit init = LSTMInit::forget_one;
+  DType dtype = DType::float32;
+};
+
+/// A stack of LSTM layers over whole sequences, fused: one node a layer. Names, layout and
+/// equations are those of torch's nn.LSTM; sequences are (T, B, features), states (L, B, H).
+///
+///   auto [y, next] = lstm(tape, x, state);   // next.detach() goes into the next window
+class LSTM {
+ public:
+  std::vector<LSTMParameters> layers;
+
+  LSTM() = default;
+  /// Throws ShapeError for a size of 0; UsageError for dropout outside of [0, 1), or with one
+  /// layer, where it would do nothing (a Dropout after the LSTM is meant then).
+  LSTM(const LSTMOptions& options, Rng& rng);
+
+  /// x (T, B, I), state (L, B, H) -> y (T, B, H) and the last state (L, B, H). Throws ShapeError; T
+  /// = 0 and B = 0 are errors. With dropout the tape must say whether it is training.
+  LSTMResult operator()(Tape& tape, const Var& x, const LSTMState& state) const;
+  /// From the zero state.
+  LSTMResult operator()(Tape& tape, const Var& x) const;
+  /// The same value by a loop over lstm_cell(), the same masks: slow, to read and to test against.
+  LSTMResult composed(Tape& tape, const Var& x, const LSTMState& state) const;
+
+  /// Zeros (L, B, H). Throws ShapeError for B = 0.
+  LSTMState zero_state(std::size_t batch) const;
+  std::size_t hidden() const { return layers.front().weight_hh.value().size(1); }
+
+  void visit(auto&& v) {
+    for (std::size_t l = 0; l < layers.size(); ++l) layers[l].visit_as(v, "_l" + std::to_string(l));
+  }
+
+ private:
+  using Layer = LSTMResult (*)(const Var&, const LSTMState&, const LSTMWeights&);
+  LSTMResult run(Tape& tape, const Var& x, const LSTMState& state, Layer layer) const;
+
+  double dropout_ = 0;
+};
+
+}  // namespace tapegrad

@@ -1,0 +1,69 @@
+"""Who may include whom, and how big things may be: core -> autograd -> layers -> examples; optim sees Parameters only."""
+import os.path
+import re
+from pathlib import Path
+
+from common import LIBRARY, code, files, folders, is_private, line_of, main, text
+
+FLOORS = {"core": ("core/",), "autograd": ("core/", "autograd/"), "layers": ("core/", "autograd/", "layers/"),
+          "optim": ("core/", "autograd/parameter.h", "optim/")}
+PRIVATE = re.compile(r"(hwy|fmt|nlohmann|Random123|CLI)/|(openblas/)?(f77)?cblas\w*\.h|openblas_config\.h")
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^">]+)[">]', re.M)
+ENGINE = ("autograd/var.h", "autograd/tape.h", "autograd/tape.cpp")
+MAX_LINES, MAX_ENGINE, MAX_DEPTH = 500, 400, 2
+MENTIONS = (("core/kernels/", r"autograd", "kernels know nothing of the tape; say it without that word"),
+            ("autograd/tape", r"(?i)lstm", "the tape knows nothing of LSTM; move this to layers or autograd/ops"))
+
+
+def includes(root):
+    for name in files(root, ".h", ".cpp", rooms=LIBRARY):
+        room, source = name.parts[0], code(root, name)
+        for found in INCLUDE.finditer(source):
+            where, target = f"{name}:{line_of(source, found.start())}", found[2]
+            if found[1] == "<" or PRIVATE.match(target):
+                if target.startswith("tapegrad/"):
+                    yield f"{where}: <{target}> inside the library; include it by a relative path in quotes"
+                if PRIVATE.match(target) and name.suffix == ".h" and not is_private(root, name):
+                    yield f"{where}: <{target}> in a public header; move it to a .cpp or to a -inl.h"
+                if "cblas" in target and name.as_posix() != "core/kernels/gemm.cpp":
+                    yield f"{where}: <{target}>; OpenBLAS is called in core/kernels/gemm.cpp only: call that"
+                continue
+            resolved = Path(os.path.normpath(name.parent / target))
+            if not (root / resolved).is_file():
+                yield f'{where}: "{target}" is not there; paths in quotes are relative to the file that includes'
+            elif not resolved.as_posix().startswith(FLOORS[room]):
+                yield f"{where}: {room} may not include {resolved}; {room} may use {', '.join(FLOORS[room])}"
+            if name.suffix == ".h" and not is_private(root, name) and is_private(root, resolved):
+                yield f"{where}: public header includes the private {resolved}; include it from a .cpp"
+
+
+def sizes(root):
+    for name in files(root, ".h", ".cpp", ".py", ".sh", ".md", ".build", "run"):
+        lines = len(text(root, name).splitlines())
+        if lines > MAX_LINES:
+            yield f"{name}:{MAX_LINES}: {lines} lines, at most {MAX_LINES}; split it by purpose"
+    engine = sum(len(text(root, name).splitlines()) for name in ENGINE if (root / name).exists())
+    if engine > MAX_ENGINE:
+        yield f"{ENGINE[1]}:1: {' + '.join(ENGINE)} have {engine} lines, at most {MAX_ENGINE}; move out what is no engine"
+    for folder in folders(root):
+        if len(folder.parts) > MAX_DEPTH:
+            yield f"{folder}:1: folders are at most {MAX_DEPTH} levels deep; move its files up"
+
+
+def mentions(root):
+    for name in files(root, ".h", ".cpp", rooms=LIBRARY):
+        for prefix, word, cure in MENTIONS:
+            source = text(root, name)
+            if name.as_posix().startswith(prefix):
+                for found in re.finditer(word, source):
+                    yield f"{name}:{line_of(source, found.start())}: mentions {found[0]}: {cure}"
+
+
+def check(root):
+    yield from includes(root)
+    yield from sizes(root)
+    yield from mentions(root)
+
+
+if __name__ == "__main__":
+    main(check)

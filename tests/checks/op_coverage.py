@@ -1,0 +1,49 @@
+"""Every op that is recorded stands, by its name in quotes, in a gradient test: a tests/test_*.cpp that calls gradcheck."""
+import re
+
+from common import code, files, line_of, main
+
+NODE = re.compile(r'\bNode(?:\s+\w+)?\s*[({]\s*(?:"([^"\n]+)"|(\w+)\s*,)')
+NAME_PARAMETER = r"(\w+)\s*\(\s*(?:const\s+char\s*\*|std::string_view)\s*%s\b"
+
+
+def recorded(root):
+    """Pairs of where and name. A name passed through a helper, unary("exp", x, ...), is found at the helper's calls."""
+    sources = {name: code(root, name) for name in files(root, ".cpp", ".h", rooms=("autograd", "layers"))
+               if not name.as_posix().startswith(("autograd/tape", "autograd/var"))}
+    helpers = set()
+    for name, source in sources.items():
+        for found in NODE.finditer(source):
+            if found[1]:
+                yield f"{name}:{line_of(source, found.start())}", found[1]
+            else:
+                # The helper is the last function before the Node that takes the name first.
+                taking = list(re.finditer(NAME_PARAMETER % found[2], source[: found.start()]))
+                if taking:
+                    helpers.add(taking[-1][1])
+                else:
+                    yield f"{name}:{line_of(source, found.start())}", None
+    for helper in sorted(helpers):
+        for name, source in sources.items():
+            for found in re.finditer(r'\b%s\s*(?:<[^;{}]*?>)?\(\s*"([^"\n]+)"' % helper, source):
+                yield f"{name}:{line_of(source, found.start())}", found[1]
+
+
+def check(root):
+    tests = [code(root, name) for name in files(root, ".cpp", rooms=("tests",)) if name.name.startswith("test_")]
+    tested = set()
+    for source in tests:
+        if "gradcheck" in source:
+            tested.update(re.findall(r'"([^"\n]*)"', source))
+    names = set()
+    for where, name in recorded(root):
+        if name is None:
+            yield f"{where}: the op's name is not to be seen; pass a literal, or a parameter that comes first"
+        elif name not in tested:
+            yield f'{where}: op "{name}" is in no gradient test; add a line with "{name}" to a tests/test_*.cpp'
+        names.add(name)
+    print(f"op_coverage: {len(names)} ops")
+
+
+if __name__ == "__main__":
+    main(check)

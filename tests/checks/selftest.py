@@ -1,0 +1,78 @@
+"""Shows that the house checks can fail: plants one violation of each kind in a small tree and looks for the complaint."""
+import contextlib
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import headers
+import layering
+import op_coverage
+import snippets
+import words
+
+CLEAN = {
+    "README.md": "./tests/run.sh\n./examples/quickstart.sh\n```cpp\n#include <vector>\nint main() {}\n```\n"
+                 "<!-- snippet: fragment -->\n```cpp\nVar v;\n```\n<!-- snippet: none -->\n```cpp\n...\n```\n",
+    "meson.build": "private_headers = files('core/secret.h')\n",
+    "core/tensor.h": "#pragma once\nnamespace tapegrad { struct Tensor {}; }\n",
+    "core/secret.h": "#pragma once\n#include <fmt/core.h>\n",
+    "core/kernels/gemm.cpp": "#include <cblas.h>\n",
+    "core/kernels/per_target-inl.h": '#include "hwy/highway.h"\nHWY_BEFORE_NAMESPACE();\n',
+    "autograd/tape.h": '#pragma once\n#include "../core/tensor.h"\n',
+    "autograd/ops/maths.cpp": 'Node n("tanh", {x});  // Node n("no", {})\n'
+                              'Var one(const char* op, Var x) { Node n(op, {x}); }\nVar e = one("exp", x);\n',
+    "optim/sgd.cpp": '#include "../core/tensor.h"\n',
+    "tests/test_maths.cpp": 'gradcheck("tanh"); check_op("exp");\n',
+    "build/release/include/tapegrad/tapegrad.h": "namespace tapegrad { struct Var {}; }\n",
+}
+CPP = "```cpp\n{}\n```\n"
+PLANTED = [  # check, file, its text, part of the complaint
+    (layering, "core/a.cpp", '#include "../autograd/tape.h"\n', "core/a.cpp:1: core may not include autograd/tape.h"),
+    (layering, "autograd/a.cpp", '#include "../layers/a.h"\n', "layers/a.h\" is not there"),
+    (layering, "optim/a.h", '\n#include "../autograd/tape.h"\n', "optim/a.h:2: optim may not include"),
+    (layering, "core/a.h", "#include <fmt/core.h>\n", "public header; move"),
+    (layering, "core/a.h", '#include "hwy/highway.h"\n', "public header; move"),
+    (layering, "core/a.h", '#include "secret.h"\n', "includes the private core/secret.h"),
+    (layering, "core/a.h", "#include <tapegrad/core/tensor.h>\n", "relative path"),
+    (layering, "core/a.cpp", "/* */ \n#  include <openblas/cblas.h>\n", "core/a.cpp:2: <openblas/cblas.h>"),
+    (layering, "core/kernels/deep/a.h", "", "at most 2 levels"),
+    (layering, "docs/long.md", "x\n" * 501, "501 lines"),
+    (layering, "autograd/tape.cpp", "\n" * 400, "402 lines, at most 400"),
+    (layering, "core/kernels/a.cpp", "// as autograd does\n", "mentions autograd"),
+    (layering, "autograd/tape.cpp", "bool LSTM;\n", "mentions LSTM"),
+    (headers, "core/a.h", "#pragma once\nstruct A { std::string s; };\n", "core/a.h:1: does not compile alone"),
+    (snippets, "docs/a.md", CPP.format("Var v = 1 +;"), "docs/a.md:2: block does not compile (docs/a.md:2"),
+    (snippets, "docs/a.md", "<!-- snippet: skip -->\n" + CPP.format(""), "write fragment or none"),
+    (snippets, "CONTRIBUTING.md", CPP.format("int main() { return x; }"), "CONTRIBUTING.md:2"),
+    (op_coverage, "layers/a.cpp", 'Node n("lstm", {x});\n', '"lstm" is in no gradient test'),
+    (op_coverage, "layers/a.cpp", 'Var e = one("sin", x);\n', 'layers/a.cpp:1: op "sin"'),
+    (op_coverage, "layers/a.cpp", "Node n(name_, {x});\n", "not to be seen"),
+    (op_coverage, "tests/test_maths.cpp", 'gradcheck("tanh"); // "exp"\n', 'op "exp"'),
+    (op_coverage, "tests/test_maths.cpp", 'check_op("tanh"); check_op("exp");\n', 'op "tanh"'),
+    (words, "README.md", "./tests/run.sh\n", "does not name ./examples/quickstart.sh"),
+    (words, "docs/a.md", "see\n/ho" + "me/me/data\n", "docs/a.md:2: /ho" + "me/me is a path"),
+]
+
+
+def complaints(check, planted):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        for name, text in (CLEAN | planted).items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return list(check.check(Path(folder)))
+
+
+failed = 0
+for module in (layering, headers, snippets, op_coverage, words):
+    for said in complaints(module, {}):
+        failed += 1
+        print(f"selftest: {module.__name__} complains about a clean tree: {said}")
+for module, name, text, expected in PLANTED:
+    said = complaints(module, {name: text})
+    if not said or expected not in said[0]:
+        failed += 1
+        print(f"selftest: {module.__name__}, planted {name} {text[:40]!r}: expected '...{expected}...', got {said}")
+print(f"selftest: {len(PLANTED)} planted violations, {failed} surprises")
+sys.exit(1 if failed else 0)

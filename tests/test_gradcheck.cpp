@@ -1,0 +1,384 @@
+// Covers autograd/gradcheck: right gradients pass, planted bugs fail and are named, what cannot be
+// decided is not passed, values are restored, every reason's whole text, the report's text.
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../autograd/gradcheck/gradcheck.h"
+
+using namespace tapegrad;
+using Vector = std::vector<double>;
+
+namespace {
+
+const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+
+Vector wave(std::size_t n, double frequency, double amplitude) {
+  Vector v(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    v[i] = amplitude * std::sin(frequency * static_cast<double>(i + 1));
+  }
+  return v;
+}
+
+// One LSTM layer over T steps with plain arrays, batch 1, zero initial state, gates i, f, g, o;
+// loss = mean of (h - y)^2 / 2. The gradients are backpropagation through time by hand.
+struct PlainLstm {
+  static constexpr std::size_t I = 3, H = 4, G = 4 * H;
+  std::size_t T;
+  Vector w_ih = wave(G * I, 1.7, 0.5), w_hh = wave(G * H, 2.3, 0.5), bias = wave(G, 0.9, 0.3);
+  Vector x = wave(T * I, 1.1, 1.0), y = wave(T * H, 0.7, 0.8);
+  Vector gates = Vector(T * G), c = Vector((T + 1) * H), h = Vector((T + 1) * H);
+  Vector dw_ih = Vector(G * I), dw_hh = Vector(G * H), dbias = Vector(G);
+  Vector dw_hh_last = Vector(G * H);  // the last step's share of dw_hh
+
+  explicit PlainLstm(std::size_t steps) : T(steps) { backward(); }
+
+  double loss() {
+    double sum = 0;
+    for (std::size_t t = 0; t < T; ++t) {
+      double* a = &gates[t * G];
+      for (std::size_t r = 0; r < G; ++r) {
+        double z = bias[r];
+        for (std::size_t k = 0; k < I; ++k) z += w_ih[r * I + k] * x[t * I + k];
+        for (std::size_t k = 0; k < H; ++k) z += w_hh[r * H + k] * h[t * H + k];
+        a[r] = r / H == 2 ? std::tanh(z) : 1 / (1 + std::exp(-z));
+      }
+      for (std::size_t j = 0, s = t * H; j < H; ++j, ++s) {
+        c[s + H] = a[H + j] * c[s] + a[j] * a[2 * H + j];
+        h[s + H] = a[3 * H + j] * std::tanh(c[s + H]);
+        sum += (h[s + H] - y[s]) * (h[s + H] - y[s]) / 2;
+      }
+    }
+    return sum / static_cast<double>(T * H);
+  }
+
+  void backward() {
+    loss();
+    Vector dh(H), dc(H), dz(G);
+    for (std::size_t t = T; t-- > 0;) {
+      for (std::size_t j = 0, s = t * H; j < H; ++j, ++s) {
+        const double* a = &gates[t * G + j];
+        const double i = a[0], f = a[H], g = a[2 * H], o = a[3 * H], u = std::tanh(c[s + H]);
+        dh[j] += (h[s + H] - y[s]) / static_cast<double>(T * H);
+        dc[j] += dh[j] * o * (1 - u * u);
+        dz[j] = dc[j] * g * i * (1 - i);
+        dz[H + j] = dc[j] * c[s] * f * (1 - f);
+        dz[2 * H + j] = dc[j] * i * (1 - g * g);
+        dz[3 * H + j] = dh[j] * u * o * (1 - o);
+        dc[j] *= f;
+        dh[j] = 0;
+      }
+      for (std::size_t r = 0; r < G; ++r) {
+        dbias[r] += dz[r];
+        for (std::size_t k = 0; k < I; ++k) dw_ih[r * I + k] += dz[r] * x[t * I + k];
+        for (std::size_t k = 0; k < H; ++k) {
+          dw_hh[r * H + k] += dz[r] * h[t * H + k];
+          if (t + 1 == T) dw_hh_last[r * H + k] = dz[r] * h[t * H + k];
+          dh[k] += dz[r] * w_hh[r * H + k];
+        }
+      }
+    }
+  }
+
+  GradcheckReport check() {
+    return gradcheck([&] { return loss(); }, {grad_block("weight_ih", w_ih, dw_ih, {G, I}),
+                                              grad_block("weight_hh", w_hh, dw_hh, {G, H}),
+                                              grad_block("bias", bias, dbias)});
+  }
+};
+
+// f(x) of one variable with the claimed derivative.
+GradcheckReport check_scalar(double (*f)(double), double x, double claimed,
+                             const GradcheckOptions& options = {}) {
+  return gradcheck([&] { return f(x); }, {GradBlock{"x", &x, &claimed, {}}}, options);
+}
+
+// The named block failed in `failed` entries, the others in none.
+void check_failed(const GradcheckReport& report, const std::string& name, std::size_t failed) {
+  INFO(report);
+  CHECK(report.verdict == Verdict::fail);
+  CHECK(report.blocks[report.entries.front().block].name == name);
+  for (const GradBlockSummary& b : report.blocks) CHECK(b.failed == (b.name == name ? failed : 0));
+}
+
+}  // namespace
+
+TEST_CASE("gradcheck passes right gradients and says how well they agree") {
+  CHECK(check_scalar([](double x) { return x * x * x - 2 * x; }, 1.5, 3 * 2.25 - 2));
+  CHECK(check_scalar([](double x) { return std::exp(x) * std::sin(3 * x); }, 0.3,
+                     std::exp(0.3) * (std::sin(0.9) + 3 * std::cos(0.9))));
+  // Degree 6: D6 is exact, so all that remains is rounding.
+  const GradcheckReport r =
+      check_scalar([](double x) { return std::pow(x, 6); }, 0.5, 6 * std::pow(0.5, 5));
+  CHECK(r);
+  CHECK(r.entries[0].error < 1e-14);
+}
+
+TEST_CASE("gradcheck: scale of the loss and of the values does not matter") {
+  for (const double scale : {1e-10, 1e10}) {
+    Vector x = {0.3, -0.7}, dx = {scale * std::cos(0.3), scale * std::cos(-0.7)};
+    const auto loss = [&] { return scale * (std::sin(x[0]) + std::sin(x[1])); };
+    CHECK(gradcheck(loss, {grad_block("x", x, dx)}));
+    dx[1] *= 1 + 1e-6;
+    CHECK(gradcheck(loss, {grad_block("x", x, dx)}).failed == 1);
+  }
+  CHECK(check_scalar([](double x) { return x * x; }, 1e10, 2e10));
+  CHECK(check_scalar([](double x) { return x * x + x; }, 1e-10, 1 + 2e-10));
+  // A step of five units in the last place: the distance that is stored is what counts.
+  CHECK(check_scalar([](double x) { return x; }, 1e10, 1, {.step = 1e-5}).entries[0].error < 1e-15);
+}
+
+TEST_CASE("gradcheck: LSTM by hand, every entry decided, at T = 1, 20, 50, 300") {
+  for (const std::size_t steps : {1u, 20u, 50u, 300u}) {
+    PlainLstm lstm(steps);
+    const GradcheckReport report = lstm.check();
+    MESSAGE("T = ", steps, ": ", report);
+    CHECK(report);
+    CHECK(report.checked == 128);
+    CHECK(report.inconclusive == 0);
+    CHECK(report.evaluations == 3 + 6 * 128);
+    // T = 1 with h0 = c0 = 0 leaves weight_hh and the forget gate without effect.
+    CHECK(report.unexercised == (steps == 1 ? 80 : 0));
+    for (const GradEntry& e : report.entries) CHECK(e.error < 1e-12);
+  }
+}
+
+TEST_CASE("gradcheck: planted bugs fail, and their block is named") {
+  PlainLstm lstm(20);
+  constexpr std::size_t I = PlainLstm::I, H = PlainLstm::H;
+  const auto expect = [&](const std::string& block, std::size_t failed) {
+    check_failed(lstm.check(), block, failed);
+  };
+  SUBCASE("sign") {
+    for (double& d : lstm.dbias) d = -d;
+    expect("bias", 16);
+  }
+  SUBCASE("forget gate of weight_ih x 1.001") {
+    for (std::size_t i = H * I; i < 2 * H * I; ++i) lstm.dw_ih[i] *= 1.001;
+    expect("weight_ih", 12);
+  }
+  SUBCASE("one bias zeroed") {
+    lstm.dbias[9] = 0;
+    expect("bias", 1);
+    CHECK(lstm.check().text().find("\n  bias[9] FAIL: numeric ") != std::string::npos);
+  }
+  SUBCASE("forget gate of dW_hh transposed: all but its diagonal") {
+    double* d = &lstm.dw_hh[H * H];
+    for (std::size_t r = 0; r < H; ++r) {
+      for (std::size_t k = 0; k < r; ++k) std::swap(d[r * H + k], d[k * H + r]);
+    }
+    expect("weight_hh", 12);
+  }
+  SUBCASE("dW_hh misses the last step") {
+    for (std::size_t i = 0; i < lstm.dw_hh.size(); ++i) lstm.dw_hh[i] -= lstm.dw_hh_last[i];
+    expect("weight_hh", 64);
+  }
+  SUBCASE("everything / T") {
+    for (Vector* v : {&lstm.dw_ih, &lstm.dw_hh, &lstm.dbias}) {
+      for (double& d : *v) d /= 20;
+    }
+    CHECK(lstm.check().failed == 128);
+  }
+}
+
+TEST_CASE("gradcheck: what cannot be decided is inconclusive, what is clearly wrong fails") {
+  // White noise that depends on the values only.
+  Vector x = wave(40, 1.3, 1.0), dx(40, 0.5);
+  const auto hash = [&] {
+    std::uint64_t z = 0;
+    for (const double v : x) z = (z ^ std::bit_cast<std::uint64_t>(v)) * 0x9e3779b97f4a7c15u;
+    return static_cast<double>((z ^ (z >> 29)) * 0xbf58476d1ce4e5b9u >> 11) * 0x1p-53;
+  };
+  CHECK(gradcheck(hash, {grad_block("x", x, dx)}).verdict == Verdict::inconclusive);
+  dx[7] = 1e7;
+  CHECK(gradcheck(hash, {grad_block("x", x, dx)}).failed == 1);
+
+  // float32 inside: the noise is measured, right gradients are not failed, gross bugs are.
+  Vector w = wave(40, 0.3, 1.0), dw(40);
+  for (std::size_t i = 0; i < 40; ++i) dw[i] = std::cos(w[i]);
+  const auto single = [&] {
+    float sum = 100;
+    for (const double v : w) sum += std::sin(static_cast<float>(v));
+    return static_cast<double>(sum);
+  };
+  const GradcheckOptions coarse{.inconclusive_at = 0.1};
+  CHECK(gradcheck(single, {grad_block("w", w, dw)}).verdict == Verdict::inconclusive);
+  CHECK(gradcheck(single, {grad_block("w", w, dw)}, coarse));
+  dw[3] = -dw[3];
+  check_failed(gradcheck(single, {grad_block("w", w, dw)}), "w", 1);  // beyond even a wide bound
+
+  // Cancellation, a kink inside the stencil, the edge of the domain.
+  const auto cancel = [](double v) { return (1e12 + std::sin(v)) - 1e12; };
+  CHECK(check_scalar(cancel, 0.3, std::cos(0.3)).verdict == Verdict::inconclusive);
+  const auto magnitude = [](double v) { return std::abs(v); };
+  CHECK(check_scalar(magnitude, 1e-3, 1).verdict == Verdict::inconclusive);
+  CHECK(check_scalar(magnitude, 1e-3, 1, {.step = 1e-4}).verdict == Verdict::pass);
+  Vector k = {0.4, 1e-3, 0.6}, dk = {2 * 0.4, 1, 2 * 0.6};  // one kink among smooth entries
+  const auto kink = [&] { return k[0] * k[0] + std::abs(k[1]) + k[2] * k[2]; };
+  const GradcheckReport report = gradcheck(kink, {grad_block("k", k, dk)});
+  CHECK(report.verdict == Verdict::inconclusive);
+  CHECK(report.inconclusive == 1);
+  CHECK(report.entries[0].index == 1);
+  const auto log = [](double v) { return std::log(v); };
+  CHECK(check_scalar(log, 1e-3, 1e3).verdict == Verdict::inconclusive);
+  CHECK(check_scalar(log, 1e-3, 1e3, {.step = 1e-5}).verdict == Verdict::pass);
+}
+
+TEST_CASE("gradcheck restores the values bit for bit, also when the loss throws") {
+  Vector x = {0.1, -0.0, 1e-300, -7e17, 5e-324}, dx(5, 1.0);
+  const Vector before = x;
+  const auto same = [&] { return std::memcmp(x.data(), before.data(), 5 * sizeof(double)) == 0; };
+  const auto sum = [&] { return x[0] + x[1] + x[2] + x[3] + x[4]; };
+  gradcheck(sum, {grad_block("x", x, dx)});
+  CHECK(same());
+  for (int stop = 1; stop <= 33; ++stop) {
+    int calls = 0;
+    const auto throws = [&] { return ++calls == stop ? throw std::runtime_error("mine") : sum(); };
+    CHECK_THROWS_WITH_AS(gradcheck(throws, {grad_block("x", x, dx)}), "mine", std::runtime_error);
+    CHECK(same());
+  }
+}
+
+TEST_CASE("gradcheck: reasons, the whole text") {
+  Vector x = {1, 2, 3, 4}, dx = {2, 4, 6, 8};
+  const auto squares = [&] { return x[0] * x[0] + x[1] * x[1] + x[2] * x[2] + x[3] * x[3]; };
+  const std::function<double()> none;
+  const auto reason = [](const GradcheckReport& r) {
+    CHECK(r.verdict == Verdict::fail);
+    CHECK(r.text() == "gradcheck: FAIL " + r.reason);
+    return r.reason;
+  };
+  const GradBlock good = grad_block("w", x, dx, {2, 2});
+  CHECK(gradcheck(squares, {good}));
+  CHECK(reason(gradcheck(none, {good})) == "no loss was given: it must be callable");
+  CHECK(reason(gradcheck(squares, {})) == "no blocks were given: name at least one block to check");
+  CHECK(reason(gradcheck(squares, {grad_block("e", {}, {})})) ==
+        "every block is empty: there is nothing to check");
+  CHECK(reason(gradcheck(squares, {GradBlock{"w", nullptr, dx.data(), {4}}})) ==
+        "block w has 4 entries but its values pointer is null: it must point at the entries");
+  CHECK(reason(gradcheck(squares, {GradBlock{"w", x.data(), nullptr, {}}})) ==
+        "block w has 1 entry but its gradient pointer is null: it must point at the entries");
+  CHECK(reason(gradcheck(squares, {GradBlock{"tail", &x[3], &dx[3], {1}}, good})) ==
+        "blocks w and tail overlap in memory: a value must belong to one block only; give a "
+        "shared weight once, with its summed gradient");
+  CHECK(reason(gradcheck(squares, {good}, {.step = -1})) ==
+        "option step is -1: it must be finite and not negative");
+  CHECK(reason(gradcheck(squares, {good}, {.rtol = not_a_number})) ==
+        "option rtol is nan: it must be finite and not negative");
+  CHECK(reason(gradcheck([] { return not_a_number; }, {good})) ==
+        "the loss is nan: it must be finite at the given values");
+  double calls = 0;
+  CHECK(reason(gradcheck([&] { return calls++; }, {good})) ==
+        "the loss is not deterministic: two calls at the same values gave 0 and 1; use a fixed "
+        "seed for dropout and all random draws");
+  dx[2] = not_a_number;
+  CHECK(reason(gradcheck(squares, {good})) ==
+        "the analytic gradient of w[1, 0] is nan: it must be finite");
+  x[1] = not_a_number;
+  CHECK(reason(gradcheck(squares, {good})) == "the value of w[0, 1] is nan: it must be finite");
+
+  double v = 1, dv = 1, highest = 1;  // a loss that remembers the largest value it has seen
+  const GradBlock stateful{"v", &v, &dv, {}};
+  CHECK(gradcheck([&] { return highest = std::max(highest, v); }, {stateful}).reason ==
+        "the loss changed from 1 to 1.01171875 although every value was restored: it keeps state "
+        "between calls; reset that state inside the loss");
+}
+
+TEST_CASE("grad_block: sizes must agree") {
+  Vector four(4), three(3);
+  CHECK_THROWS_WITH_AS(grad_block("w", four, three),
+                       "[grad_block] w has 4 values but 3 gradient entries: they must agree",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(grad_block("w", four, four, {3, 2}),
+                       "[grad_block] w has 4 values but shape (3, 2) = 6 entries: they must agree",
+                       std::invalid_argument);
+}
+
+TEST_CASE("gradcheck counts and names what was not exercised") {
+  Vector x = {1, 2}, dx = {2, 0}, u(3, 0.5), du(3);
+  const auto loss = [&] { return x[0] * x[0]; };
+  const auto check = [&](GradcheckOptions o) {
+    return gradcheck(loss, {grad_block("x", x, dx), grad_block("u", u, du)}, o);
+  };
+  const GradcheckReport report = check({});
+  CHECK(report);
+  CHECK(report.unexercised == 4);
+  CHECK(report.blocks[1].unexercised == 3);
+  CHECK(report.text().ends_with(
+      "\n  x: 1 of 2 entries not exercised; u: 3 of 3 entries not exercised"));
+  const GradcheckReport strict = check({.require_exercised = true});
+  CHECK(strict.verdict == Verdict::fail);
+  CHECK(strict.reason ==
+        "block u was not exercised: its gradient is zero both ways in all 3 entries checked, and "
+        "require_exercised is set");
+  du[1] = 1e-3;  // a gradient claimed where there is none
+  check_failed(check({}), "u", 1);
+}
+
+TEST_CASE("gradcheck: max_entries takes largest, first, last, smallest and random entries") {
+  Vector x = wave(1000, 0.37, 1.0), dx(1000);
+  for (std::size_t i = 0; i < 1000; ++i) dx[i] = 2 * x[i];
+  dx[417] = 50;    // wrong, and the largest
+  dx[611] = 1e-9;  // wrong, and the smallest
+  const auto loss = [&] {
+    double sum = 0;
+    for (const double v : x) sum += v * v;
+    return sum;
+  };
+  const auto chosen = [&](std::size_t max_entries, std::uint64_t seed) {
+    std::set<std::size_t> indices;
+    const GradcheckReport r =
+        gradcheck(loss, {grad_block("x", x, dx)}, {.max_entries = max_entries, .seed = seed});
+    for (const GradEntry& e : r.entries) indices.insert(e.index);
+    CHECK(r.checked == indices.size());
+    CHECK(r.evaluations == 3 + 6 * indices.size());
+    return indices;
+  };
+  using Set = std::set<std::size_t>;
+  CHECK(chosen(1, 0) == Set{417});
+  CHECK(chosen(3, 0) == Set{0, 417, 999});
+  CHECK(chosen(4, 0) == Set{0, 417, 611, 999});
+  CHECK(chosen(12, 0).size() == 12);
+  CHECK(chosen(12, 0) == chosen(12, 0));
+  CHECK(chosen(12, 0) != chosen(12, 1));
+  CHECK(chosen(1000, 0).size() == 1000);
+}
+
+TEST_CASE("gradcheck: text of the report") {
+  Vector w = {1, 2, 3, 4}, dw = {2, 4, 7, 8}, b = {0};
+  const Vector db = {0};
+  const auto loss = [&] { return w[0] * w[0] + w[1] * w[1] + w[2] * w[2] + w[3] * w[3]; };
+  const auto check = [&] {
+    return gradcheck(loss, {grad_block("w", w, dw, {2, 2}), grad_block("b", b, db)}, {.seed = 9});
+  };
+  CHECK(GradBlockSummary{{}, "w", {2, 3, 4}, 24}.entry_name(18) == "w[1, 1, 2]");
+  CHECK(GradBlockSummary{{}, "w", {}, 1}.entry_name(0) == "w");
+  std::ostringstream out;
+  out << check();
+  CHECK(out.str() ==
+        "gradcheck: FAIL 5 entries of 2 blocks: 1 failed, 0 inconclusive, 1 not exercised; "
+        "33 evaluations, seed 9\n"
+        "  w (2, 2): 1 failed, 0 inconclusive, 0 not exercised of 4 entries\n"
+        "  b (1): 0 failed, 0 inconclusive, 1 not exercised of 1 entry\n"
+        "  w[1, 0] FAIL: numeric 6 ± 4.3e-12, analytic 7, error 1.0e+00, h 0.015625\n"
+        "    loss at x - 3h, x - 2h, x - h: 29.720947265625, 29.8134765625, 29.906494140625\n"
+        "    loss at x + h, x + 2h, x + 3h: 30.093994140625, 30.1884765625, 30.283447265625");
+  dw[2] = 6;
+  CHECK(check().text() ==
+        "gradcheck: PASS 5 entries of 2 blocks, worst error 0.0e+00 (bound 1.7e-11) in w[0, 0]; "
+        "33 evaluations\n  b: 1 of 1 entry not exercised");
+}
