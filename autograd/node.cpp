@@ -58,6 +58,7 @@ ClosureArena& Node::arena() { return state_->arena; }
 void Node::set_rule(Closure* closure) { state_->nodes[node_].rule = closure; }
 
 bool Grads::graph() const { return sweep_.graph; }
+bool Grads::retained() const { return sweep_.retain; }
 
 std::uint32_t Grads::edge(std::size_t i) const {
   return state_.edges[state_.nodes[node_].first_edge + i];

@@ -43,12 +43,12 @@ void already_differentiated(const char* node) {
   throw UsageError(fmt::format(
       "[backward] the pass was differentiated before and the saved values of '{}' are freed: pass "
       "{{.retain = true}} to the first call",
-      op, node));
+      node));
 }
 
 void not_differentiable(const char* node) {
   throw UsageError(fmt::format(
-      "[backward] '{}' is not differentiable: detach() its result, or give it a rule", op, node));
+      "[backward] '{}' is not differentiable: detach() its result, or give it a rule", node));
 }
 
 void not_scalar(const char* op, const Shape& shape) {

@@ -49,11 +49,12 @@ LSTMResult LSTM::composed(Tape& tape, const Var& x, const LSTMState& state) cons
 
 LSTMResult LSTM::run(Tape& tape, const Var& x, const LSTMState& state, Layer layer) const {
   const std::size_t depth = layers.size();
-  for (const Var* s : {&state.h, &state.c}) {
+  for (const auto& [name, s] : {std::pair("h", &state.h), std::pair("c", &state.c)}) {
     if (s->shape().rank() == 3 && s->size(0) == depth) continue;
-    check::mismatch(
-        "lstm", {"there must be a state for each layer,", "(L, B, H)", Shape{depth, 0, hidden()}},
-        {s == &state.h ? "h" : "c", "", s->shape()}, "make it with zero_state(batch)");
+    throw ShapeError(fmt::format(
+        "[lstm] the stack has {} layers but {} has shape {}: states are (L, B, H); make it with "
+        "zero_state(batch)",
+        depth, name, to_string(s->shape())));
   }
   const std::vector<Var> h = unbind(state.h);
   const std::vector<Var> c = unbind(state.c);

@@ -42,6 +42,30 @@ void axis_exists(std::string_view op, const Shape& shape, std::size_t axis) {
                                to_string(shape), shape.rank()));
 }
 
+void no_such_range(std::string_view op, const Shape& shape, std::size_t axis, std::size_t begin,
+                   std::size_t end) {
+  throw ShapeError(fmt::format("[{}] [{}, {}) of axis {} does not exist in shape {}", op, begin,
+                               end, axis, to_string(shape)));
+}
+
+void no_equal_parts(std::string_view op, const Shape& shape, std::size_t axis, std::size_t parts) {
+  throw ShapeError(fmt::format("[{}] axis {} of shape {} cannot be cut into {} equal parts", op,
+                               axis, to_string(shape), parts));
+}
+
+void no_parts(std::string_view op) {
+  throw UsageError(fmt::format("[{}] there are no parts: at least one is needed", op));
+}
+
+void lstm_state(std::string_view op, const Shape& demanded, std::string_view name,
+                const Shape& shape) {
+  if (shape == demanded) return;
+  throw ShapeError(fmt::format(
+      "[{}] x and weight_hh demand a state of shape (B, H) = {} but {} has shape {}: make it with "
+      "zero_state(batch)",
+      op, to_string(demanded), name, to_string(shape)));
+}
+
 void ids(std::string_view op, const Tensor& ids, std::size_t rows, const std::int32_t* ignore) {
   if (ids.dtype() != DType::int32) {
     throw DtypeError(

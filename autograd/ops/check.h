@@ -26,6 +26,16 @@ void broadcastable(std::string_view op, const Shape& a, const Shape& b);
 void equal_shapes(std::string_view op, std::string_view a_name, const Shape& a,
                   std::string_view b_name, const Shape& b);
 void axis_exists(std::string_view op, const Shape& shape, std::size_t axis);
+/// "[op] [begin, end) of axis a does not exist in shape (numbers)", and other things that cannot be
+/// cut or joined.
+[[noreturn]] void no_such_range(std::string_view op, const Shape& shape, std::size_t axis,
+                                std::size_t begin, std::size_t end);
+[[noreturn]] void no_equal_parts(std::string_view op, const Shape& shape, std::size_t axis,
+                                 std::size_t parts);
+[[noreturn]] void no_parts(std::string_view op);
+/// What an LSTM step or sequence demands of its state, (B, H).
+void lstm_state(std::string_view op, const Shape& demanded, std::string_view name,
+                const Shape& shape);
 /// int32, and every element in [0, rows) or equal to `ignore` (the address of a value, or null).
 void ids(std::string_view op, const Tensor& ids, std::size_t rows,
          const std::int32_t* ignore = nullptr);

@@ -35,14 +35,8 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& w) {
     check::mismatch("lstm", weight_ih, {"bias_hh", "(4H)", w.bias_hh.shape()}, "H must match");
   }
   const Shape states{x.size(1), hidden};
-  if (state.h.shape() != states) {
-    check::mismatch("lstm", {"x and weight_hh demand a state of shape", "(B, H)", states},
-                    {"h", "", state.h.shape()}, "make it with zero_state(batch)");
-  }
-  if (state.c.shape() != states) {
-    check::mismatch("lstm", {"x and weight_hh demand a state of shape", "(B, H)", states},
-                    {"c", "", state.c.shape()}, "make it with zero_state(batch)");
-  }
+  check::lstm_state("lstm", states, "h", state.h.shape());
+  check::lstm_state("lstm", states, "c", state.c.shape());
 }
 
 kernels::LstmShape shape_of(const Var& x, std::size_t hidden) {

@@ -19,10 +19,8 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& weight
                     {"x", "(B, I)", x.shape()}, "I must match");
   }
   const Shape expected{x.size(0), weights.hh.size(1)};
-  if (state.h.shape() != expected || state.c.shape() != expected) {
-    check::mismatch("lstm_cell", {"the state must have shape", "(B, H)", expected},
-                    {"c", "", state.c.shape()}, "make it with zero_state(batch)");
-  }
+  check::lstm_state("lstm_cell", expected, "h", state.h.shape());
+  check::lstm_state("lstm_cell", expected, "c", state.c.shape());
 }
 
 }  // namespace

@@ -23,8 +23,7 @@ Var reshape(const Var& x, const Shape& shape) {
 Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end) {
   check::axis_exists("slice", x.shape(), axis);
   if (begin > end || end > x.size(axis)) {
-    check::wrong_shape("slice", "x", x.shape(),
-                       "large enough: [begin, end) must lie within the axis, begin first");
+    check::no_such_range("slice", x.shape(), axis, begin, end);
   }
   Node n("slice", {x});
   Var y =
@@ -41,7 +40,7 @@ Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end) {
 Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size) {
   check::axis_exists("pad", x.shape(), axis);
   if (begin > size || x.size(axis) > size - begin) {
-    check::wrong_shape("pad", "x", x.shape(), "small enough to fit into the padded axis");
+    check::no_such_range("pad", x.shape().with(axis, size), axis, begin, begin + x.size(axis));
   }
   Node n("pad", {x});
   Tensor whole = Tensor::zeros(x.shape().with(axis, size), x.dtype());
@@ -54,8 +53,7 @@ Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size) {
 }
 
 Var concat(const std::vector<Var>& parts, std::size_t axis) {
-  if (parts.empty())
-    check::wrong_shape("concat", "the list of parts", Shape{0}, "of at least one part");
+  if (parts.empty()) check::no_parts("concat");
   check::axis_exists("concat", parts[0].shape(), axis);
   std::vector<Tensor> tensors;
   std::vector<std::size_t> ends;
@@ -118,7 +116,7 @@ void detail::split(const Var& x, std::size_t axis, std::span<Var> parts) {
   check::axis_exists("split", x.shape(), axis);
   const std::size_t count = parts.size();
   if (count == 0 || x.size(axis) % count != 0) {
-    check::wrong_shape("split", "x", x.shape(), "divisible into equal parts along the axis");
+    check::no_equal_parts("split", x.shape(), axis, count);
   }
   const std::size_t size = x.size(axis) / count;
   Node n("split", {x});

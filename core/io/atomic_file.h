@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+/// Whole files: written so that a crash leaves the old file or the new one, read only if they are
+/// regular files. Every failure is a FileError `[op] path: what failed: why`, where `op` is the
+/// name that the caller passes for its own errors.
+namespace tapegrad {
+
+/// Writes `parts`, one after the other, to the file `path`, which then holds all of them; after a
+/// throw, a crash or a power failure it is as it was before.
+///
+/// The bytes go to a new file in the same directory, `.<name>.tmp-<pid>-<number>`; it is synced to
+/// the disk, renamed to `path`, and the directory is synced. Readers who have the old file open
+/// keep it. The permission bits of an existing file are kept; a new one gets 0666 less the umask.
+/// If `path` is a symbolic link, the link stays and the file it points to is replaced; other hard
+/// links to a replaced file keep the old content. Many threads and processes may write at the same
+/// time: one of them comes last.
+///
+/// Throws FileError if anything fails, or if `path` is there but is not a regular file. The
+/// temporary file is removed then; only a crash can leave one behind. If only the sync of the
+/// directory fails, the error says so, and the new file is in its place.
+void write_file_atomically(const std::filesystem::path& path,
+                           std::span<const std::span<const std::byte>> parts,
+                           std::string_view op = "write_file");
+/// The same for one piece of text.
+void write_file_atomically(const std::filesystem::path& path, std::string_view content,
+                           std::string_view op = "write_file");
+
+/// A regular file, read from its beginning on.
+class InputFile {
+ public:
+  /// Throws FileError if `path` cannot be opened or is no regular file: a directory, a pipe or a
+  /// device is refused without waiting for it.
+  explicit InputFile(const std::filesystem::path& path, std::string_view op = "read_file");
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+  ~InputFile();
+
+  /// Bytes of the file when it was opened; 0 for files that the system makes up, as in /proc.
+  std::uint64_t size() const { return size_; }
+
+  /// Reads up to `into.size()` bytes and returns how many; 0 only at the end of the file.
+  std::size_t read_some(std::span<std::byte> into);
+  /// Fills `into`; throws FileError if the file ends before.
+  void read_exactly(std::span<std::byte> into);
+
+  /// Throws FileError `[op] path: what`.
+  [[noreturn]] void fail(std::string_view what) const;
+
+ private:
+  std::string prefix_;  // "[op] path: "
+  int descriptor_;
+  std::uint64_t size_ = 0;
+};
+
+/// The content of a regular file; throws FileError if it has more than `max_bytes`, or as InputFile
+/// does.
+std::string read_file(const std::filesystem::path& path, std::size_t max_bytes,
+                      std::string_view op = "read_file");
+
+}  // namespace tapegrad

@@ -1,0 +1,195 @@
+#include "elementwise.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "../dispatch-inl.h"
+#include "../rng.h"
+#include "loops-inl.h"
+#include "vector_math.h"
+
+namespace tapegrad::kernels {
+namespace {
+
+/// y[i] = f(x[i]).
+template <class F>
+Tensor map(const Tensor& x, F f) {
+  Tensor result = Tensor::empty(x.shape(), x.dtype());
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    const T* from = x.data<T>();
+    T* to = result.mutable_data<T>();
+    for_blocks(x.numel(), parallel_block, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) to[i] = f(from[i]);
+    });
+  });
+  return result;
+}
+
+/// z[i] = f(x[i], y[i]) for equal shapes.
+template <class F>
+Tensor zip(const Tensor& x, const Tensor& y, F f) {
+  Tensor result = Tensor::empty(x.shape(), x.dtype());
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    const T* a = x.data<T>();
+    const T* b = y.data<T>();
+    T* to = result.mutable_data<T>();
+    for_blocks(x.numel(), parallel_block, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) to[i] = f(a[i], b[i]);
+    });
+  });
+  return result;
+}
+
+/// z[i] = f(large[i], small[i mod small's size]), for a shape of `small` that is a suffix of
+/// `large`'s.
+template <class F>
+Tensor zip_repeated(const Tensor& large, const Tensor& small, F f) {
+  if (small.numel() == 1) {
+    return dispatch_float(large.dtype(), [&]<class T>(T) {
+      return map(large,
+                 [f, b = *small.data<T>()](auto a) { return f(a, static_cast<decltype(a)>(b)); });
+    });
+  }
+  Tensor result = Tensor::empty(large.shape(), large.dtype());
+  if (result.numel() == 0) return result;
+  dispatch_float(large.dtype(), [&]<class T>(T) {
+    const T* a = large.data<T>();
+    const T* b = small.data<T>();
+    T* to = result.mutable_data<T>();
+    const std::size_t columns = small.numel();
+    for_blocks(large.numel() / columns, rows_per_block(columns),
+               [&](std::size_t begin, std::size_t end) {
+                 for (std::size_t row = begin * columns; row < end * columns; row += columns) {
+                   for (std::size_t j = 0; j < columns; ++j) to[row + j] = f(a[row + j], b[j]);
+                 }
+               });
+  });
+  return result;
+}
+
+template <class F>
+Tensor binary(const Tensor& a, const Tensor& b, F f) {
+  if (a.shape() == b.shape()) return zip(a, b, f);
+  if (a.rank() > b.rank()) return zip_repeated(a, b, f);
+  return zip_repeated(b, a, [f](auto y, auto x) { return f(x, y); });
+}
+
+/// y = vector_f(x), a function of whole arrays from vector_math.h.
+template <class F>
+Tensor map_arrays(const Tensor& x, F vector_f) {
+  Tensor result = Tensor::empty(x.shape(), x.dtype());
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    const T* from = x.data<T>();
+    T* to = result.mutable_data<T>();
+    for_blocks(x.numel(), parallel_block, [&](std::size_t begin, std::size_t end) {
+      vector_f(from + begin, to + begin, end - begin);
+    });
+  });
+  return result;
+}
+
+}  // namespace
+
+Tensor add(const Tensor& a, const Tensor& b) {
+  return binary(a, b, [](auto x, auto y) { return x + y; });
+}
+Tensor sub(const Tensor& a, const Tensor& b) {
+  return binary(a, b, [](auto x, auto y) { return x - y; });
+}
+Tensor mul(const Tensor& a, const Tensor& b) {
+  return binary(a, b, [](auto x, auto y) { return x * y; });
+}
+Tensor div(const Tensor& a, const Tensor& b) {
+  return binary(a, b, [](auto x, auto y) { return x / y; });
+}
+
+Tensor neg(const Tensor& x) {
+  return map(x, [](auto v) { return -v; });
+}
+Tensor scale(const Tensor& x, double factor) {
+  return map(x, [factor](auto v) { return v * static_cast<decltype(v)>(factor); });
+}
+Tensor add_scalar(const Tensor& x, double summand) {
+  return map(x, [summand](auto v) { return v + static_cast<decltype(v)>(summand); });
+}
+Tensor exp(const Tensor& x) {
+  return map_arrays(x,
+                    []<class T>(const T* from, T* to, std::size_t n) { vector_exp(from, to, n); });
+}
+Tensor log(const Tensor& x) {
+  return map(x, [](auto v) { return std::log(v); });
+}
+Tensor sqrt(const Tensor& x) {
+  return map(x, [](auto v) { return std::sqrt(v); });
+}
+Tensor square(const Tensor& x) {
+  return map(x, [](auto v) { return v * v; });
+}
+Tensor sigmoid(const Tensor& x) {
+  return map_arrays(
+      x, []<class T>(const T* from, T* to, std::size_t n) { vector_sigmoid(from, to, n); });
+}
+Tensor tanh(const Tensor& x) {
+  return map_arrays(x,
+                    []<class T>(const T* from, T* to, std::size_t n) { vector_tanh(from, to, n); });
+}
+Tensor relu(const Tensor& x) {
+  return map(x, [](auto v) { return v < 0 ? decltype(v){0} : v; });  // so that NaN stays NaN
+}
+
+Tensor sigmoid_backward(const Tensor& y, const Tensor& dy) {
+  return zip(y, dy, [](auto v, auto d) { return d * v * (1 - v); });
+}
+Tensor tanh_backward(const Tensor& y, const Tensor& dy) {
+  return zip(y, dy, [](auto v, auto d) { return d * (1 - v * v); });
+}
+Tensor relu_backward(const Tensor& y, const Tensor& dy) {
+  return zip(y, dy, [](auto v, auto d) { return v > 0 ? d : decltype(d){0}; });
+}
+Tensor is_positive(const Tensor& x) {
+  return map(x, [](auto v) { return v > 0 ? decltype(v){1} : decltype(v){0}; });
+}
+
+void accumulate(Tensor& total, const Tensor& x) {
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    const T* from = x.data<T>();
+    T* to = total.mutable_data<T>();
+    for_blocks(x.numel(), parallel_block, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) to[i] += from[i];
+    });
+  });
+}
+
+Tensor dropout_mask(const Shape& shape, double p, std::uint64_t key, DType dtype) {
+  Tensor result = Tensor::empty(shape, dtype);
+  if (result.numel() == 0) return result;
+  const std::size_t rank = shape.rank();
+  const std::size_t columns = rank > 0 ? shape[rank - 1] : 1;
+  const std::size_t rows = rank > 1 ? shape[rank - 2] : 1;
+  // A word is uniform in {0, ..., 2^32 - 1}, so it is below the threshold with probability p.
+  const auto threshold = static_cast<std::uint64_t>(std::ceil(p * 0x1p32));
+
+  dispatch_float(dtype, [&]<class T>(T) {
+    T* mask = result.mutable_data<T>();
+    const T kept = static_cast<T>(1 / (1 - p));
+    const auto fill_row = [&](std::size_t index) {
+      const auto t = static_cast<std::uint32_t>(index / rows);
+      const auto row = static_cast<std::uint32_t>(index % rows);
+      T* to = mask + index * columns;
+      for (std::size_t block = 0; 4 * block < columns; ++block) {
+        const auto words = random_words({key}, t, row, block);
+        const std::size_t width = std::min<std::size_t>(4, columns - 4 * block);
+        for (std::size_t j = 0; j < width; ++j) {
+          to[4 * block + j] = words[j] >= threshold ? kept : T{0};
+        }
+      }
+    };
+    for_blocks(result.numel() / columns, rows_per_block(columns),
+               [&](std::size_t begin, std::size_t end) {
+                 for (std::size_t index = begin; index < end; ++index) fill_row(index);
+               });
+  });
+  return result;
+}
+
+}  // namespace tapegrad::kernels

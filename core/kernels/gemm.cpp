@@ -1,0 +1,164 @@
+#include "gemm.h"
+
+#include <cblas.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <concepts>
+#include <limits>
+#include <string_view>
+
+#include "../dispatch-inl.h"
+#include "../error.h"
+#include "../threads.h"
+
+namespace tapegrad::kernels {
+namespace {
+
+/// A matrix as it lies in memory, and whether it is read transposed.
+template <class T>
+struct Operand {
+  Transpose transpose;
+  const T* data;
+  std::size_t stride;  // between stored rows
+
+  /// The rows, or columns, of op(X) from `index` on.
+  const T* from_row(std::size_t index) const {
+    return data + (transpose == Transpose::yes ? index : index * stride);
+  }
+  const T* from_column(std::size_t index) const {
+    return data + (transpose == Transpose::yes ? index * stride : index);
+  }
+};
+
+CBLAS_TRANSPOSE to_cblas(Transpose t) { return t == Transpose::yes ? CblasTrans : CblasNoTrans; }
+
+/// OpenBLAS takes sizes as `blasint`, 32 bits as a rule, and would compute with what is left of a
+/// larger one.
+blasint to_blas(std::string_view name, std::size_t size) {
+  constexpr auto largest = static_cast<std::size_t>(std::numeric_limits<blasint>::max());
+  if (size > largest) {
+    throw ShapeError(fmt::format("[gemm] {} = {} but a size is at most {}: split the product", name,
+                                 size, largest));
+  }
+  return static_cast<blasint>(size);
+}
+
+/// OpenBLAS would print a line and leave C as it is.
+void check_stride(std::string_view name, std::size_t stride, std::size_t columns) {
+  if (stride < columns) {
+    throw ShapeError(
+        fmt::format("[gemm] {} = {} but a stored row has {} elements: it must be at least that",
+                    name, stride, columns));
+  }
+}
+
+/// One thread inside OpenBLAS: how it splits the work would depend on the number of its threads,
+/// and the bits of the result on that.
+void make_openblas_serial() {
+  [[maybe_unused]] static const bool once = (openblas_set_num_threads(1), true);
+}
+
+/// C = beta C; C is not read for beta = 0.
+template <class T>
+void scale_rows(std::size_t m, std::size_t n, T beta, T* c, std::size_t ldc) {
+  if (beta == T{1}) return;
+  for (std::size_t i = 0; i < m; ++i, c += ldc) {
+    if (beta == T{0}) {
+      std::fill_n(c, n, T{0});
+    } else {
+      for (std::size_t j = 0; j < n; ++j) c[j] *= beta;
+    }
+  }
+}
+
+/// One block of C on this thread.
+template <class T>
+void block_product(std::size_t m, std::size_t n, std::size_t k, T alpha, const Operand<T>& a,
+                   const Operand<T>& b, T beta, T* c, std::size_t ldc) {
+  const auto call = [&](auto* cblas_gemm) {
+    cblas_gemm(CblasRowMajor, to_cblas(a.transpose), to_cblas(b.transpose), to_blas("m", m),
+               to_blas("n", n), to_blas("k", k), alpha, a.data, to_blas("lda", a.stride), b.data,
+               to_blas("ldb", b.stride), beta, c, to_blas("ldc", ldc));
+  };
+  if constexpr (std::same_as<T, float>) {
+    call(cblas_sgemm);
+  } else {
+    call(cblas_dgemm);
+  }
+}
+
+/// How many rows (or columns, if C is wider than high) one block of C has. A function of the sizes
+/// alone. Every block packs the whole other operand anew, so blocks are no smaller than
+/// `least_length`.
+std::size_t block_length(std::size_t m, std::size_t n, std::size_t k) {
+  constexpr double least_operations = 4e6;  // below, waking a thread costs more than it saves
+  constexpr std::size_t least_length = 128;
+  constexpr std::size_t most_blocks = 16;
+  constexpr std::size_t tile = 64;  // a multiple of the tiles of all of OpenBLAS's kernels
+  const std::size_t length = std::max(m, n);
+  if (2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) <
+      least_operations) {
+    return length;
+  }
+  const std::size_t even = std::max(least_length, (length + most_blocks - 1) / most_blocks);
+  return (even + tile - 1) / tile * tile;
+}
+
+}  // namespace
+
+template <class T>
+void gemm(Transpose ta, Transpose tb, std::size_t m, std::size_t n, std::size_t k, T alpha,
+          const T* a, std::size_t lda, const T* b, std::size_t ldb, T beta, T* c, std::size_t ldc) {
+  check_stride("lda", lda, ta == Transpose::yes ? m : k);
+  check_stride("ldb", ldb, tb == Transpose::yes ? k : n);
+  check_stride("ldc", ldc, n);
+  if (m == 0 || n == 0) return;
+  if (k == 0) return scale_rows(m, n, beta, c, ldc);
+  // All sizes now, not in a block: nothing is to be half-written.
+  to_blas("m", m), to_blas("n", n), to_blas("k", k);
+  to_blas("lda", lda), to_blas("ldb", ldb), to_blas("ldc", ldc);
+  make_openblas_serial();
+
+  const Operand<T> left{ta, a, lda};
+  const Operand<T> right{tb, b, ldb};
+  const std::size_t length = std::max(m, n);
+  const std::size_t block = block_length(m, n, k);
+  parallel_tasks((length + block - 1) / block, [&](std::size_t i) {
+    const std::size_t begin = i * block;
+    const std::size_t size = std::min(block, length - begin);
+    if (m >= n) {
+      block_product(size, n, k, alpha, {ta, left.from_row(begin), lda}, right, beta,
+                    c + begin * ldc, ldc);
+    } else {
+      block_product(m, size, k, alpha, left, {tb, right.from_column(begin), ldb}, beta, c + begin,
+                    ldc);
+    }
+  });
+}
+
+template void gemm<float>(Transpose, Transpose, std::size_t, std::size_t, std::size_t, float,
+                          const float*, std::size_t, const float*, std::size_t, float, float*,
+                          std::size_t);
+template void gemm<double>(Transpose, Transpose, std::size_t, std::size_t, std::size_t, double,
+                           const double*, std::size_t, const double*, std::size_t, double, double*,
+                           std::size_t);
+
+void gemm(Transpose ta, Transpose tb, double alpha, const Tensor& a, const Tensor& b, double beta,
+          Tensor& c) {
+  const std::size_t k = a.size(ta == Transpose::yes ? 0 : 1);
+  dispatch_float(c.dtype(), [&]<class T>(T) {
+    gemm<T>(ta, tb, c.size(0), c.size(1), k, static_cast<T>(alpha), a.data<T>(), a.size(1),
+            b.data<T>(), b.size(1), static_cast<T>(beta), c.mutable_data<T>(), c.size(1));
+  });
+}
+
+Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
+  const std::size_t m = a.size(ta == Transpose::yes ? 1 : 0);
+  const std::size_t n = b.size(tb == Transpose::yes ? 0 : 1);
+  Tensor c = Tensor::empty({m, n}, a.dtype());
+  gemm(ta, tb, 1, a, b, 0, c);
+  return c;
+}
+
+}  // namespace tapegrad::kernels

@@ -1,0 +1,139 @@
+#include "reduce.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "../dispatch-inl.h"
+#include "loops-inl.h"
+
+namespace tapegrad::kernels {
+namespace {
+
+/// f(x[0]) + ... + f(x[n - 1]) in double: lanes within blocks of 1024, blocks in a balanced tree.
+/// The error is that of about 64 + log2(n / 1024) additions, also for float64.
+template <class T, class F>
+double pairwise_sum(const T* x, std::size_t n, F f) {
+  constexpr std::size_t block = 1024;
+  if (n <= block) return lane_sum<double>(x, n, f);
+  const std::size_t half = (n / block + 1) / 2 * block;
+  return pairwise_sum(x, half, f) + pairwise_sum(x + half, n - half, f);
+}
+
+constexpr auto identity = [](double v) { return v; };
+
+/// to[j] = x[0][j] + ... + x[n - 1][j] for j < width; rows of x are `stride` apart. In double, runs
+/// of 128 rows one after the other, and their sums one after the other.
+constexpr std::size_t column_chunk = 128;
+template <class T>
+void sum_columns(const T* x, std::size_t n, std::size_t stride, std::size_t width, T* to) {
+  constexpr std::size_t run = 128;
+  std::array<double, column_chunk> total{};
+  for (std::size_t begin = 0; begin < n; begin += run) {
+    std::array<double, column_chunk> part{};
+    for (std::size_t i = begin; i < std::min(n, begin + run); ++i) {
+      const T* row = x + i * stride;
+      for (std::size_t j = 0; j < width; ++j) part[j] += static_cast<double>(row[j]);
+    }
+    for (std::size_t j = 0; j < width; ++j) total[j] += part[j];
+  }
+  for (std::size_t j = 0; j < width; ++j) to[j] = static_cast<T>(total[j]);
+}
+
+/// x (outer, n, inner) -> (outer, inner).
+template <class T>
+void sum_axis(const T* x, const Axes& axes, T* to) {
+  const auto [outer, n, inner] = axes;
+  if (inner == 1) {
+    for (std::size_t o = 0; o < outer; ++o) {
+      to[o] = static_cast<T>(pairwise_sum(x + o * n, n, identity));
+    }
+    return;
+  }
+  for (std::size_t o = 0; o < outer; ++o) {
+    for (std::size_t j = 0; j < inner; j += column_chunk) {
+      sum_columns(x + o * n * inner + j, n, inner, std::min(column_chunk, inner - j),
+                  to + o * inner + j);
+    }
+  }
+}
+
+Tensor sum_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
+  Tensor result = Tensor::empty(shape, x.dtype());
+  dispatch_float(x.dtype(),
+                 [&]<class T>(T) { sum_axis(x.data<T>(), axes, result.mutable_data<T>()); });
+  return result;
+}
+
+/// x (outer, inner) -> (outer, n, inner).
+Tensor repeat_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
+  Tensor result = Tensor::empty(shape, x.dtype());
+  const auto [outer, n, inner] = axes;
+  dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
+    const T* from = x.data<T>();
+    T* to = result.mutable_data<T>();
+    for (std::size_t o = 0; o < outer; ++o, from += inner) {
+      if (inner == 1) {
+        to = std::fill_n(to, n, *from);
+      } else {
+        for (std::size_t i = 0; i < n; ++i) to = std::copy_n(from, inner, to);
+      }
+    }
+  });
+  return result;
+}
+
+/// The leading axes of `shape` before its suffix `part`, as one.
+Axes before(const Shape& shape, const Shape& part) {
+  return {1, product(shape.dims().first(shape.rank() - part.rank())), part.numel()};
+}
+
+double square(double v) { return v * v; }
+
+/// For elements whose squares overflow or vanish: divided by the largest of them first.
+double scaled_norm(const double* x, std::size_t n) {
+  double largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  if (largest == 0) return 0;
+  return largest *
+         std::sqrt(pairwise_sum(x, n, [largest](double v) { return square(v / largest); }));
+}
+
+}  // namespace
+
+Tensor sum(const Tensor& x) { return sum_to(x, Shape{}); }
+
+Tensor sum(const Tensor& x, std::size_t axis) {
+  return sum_to_shape(x, Axes::around(x.shape(), axis), x.shape().without(axis));
+}
+
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  return sum_to_shape(x, before(x.shape(), shape), shape);
+}
+
+Tensor repeat(const Tensor& x, std::size_t axis, std::size_t size) {
+  const Shape shape = x.shape().inserted(axis, size);
+  return repeat_to_shape(x, Axes::around(shape, axis), shape);
+}
+
+Tensor broadcast(const Tensor& x, const Shape& shape) {
+  return repeat_to_shape(x, before(shape, x.shape()), shape);
+}
+
+double norm(const Tensor& x) {
+  const std::size_t n = x.numel();
+  if (x.dtype() == DType::float32) {
+    return std::sqrt(pairwise_sum(x.data<float>(), n, square));  // squares fit a double easily
+  }
+  const double* elements = x.data<double>();
+  const double squares = pairwise_sum(elements, n, square);
+  // Above this bound, what squares may have lost below 2^-1074 is less than a rounding error.
+  constexpr double enough = 0x1p-900;
+  if (squares >= enough && squares <= std::numeric_limits<double>::max()) return std::sqrt(squares);
+  if (std::isnan(squares)) return squares;
+  if (std::any_of(elements, elements + n, [](double v) { return std::isinf(v); })) return squares;
+  return scaled_norm(elements, n);
+}
+
+}  // namespace tapegrad::kernels

@@ -1,0 +1,85 @@
+#include <doctest/doctest.h>
+
+#include "../autograd/gradcheck/tape_gradcheck.h"
+#include "../autograd/node.h"
+#include "../autograd/ops/dropout.h"
+#include "../autograd/ops/elementwise.h"
+#include "../autograd/ops/reduce.h"
+#include "../core/error.h"
+#include "../layers/linear.h"
+#include "../layers/module.h"
+
+using namespace tapegrad;
+
+namespace {
+
+/// tanh with a rule that is wrong by a factor.
+Var wrong_tanh(const Var& x, double factor) {
+  Node n("wrong_tanh", {x});
+  Var y = n.out(tanh(x.detach()).value());
+  n.rule([y, factor](Grads& g) { g.add(0, factor * g.d() * (1.0 - square(y))); });
+  return y;
+}
+
+const Tensor points = Tensor::of({2, 3}, {0.1, -0.4, 0.9, -1.1, 0.3, 0.7}, DType::float64);
+
+}  // namespace
+
+TEST_CASE("tape_gradcheck: a model's parameters by name") {
+  Rng rng(1);
+  Linear model(3, 2, rng, {.dtype = DType::float64});
+  const GradcheckReport report = gradcheck(
+      [&](Tape& tape) { return sum(square(tanh(model(tape, points)))); }, parameters(model));
+  CHECK_MESSAGE(report, report.text());
+  CHECK(report.checked == 8);
+  CHECK(report.blocks[0].name == "weight");
+}
+
+TEST_CASE(
+    "tape_gradcheck: a rule that is wrong by a thousandth fails, by name, to first and second "
+    "order") {
+  const auto f = [](double factor) {
+    return [factor](Tape&, std::span<const Var> x) {
+      return std::vector<Var>{wrong_tanh(x[0], factor)};
+    };
+  };
+  CHECK(gradcheck(f(1.0), {{"x", points}}));
+  CHECK(gradgradcheck(f(1.0), {{"x", points}}));
+  const GradcheckReport report = gradcheck(f(1.001), {{"x", points}});
+  CHECK(report.verdict == Verdict::fail);
+  CHECK(report.failed == 6);
+  CHECK(report.text().find("x[") != std::string::npos);
+}
+
+TEST_CASE("tape_gradcheck: outputs that cancel in a plain sum are still seen") {
+  const auto f = [](Tape&, std::span<const Var> x) {
+    const Var y = wrong_tanh(x[0], 2.0);
+    return std::vector<Var>{y, -y};
+  };
+  CHECK_FALSE(gradcheck(f, {{"x", points}}));
+}
+
+TEST_CASE("tape_gradcheck: dropout repeats its mask") {
+  const auto f = [](Tape& tape, std::span<const Var> x) {
+    return std::vector<Var>{dropout(tape, square(x[0]), 0.5)};
+  };
+  const GradcheckReport report = gradcheck(f, {{"x", points}});
+  CHECK_MESSAGE(report, report.text());
+  CHECK(report.unexercised > 0);
+}
+
+TEST_CASE("tape_gradcheck: inputs and parameters are as before, float32 is refused") {
+  const Tensor x = points.clone();
+  (void)gradcheck([](Tape&, std::span<const Var> in) { return std::vector<Var>{exp(in[0])}; },
+                  {{"x", x}});
+  for (std::size_t i = 0; i < x.numel(); ++i) CHECK(x.at(i) == points.at(i));
+  Rng rng(1);
+  Linear model(3, 2, rng);
+  CHECK_THROWS_WITH_AS(
+      gradcheck([&](Tape& tape) { return sum(model(tape, points.to(DType::float32))); },
+                parameters(model)),
+      "[gradcheck] weight is float32: it must be float64; float32 cannot resolve a difference of "
+      "two "
+      "losses",
+      DtypeError);
+}
