@@ -77,8 +77,8 @@ class Grads {
   /// Differentiates the composed twin in place of this node: `twin(inputs)` returns this node's
   /// outputs.
   template <class Twin>
-  void through(Twin&& twin, const std::vector<Var>& inputs) {
-    const std::vector<Var> aliases = alias(inputs);
+  void through(Twin&& twin, const Vars& inputs) {
+    const Vars aliases = alias(inputs);
     add_through(twin(aliases), aliases);
   }
 
@@ -87,8 +87,8 @@ class Grads {
   Grads(TapeState& state, Sweep& sweep, std::uint32_t node)
       : state_(state), sweep_(sweep), node_(node) {}
   std::uint32_t edge(std::size_t i) const;
-  std::vector<Var> alias(const std::vector<Var>& inputs) const;
-  void add_through(const std::vector<Var>& outputs, const std::vector<Var>& aliases);
+  Vars alias(const Vars& inputs) const;
+  void add_through(const Vars& outputs, const Vars& aliases);
 
   TapeState& state_;
   Sweep& sweep_;

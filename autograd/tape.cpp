@@ -158,7 +158,7 @@ void Tape::backward(const Var& loss, Options options) {
   if (loss.state_ != state_) tape_errors::not_recorded("backward");
   state_->check_current(loss, "backward");
   if (loss.shape().numel() != 1) tape_errors::not_scalar("backward", loss.shape());
-  const std::vector<Var>& leaves = state_->leaves;
+  const Vars& leaves = state_->leaves;
   const Var one = Tensor::full(loss.shape(), 1, loss.dtype());
   Sweep sweep = state_->sweep({&loss, 1}, {&one, 1}, leaves, options);
 
@@ -186,7 +186,7 @@ void Tape::backward(const Var& loss, Options options) {
   state_->finish(std::move(sweep));
 }
 
-std::vector<Var> Tape::gradient(const Var& y, const std::vector<Var>& x, Options options, Var dy) {
+Vars Tape::gradient(const Var& y, const Vars& x, Options options, Var dy) {
   for (const Var& v : x) {
     if (v.state_ != state_) tape_errors::not_recorded("gradient");
     state_->check_current(v, "gradient");
@@ -200,7 +200,7 @@ std::vector<Var> Tape::gradient(const Var& y, const std::vector<Var>& x, Options
     tape_errors::wrong_gradient("gradient", 0, dy.value(), y.shape(), y.dtype());
   }
   Sweep sweep = state_->sweep({&y, 1}, {&dy, 1}, x, options);
-  std::vector<Var> result;
+  Vars result;
   for (const Var& v : x) {
     const bool reached = sweep.has(v.slot_, Sweep::target) && sweep.grad(v.slot_).defined();
     Var d = reached ? sweep.grad(v.slot_) : Var(Tensor::zeros(v.shape(), v.dtype()));

@@ -55,10 +55,8 @@ class Tape {
   void backward(const Var& loss) { backward(loss, Options{}); }
   /// d y / d x for each x, times dy (needed unless y has one element); touches no Parameter.
   /// An x that y does not depend on has gradient zero. Visits only the nodes between x and y.
-  std::vector<Var> gradient(const Var& y, const std::vector<Var>& x, Options options, Var dy = {});
-  std::vector<Var> gradient(const Var& y, const std::vector<Var>& x) {
-    return gradient(y, x, Options{});
-  }
+  Vars gradient(const Var& y, const Vars& x, Options options, Var dy = {});
+  Vars gradient(const Var& y, const Vars& x) { return gradient(y, x, Options{}); }
 
   bool recording() const;
   Dropout dropout() const { return dropout_; }

@@ -38,7 +38,7 @@ struct Sweep {
   std::uint32_t bottom = 0;  // down to this one
   std::uint32_t base = 0;  // first slot of the bottom node: what lies before it is never looked at
   std::vector<std::uint8_t> flags;
-  std::vector<Var> grads;
+  Vars grads;
 
   bool has(std::uint32_t slot, Flag flag) const {
     return slot >= base && slot - base < flags.size() && (flags[slot - base] & flag) != 0;
@@ -62,7 +62,7 @@ struct TapeState {
   std::vector<std::uint32_t> edges;  // slots of the inputs, a run for each node
   std::vector<SlotRecord> slots;
   std::vector<std::shared_ptr<ParameterData>> parameters;  // that have a leaf,
-  std::vector<Var> leaves;                                 // and the leaf of each
+  Vars leaves;                                             // and the leaf of each
   ClosureArena arena;
   std::vector<Sweep> spare_sweeps;  // their memory is used again
 

@@ -19,16 +19,16 @@ Var identity(const Var& x) {
 
 }  // namespace
 
-std::vector<Var> Grads::alias(const std::vector<Var>& inputs) const {
-  std::vector<Var> aliases;
+Vars Grads::alias(const Vars& inputs) const {
+  Vars aliases;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     aliases.push_back(needs(i) ? identity(inputs[i]) : inputs[i]);
   }
   return aliases;
 }
 
-void Grads::add_through(const std::vector<Var>& outputs, const std::vector<Var>& aliases) {
-  std::vector<Var> y, dy, x;
+void Grads::add_through(const Vars& outputs, const Vars& aliases) {
+  Vars y, dy, x;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     if (!has(k) || !outputs[k].recorded()) continue;
     y.push_back(outputs[k]);

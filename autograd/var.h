@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "../core/pool.h"
 #include "../core/tensor.h"
 
 namespace tapegrad {
@@ -51,5 +52,8 @@ class Var {
   std::uint32_t slot_ = 0;
   std::uint32_t version_ = 0;
 };
+
+/// A list of Vars; its memory comes from the pool, so that a training step need not ask the heap.
+using Vars = pool::Vector<Var>;
 
 }  // namespace tapegrad

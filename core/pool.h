@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <new>
+#include <vector>
 
 /// Memory of tensors: a process-wide pool of 64-byte aligned blocks in size classes.
 ///
@@ -24,5 +27,25 @@ void trim() noexcept;
 /// Fills every block with bytes 0xFF (a NaN in float and double) as it is handed out: a test that
 /// runs so proves that nothing reads memory before writing it.
 void poison(bool on) noexcept;
+
+/// The pool as the allocator of a standard container.
+template <class T>
+struct Allocator {
+  using value_type = T;
+  Allocator() = default;
+  template <class U>
+  Allocator(const Allocator<U>&) noexcept {
+  }  // NOLINT(google-explicit-constructor): allocators convert
+
+  T* allocate(std::size_t count) {
+    if (count > PTRDIFF_MAX / sizeof(T)) throw std::bad_alloc();
+    return static_cast<T*>(pool::allocate(count * sizeof(T)));
+  }
+  void deallocate(T* block, std::size_t count) noexcept { pool::release(block, count * sizeof(T)); }
+  bool operator==(const Allocator&) const = default;
+};
+
+template <class T>
+using Vector = std::vector<T, Allocator<T>>;
 
 }  // namespace tapegrad::pool

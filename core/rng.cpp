@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <type_traits>
 
 #include "dispatch-inl.h"
 #include "error.h"
@@ -25,6 +26,16 @@ std::uint64_t hash(std::string_view name) {
   std::uint64_t h = 0xcbf29ce484222325U;
   for (char c : name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
   return h;
+}
+
+/// `value` rounded to T may be `high`, which the interval excludes: then the number before it.
+template <class T>
+T round_below(double value, double low, double high) {
+  const T rounded = static_cast<T>(value);
+  if constexpr (std::is_floating_point_v<T>) {
+    if (rounded >= high) return std::nextafter(rounded, static_cast<T>(low));
+  }
+  return rounded;
 }
 
 }  // namespace
@@ -75,7 +86,7 @@ std::uint64_t Rng::below(std::uint64_t n) {
 Tensor Rng::uniform(const Shape& shape, double low, double high, DType dtype) {
   Tensor result = Tensor::empty(shape, dtype);
   dispatch(dtype, [&]<class T>(T) {
-    for (T& v : result.mutable_values<T>()) v = static_cast<T>(uniform(low, high));
+    for (T& v : result.mutable_values<T>()) v = round_below<T>(uniform(low, high), low, high);
   });
   return result;
 }

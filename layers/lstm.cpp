@@ -56,9 +56,9 @@ LSTMResult LSTM::run(Tape& tape, const Var& x, const LSTMState& state, Layer lay
         "zero_state(batch)",
         depth, name, to_string(s->shape())));
   }
-  const std::vector<Var> h = unbind(state.h);
-  const std::vector<Var> c = unbind(state.c);
-  std::vector<Var> h_last, c_last;
+  const Vars h = unbind(state.h);
+  const Vars c = unbind(state.c);
+  Vars h_last, c_last;
   Var y = x;
   for (std::size_t l = 0; l < depth; ++l) {
     if (l > 0) y = dropout(tape, y, dropout_);

@@ -76,7 +76,7 @@ struct LstmProblem {
   /// y, h_T, c_T, and the gradients of the loss for x, h0, c0 and all Parameters.
   std::vector<NamedValue> solve(bool fused, Loss which, std::uint64_t seed = 5) {
     Tape tape = Tape::training({.seed = seed, .pass = 0});
-    std::vector<Var> leaves = {tape.leaf(x), tape.leaf(h0), tape.leaf(c0)};
+    Vars leaves = {tape.leaf(x), tape.leaf(h0), tape.leaf(c0)};
     std::vector<std::string> names = {"dx", "dh0", "dc0"};
     for (const NamedParameter& p : parameters(model)) {
       leaves.push_back(tape.leaf(p.data));
@@ -87,7 +87,7 @@ struct LstmProblem {
         fused ? model(tape, leaves[0], state) : model.composed(tape, leaves[0], state);
     std::vector<NamedValue> result = {
         {"y", r.y.value()}, {"h_T", r.last.h.value()}, {"c_T", r.last.c.value()}};
-    const std::vector<Var> gradients = tape.gradient(loss_of(r, which), leaves);
+    const Vars gradients = tape.gradient(loss_of(r, which), leaves);
     for (std::size_t i = 0; i < leaves.size(); ++i)
       result.push_back({names[i], gradients[i].value()});
     return result;

@@ -20,11 +20,11 @@ void check_accumulation(const std::string& name, const Op& op,
     parameters.push_back({in.name, data});
   }
   Tape tape;
-  std::vector<Var> leaves;
+  Vars leaves;
   for (const NamedParameter& p : parameters) leaves.push_back(tape.leaf(p.data));
   Var loss;
   for (const Var& y : op(leaves)) loss = loss.defined() ? loss + sum(y) : sum(y);
-  const std::vector<Var> expected = tape.gradient(loss, leaves, {.retain = true});
+  const Vars expected = tape.gradient(loss, leaves, {.retain = true});
   tape.backward(loss);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     for (std::size_t k = 0; k < inputs[i].value.numel(); ++k) {
@@ -60,7 +60,7 @@ void check_op(const std::string& name, const Op& op, const std::vector<Shape>& s
       if ((subset >> i & 1) != 0) differentiable.push_back(all[i]);
     }
     const TapeFunction f = [&](Tape&, std::span<const Var> leaves) {
-      std::vector<Var> x;
+      Vars x;
       for (std::size_t i = 0, next = 0; i < all.size(); ++i) {
         x.push_back((subset >> i & 1) != 0 ? leaves[next++] : Var(all[i].value));
       }

@@ -15,7 +15,7 @@
 /// already.
 namespace tapegrad::testing {
 
-using Op = std::function<std::vector<Var>(std::span<const Var>)>;
+using Op = std::function<Vars(std::span<const Var>)>;
 
 struct OpOptions {
   double low = -2;  // inputs are uniform in [low, high)

@@ -16,7 +16,7 @@
 using namespace tapegrad;
 using tapegrad::testing::check_op;
 using In = std::span<const Var>;
-using Out = std::vector<Var>;
+using Out = Vars;
 
 TEST_CASE("gradcheck: elementwise ops of one input") {
   const std::vector<Shape> shapes = {{}, {1}, {5}, {2, 3}, {2, 1, 3}};
@@ -106,7 +106,7 @@ TEST_CASE("gradcheck: shapes") {
   check_op("concat", [](In x) { return Out{square(concat({x[0], x[1]}, 1))}; }, {{2, 1}, {2, 3}});
   check_op("unbind",
            [](In x) {
-             const std::vector<Var> rows = unbind(x[0]);
+             const Vars rows = unbind(x[0]);
              return Out{rows[0] * rows[2], square(rows[0])};  // rows[1] is unused
            },
            {{3, 2}});

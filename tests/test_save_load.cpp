@@ -26,6 +26,18 @@ struct Model {
   }
 };
 
+/// Lacks what Model has, and the other way round.
+struct Other {
+  Embedding embed;
+  Linear head;
+  Parameter scale{Tensor::zeros({}, DType::float64)};
+  void visit(auto&& v) {
+    v("embed", embed);
+    v("head", head);
+    v("scale", scale);
+  }
+};
+
 Model model(std::uint64_t seed, std::size_t hidden = 3, LSTMBias bias = LSTMBias::two) {
   Rng rng(seed);
   return {Embedding(5, 2, rng),
@@ -77,16 +89,6 @@ TEST_CASE(
   const TemporaryFile file;
   Model saved = model(1, 3, LSTMBias::one);
   save_parameters(file.path, parameters(saved));
-  struct Other {
-    Embedding embed;
-    Linear head;
-    Parameter scale{Tensor::zeros({}, DType::float64)};
-    void visit(auto&& v) {
-      v("embed", embed);
-      v("head", head);
-      v("scale", scale);
-    }
-  };
   Rng rng(3);
   Other other{Embedding(5, 4, rng), Linear(3, 5, rng)};
   const Tensor before = other.head.weight.value().clone();

@@ -90,7 +90,7 @@ TEST_CASE("tape: gradient visits only what lies between, and is zero where nothi
   const Var unrelated = tape.leaf(Tensor::of({2}, {1, 1}, DType::float64));
   const Var middle = square(x);
   const Var y = square(middle);
-  const std::vector<Var> d = tape.gradient(y, {middle, x, unrelated}, {.retain = true});
+  const Vars d = tape.gradient(y, {middle, x, unrelated}, {.retain = true});
   CHECK(d[0].item() == 18);
   CHECK(d[1].item() == 108);
   CHECK(d[2].shape() == Shape{2});

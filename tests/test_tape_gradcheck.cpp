@@ -39,9 +39,7 @@ TEST_CASE(
     "tape_gradcheck: a rule that is wrong by a thousandth fails, by name, to first and second "
     "order") {
   const auto f = [](double factor) {
-    return [factor](Tape&, std::span<const Var> x) {
-      return std::vector<Var>{wrong_tanh(x[0], factor)};
-    };
+    return [factor](Tape&, std::span<const Var> x) { return Vars{wrong_tanh(x[0], factor)}; };
   };
   CHECK(gradcheck(f(1.0), {{"x", points}}));
   CHECK(gradgradcheck(f(1.0), {{"x", points}}));
@@ -54,14 +52,14 @@ TEST_CASE(
 TEST_CASE("tape_gradcheck: outputs that cancel in a plain sum are still seen") {
   const auto f = [](Tape&, std::span<const Var> x) {
     const Var y = wrong_tanh(x[0], 2.0);
-    return std::vector<Var>{y, -y};
+    return Vars{y, -y};
   };
   CHECK_FALSE(gradcheck(f, {{"x", points}}));
 }
 
 TEST_CASE("tape_gradcheck: dropout repeats its mask") {
   const auto f = [](Tape& tape, std::span<const Var> x) {
-    return std::vector<Var>{dropout(tape, square(x[0]), 0.5)};
+    return Vars{dropout(tape, square(x[0]), 0.5)};
   };
   const GradcheckReport report = gradcheck(f, {{"x", points}});
   CHECK_MESSAGE(report, report.text());
@@ -70,8 +68,7 @@ TEST_CASE("tape_gradcheck: dropout repeats its mask") {
 
 TEST_CASE("tape_gradcheck: inputs and parameters are as before, float32 is refused") {
   const Tensor x = points.clone();
-  (void)gradcheck([](Tape&, std::span<const Var> in) { return std::vector<Var>{exp(in[0])}; },
-                  {{"x", x}});
+  (void)gradcheck([](Tape&, std::span<const Var> in) { return Vars{exp(in[0])}; }, {{"x", x}});
   for (std::size_t i = 0; i < x.numel(); ++i) CHECK(x.at(i) == points.at(i));
   Rng rng(1);
   Linear model(3, 2, rng);

@@ -23,9 +23,7 @@ constexpr double noise_factor = 10;
 
 // ---- what to check ------------------------------------------------------------------------------
 
-bool finite(double v) {
-  return std::isfinite(v);
-}
+bool finite(double v) { return std::isfinite(v); }
 
 bool same_bits(double a, double b) {
   return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
@@ -39,9 +37,7 @@ std::uint64_t next_random(std::uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-bool smaller_magnitude(double a, double b) {
-  return std::abs(a) < std::abs(b);
-}
+bool smaller_magnitude(double a, double b) { return std::abs(a) < std::abs(b); }
 
 double largest_magnitude(std::span<const double> values) {
   return values.empty() ? 0 : std::abs(*std::ranges::max_element(values, smaller_magnitude));
@@ -160,13 +156,9 @@ GradEntry differentiate(const Stencil& s, double analytic, double center, double
   return e;
 }
 
-double magnitude(const GradEntry& e) {
-  return std::max(std::abs(e.analytic), std::abs(e.numeric));
-}
+double magnitude(const GradEntry& e) { return std::max(std::abs(e.analytic), std::abs(e.numeric)); }
 
-double tolerance(const GradEntry& e, double rtol) {
-  return e.bound + rtol * magnitude(e);
-}
+double tolerance(const GradEntry& e, double rtol) { return e.bound + rtol * magnitude(e); }
 
 Verdict judge(const GradEntry& e, double block_scale, const GradcheckOptions& options) {
   if (!std::ranges::all_of(e.f, finite) || !finite(e.numeric) || !finite(e.bound)) {

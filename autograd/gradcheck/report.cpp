@@ -44,15 +44,9 @@ std::string name_of(const std::string& block, const std::vector<std::size_t>& sh
   return block + '[' + join(position) + ']';
 }
 
-std::string short_number(double v) {
-  return number("%.1e", v);
-}
-std::string long_number(double v) {
-  return number("%.12g", v);
-}
-std::string exact_number(double v) {
-  return number("%.17g", v);
-}
+std::string short_number(double v) { return number("%.1e", v); }
+std::string long_number(double v) { return number("%.12g", v); }
+std::string exact_number(double v) { return number("%.17g", v); }
 
 std::string plural(std::size_t n, const char* one, const char* many) {
   return std::to_string(n) + ' ' + (n == 1 ? one : many);
@@ -194,9 +188,7 @@ const char* to_string(Verdict verdict) {
   return "?";
 }
 
-std::size_t GradBlock::size() const {
-  return product(shape);
-}
+std::size_t GradBlock::size() const { return product(shape); }
 
 GradBlock grad_block(std::string name, std::span<double> values, std::span<const double> gradient,
                      std::vector<std::size_t> shape) {

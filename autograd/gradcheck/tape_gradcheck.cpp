@@ -9,8 +9,9 @@
 namespace tapegrad {
 namespace {
 
-/// sum over outputs and their elements of weight * value: one number in which nothing cancels by accident.
-Var weighted(const std::vector<Var>& outputs, std::uint64_t seed, std::string_view stream) {
+/// sum over outputs and their elements of weight * value: one number in which nothing cancels by
+/// accident.
+Var weighted(const Vars& outputs, std::uint64_t seed, std::string_view stream) {
   Rng rng(seed, stream);
   Var total;
   for (const Var& y : outputs) {
@@ -28,8 +29,8 @@ GradBlock block_of(const std::string& name, Tensor& value, const Tensor& gradien
 void check_float64(const std::string& name, const Tensor& value) {
   if (value.dtype() == DType::float64) return;
   throw DtypeError(fmt::format(
-      "[gradcheck] {} is {}: it must be float64; float32 cannot resolve a difference of two losses", name,
-      to_string(value.dtype())));
+      "[gradcheck] {} is {}: it must be float64; float32 cannot resolve a difference of two losses",
+      name, to_string(value.dtype())));
 }
 
 }  // namespace
@@ -45,16 +46,17 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
 
   const auto with_tape = [&](auto&& use) {
     Tape tape = Tape::training({.seed = options.seed, .pass = 0});
-    std::vector<Var> leaves;
+    Vars leaves;
     for (const Tensor& value : values) leaves.push_back(tape.leaf(value));
     const Var loss = weighted(f(tape, leaves), options.seed, "gradcheck outputs");
     return use(tape, leaves, loss);
   };
 
-  const std::vector<Var> gradients = with_tape([&](Tape& tape, std::vector<Var> x, const Var& loss) {
+  const Vars gradients = with_tape([&](Tape& tape, Vars x, const Var& loss) {
     for (const NamedParameter& p : parameters) x.push_back(tape.leaf(p.data));
     if (loss.recorded()) return tape.gradient(loss, x);
-    for (Var& v : x) v = Tensor::zeros(v.shape(), DType::float64);  // f is constant, as the slope of a linear op
+    for (Var& v : x)
+      v = Tensor::zeros(v.shape(), DType::float64);  // f is constant, as the slope of a linear op
     return x;
   });
   std::vector<GradBlock> blocks;
@@ -70,14 +72,14 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
         // The checker has written behind the tensors' backs: what is cached by version must notice.
         for (Tensor& value : values) value.mutable_data<double>();
         for (const NamedParameter& p : parameters) p.data->value.mutable_data<double>();
-        return with_tape([](Tape&, const std::vector<Var>&, const Var& loss) { return loss.item(); });
+        return with_tape([](Tape&, const Vars&, const Var& loss) { return loss.item(); });
       },
       blocks, options);
 }
 
 GradcheckReport gradcheck(const std::function<Var(Tape&)>& f, const Parameters& parameters,
                           const GradcheckOptions& options) {
-  return gradcheck([&](Tape& tape, std::span<const Var>) { return std::vector<Var>{f(tape)}; },
+  return gradcheck([&](Tape& tape, std::span<const Var>) { return Vars{f(tape)}; },
                    std::vector<GradcheckInput>{}, parameters, options);
 }
 

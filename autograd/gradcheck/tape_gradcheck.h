@@ -18,15 +18,17 @@ struct GradcheckInput {
   Tensor value;  // float64; not changed
 };
 
-/// What is checked: any number of outputs of any shape, from the inputs (leaves on the tape) and from Parameters that
-/// the function takes from its own surroundings.
-using TapeFunction = std::function<std::vector<Var>(Tape&, std::span<const Var>)>;
+/// What is checked: any number of outputs of any shape, from the inputs (leaves on the tape) and
+/// from Parameters that the function takes from its own surroundings.
+using TapeFunction = std::function<Vars(Tape&, std::span<const Var>)>;
 
-/// Compares the tape's gradients of `f` for all inputs and parameters with central differences: see gradcheck().
+/// Compares the tape's gradients of `f` for all inputs and parameters with central differences: see
+/// gradcheck().
 ///
-/// The outputs are reduced to one number with fixed random weights (normal, from `options.seed`), because a plain sum
-/// hides bugs that cancel. Every evaluation has a training tape of its own with one and the same stream, so dropout
-/// masks repeat. Throws DtypeError unless all inputs and parameters are float64.
+/// The outputs are reduced to one number with fixed random weights (normal, from `options.seed`),
+/// because a plain sum hides bugs that cancel. Every evaluation has a training tape of its own with
+/// one and the same stream, so dropout masks repeat. Throws DtypeError unless all inputs and
+/// parameters are float64.
 GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInput>& inputs,
                           const Parameters& parameters = {}, const GradcheckOptions& options = {});
 
@@ -34,7 +36,8 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
 GradcheckReport gradcheck(const std::function<Var(Tape&)>& f, const Parameters& parameters,
                           const GradcheckOptions& options = {});
 
-/// Checks second derivatives: the function is now the gradient of f for its inputs, weighted like the outputs above.
+/// Checks second derivatives: the function is now the gradient of f for its inputs, weighted like
+/// the outputs above.
 GradcheckReport gradgradcheck(const TapeFunction& f, const std::vector<GradcheckInput>& inputs,
                               const GradcheckOptions& options = {});
 

@@ -46,8 +46,8 @@ Var cross_entropy(const Var& logits, const Tensor& ids, CrossEntropyOptions opti
   n.rule([logits, classes, options, probabilities, counted = result.counted](Grads& g) {
     if (g.graph()) {
       return g.through(
-          [&](const std::vector<Var>& in) {
-            return std::vector<Var>{cross_entropy_composed(in[0], in[1].value(), options)};
+          [&](const Vars& in) {
+            return Vars{cross_entropy_composed(in[0], in[1].value(), options)};
           },
           {logits, classes});
     }

@@ -143,11 +143,11 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
   n.rule([in, out, reserve](Grads& g) {
     if (g.graph()) {
       return g.through(
-          [](const std::vector<Var>& v) {
+          [](const Vars& v) {
             const auto bias = [&](Input i) { return v[i].shape().numel() == 0 ? Var() : v[i]; };
             const LSTMResult r = lstm_composed(
                 v[X], {v[H0], v[C0]}, {v[WEIGHT_IH], v[WEIGHT_HH], bias(BIAS_IH), bias(BIAS_HH)});
-            return std::vector<Var>{r.y, r.last.h, r.last.c};
+            return Vars{r.y, r.last.h, r.last.c};
           },
           {in.begin(), in.end()});
     }
@@ -165,7 +165,7 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
 }
 
 LSTMResult lstm_composed(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
-  std::vector<Var> y;
+  Vars y;
   LSTMState s = state;
   for (const Var& step : unbind(x)) {
     s = lstm_cell(step, s, weights);

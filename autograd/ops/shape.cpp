@@ -52,11 +52,11 @@ Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size) {
   return y;
 }
 
-Var concat(const std::vector<Var>& parts, std::size_t axis) {
+Var concat(const Vars& parts, std::size_t axis) {
   if (parts.empty()) check::no_parts("concat");
   check::axis_exists("concat", parts[0].shape(), axis);
-  std::vector<Tensor> tensors;
-  std::vector<std::size_t> ends;
+  pool::Vector<Tensor> tensors;
+  pool::Vector<std::size_t> ends;
   std::size_t end = 0;
   for (const Var& part : parts) {
     check::axis_exists("concat", part.shape(), axis);
@@ -68,7 +68,7 @@ Var concat(const std::vector<Var>& parts, std::size_t axis) {
     tensors.push_back(part.value());
     ends.push_back(end += part.size(axis));
   }
-  const std::vector<std::reference_wrapper<const Var>> inputs(parts.begin(), parts.end());
+  const pool::Vector<std::reference_wrapper<const Var>> inputs(parts.begin(), parts.end());
   Node n("concat", Node::InputSpan(inputs));
   Var y = n.out(kernels::concat(tensors, axis));
   n.rule([axis, ends = std::move(ends)](Grads& g) {
@@ -79,8 +79,8 @@ Var concat(const std::vector<Var>& parts, std::size_t axis) {
   return y;
 }
 
-Var stack(const std::vector<Var>& parts, std::size_t axis) {
-  std::vector<Var> thick;
+Var stack(const Vars& parts, std::size_t axis) {
+  Vars thick;
   for (const Var& part : parts) {
     check::equal_shapes("stack", "the first part", parts[0].shape(), "another", part.shape());
     if (axis > part.shape().rank()) check::axis_exists("stack", part.shape(), axis);
@@ -89,15 +89,15 @@ Var stack(const std::vector<Var>& parts, std::size_t axis) {
   return concat(thick, axis);
 }
 
-std::vector<Var> unbind(const Var& x) {
+Vars unbind(const Var& x) {
   check::axis_exists("unbind", x.shape(), 0);
   Node n("unbind", {x});
-  std::vector<Var> steps;
+  Vars steps;
   steps.reserve(x.size(0));
   for (std::size_t t = 0; t < x.size(0); ++t) steps.push_back(n.out(x.value().row(t)));
   n.rule([steps_count = x.size(0)](Grads& g) {
     if (g.graph()) {
-      std::vector<Var> d;
+      Vars d;
       for (std::size_t t = 0; t < steps_count; ++t) d.push_back(g.d(t));
       return g.add(0, stack(d));
     }
@@ -125,7 +125,7 @@ void detail::split(const Var& x, std::size_t axis, std::span<Var> parts) {
   }
   n.rule([axis, size, count](Grads& g) {
     if (g.graph()) {
-      std::vector<Var> d;
+      Vars d;
       for (std::size_t k = 0; k < count; ++k) d.push_back(g.d(k));
       return g.add(0, concat(d, axis));
     }

@@ -16,11 +16,11 @@ Var reshape(const Var& x, const Shape& shape);
 /// as large as x.
 Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end);
 /// The parts one after the other along `axis`; at least one part, all other axes equal.
-Var concat(const std::vector<Var>& parts, std::size_t axis);
+Var concat(const Vars& parts, std::size_t axis);
 /// Parts of equal shape along a new axis, put before axis `axis`.
-Var stack(const std::vector<Var>& parts, std::size_t axis = 0);
+Var stack(const Vars& parts, std::size_t axis = 0);
 /// All x[0], x[1], ... of the first axis, as one node.
-std::vector<Var> unbind(const Var& x);
+Vars unbind(const Var& x);
 
 /// N equal parts along `axis`, as one node: `auto [i, f, g, o] = split<4>(gates, 1);`
 template <std::size_t N>

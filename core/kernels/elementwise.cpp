@@ -18,7 +18,7 @@ Tensor map(const Tensor& x, F f) {
   dispatch_float(x.dtype(), [&]<class T>(T) {
     const T* from = x.data<T>();
     T* to = result.mutable_data<T>();
-    for_blocks(x.numel(), parallel_block, [&](std::size_t begin, std::size_t end) {
+    for_blocks(x.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) to[i] = f(from[i]);
     });
   });
@@ -33,7 +33,7 @@ Tensor zip(const Tensor& x, const Tensor& y, F f) {
     const T* a = x.data<T>();
     const T* b = y.data<T>();
     T* to = result.mutable_data<T>();
-    for_blocks(x.numel(), parallel_block, [&](std::size_t begin, std::size_t end) {
+    for_blocks(x.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) to[i] = f(a[i], b[i]);
     });
   });
@@ -57,7 +57,7 @@ Tensor zip_repeated(const Tensor& large, const Tensor& small, F f) {
     const T* b = small.data<T>();
     T* to = result.mutable_data<T>();
     const std::size_t columns = small.numel();
-    for_blocks(large.numel() / columns, rows_per_block(columns),
+    for_blocks(large.numel() / columns, rows_per_block(columns, cheap_block),
                [&](std::size_t begin, std::size_t end) {
                  for (std::size_t row = begin * columns; row < end * columns; row += columns) {
                    for (std::size_t j = 0; j < columns; ++j) to[row + j] = f(a[row + j], b[j]);
@@ -81,7 +81,7 @@ Tensor map_arrays(const Tensor& x, F vector_f) {
   dispatch_float(x.dtype(), [&]<class T>(T) {
     const T* from = x.data<T>();
     T* to = result.mutable_data<T>();
-    for_blocks(x.numel(), parallel_block, [&](std::size_t begin, std::size_t end) {
+    for_blocks(x.numel(), costly_block, [&](std::size_t begin, std::size_t end) {
       vector_f(from + begin, to + begin, end - begin);
     });
   });
@@ -154,7 +154,7 @@ void accumulate(Tensor& total, const Tensor& x) {
   dispatch_float(x.dtype(), [&]<class T>(T) {
     const T* from = x.data<T>();
     T* to = total.mutable_data<T>();
-    for_blocks(x.numel(), parallel_block, [&](std::size_t begin, std::size_t end) {
+    for_blocks(x.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) to[i] += from[i];
     });
   });
@@ -184,7 +184,7 @@ Tensor dropout_mask(const Shape& shape, double p, std::uint64_t key, DType dtype
         }
       }
     };
-    for_blocks(result.numel() / columns, rows_per_block(columns),
+    for_blocks(result.numel() / columns, rows_per_block(columns, costly_block),
                [&](std::size_t begin, std::size_t end) {
                  for (std::size_t index = begin; index < end; ++index) fill_row(index);
                });

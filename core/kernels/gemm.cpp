@@ -93,8 +93,8 @@ void block_product(std::size_t m, std::size_t n, std::size_t k, T alpha, const O
 /// `least_length`.
 std::size_t block_length(std::size_t m, std::size_t n, std::size_t k) {
   constexpr double least_operations = 4e6;  // below, waking a thread costs more than it saves
-  constexpr std::size_t least_length = 128;
-  constexpr std::size_t most_blocks = 16;
+  constexpr std::size_t least_length = 256;
+  constexpr std::size_t most_blocks = 8;
   constexpr std::size_t tile = 64;  // a multiple of the tiles of all of OpenBLAS's kernels
   const std::size_t length = std::max(m, n);
   if (2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) <

@@ -31,8 +31,10 @@ struct Axes {
   }
 };
 
-/// Elements below which waking a thread costs more than it saves.
-inline constexpr std::size_t parallel_block = 32768;
+/// Elements a block, for arithmetic and for exponentials and random bits. One block takes as long
+/// as a sleeping thread takes to join (20 us measured), so what is smaller is better done alone.
+inline constexpr std::size_t cheap_block = 131072;
+inline constexpr std::size_t costly_block = 16384;
 
 /// Calls f(begin, end) for [0, count) in blocks of `block`; the last one may be shorter.
 template <class F>
@@ -43,9 +45,9 @@ void for_blocks(std::size_t count, std::size_t block, F&& f) {
                  [&](std::size_t i) { f(i * block, std::min(count, (i + 1) * block)); });
 }
 
-/// The same for rows of `columns` elements: whole rows, about `parallel_block` elements a block.
-inline std::size_t rows_per_block(std::size_t columns) {
-  return std::max<std::size_t>(1, parallel_block / std::max<std::size_t>(1, columns));
+/// A block of whole rows of `columns` elements, with about `elements` elements.
+inline std::size_t rows_per_block(std::size_t columns, std::size_t elements) {
+  return std::max<std::size_t>(1, elements / std::max<std::size_t>(1, columns));
 }
 
 /// f(x[0]) + ... + f(x[n - 1]) in Sum's arithmetic. Element i goes to lane i % 16, and the lanes

@@ -23,9 +23,10 @@ std::size_t rows_of(const Tensor& x) {
 template <class F>
 void for_rows(const Tensor& x, F f) {
   const std::size_t columns = columns_of(x);
-  for_blocks(rows_of(x), rows_per_block(columns), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t row = begin; row < end; ++row) f(row, row * columns);
-  });
+  for_blocks(rows_of(x), rows_per_block(columns, costly_block),
+             [&](std::size_t begin, std::size_t end) {
+               for (std::size_t row = begin; row < end; ++row) f(row, row * columns);
+             });
 }
 
 /// The largest element. A NaN may be passed over: it makes the sum of exponentials NaN later.

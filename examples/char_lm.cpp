@@ -1,0 +1,351 @@
+// A character language model: an LSTM that learns to write like a text, by truncated
+// backpropagation through time.
+//
+//   char_lm train FILE        learns FILE, writes a model
+//   char_lm sample MODEL      lets a model write
+//   char_lm quickstart FILE   in about a minute: n-grams to compare with, text before and after
+//
+// FILE is any text. The first 90 % train, the last 10 % validate; the model kept is the one with
+// the lowest validation loss. Losses are in nats per character. The text meant for quickstart is
+// the King James Bible of Debian's package bible-kjv: `bible -f gen1:1-rev22:21 > kjv.txt`.
+//
+//   command:            build/release/char_lm quickstart kjv.txt
+//   expected last line: result {"program":"char_lm quickstart", ..., "loss_valid":1.4, ...}
+//   exit status:        1 if quickstart's validation loss is not below the 5-gram's
+
+#include <fmt/format.h>
+#include <tapegrad/tapegrad.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "char_lm_model.h"
+#include "ngram.h"
+#include "program.h"
+
+using namespace tapegrad;
+using namespace examples;
+
+namespace {
+
+struct TrainOptions {
+  std::string text, out = "char_lm.safetensors", unit = "characters";
+  CharLMSizes model{.vocabulary = 0, .embed = 64, .hidden = 256, .layers = 1, .dropout = 0};
+  std::size_t batch = 32, seq = 64;
+  std::size_t epochs = 0, steps = 0;  // 0: no limit
+  double seconds = 0;                 // 0: no limit
+  std::string optimizer = "adam", schedule = "linear";
+  double lr = 4e-3, clip = 5;
+  CommonOptions common;
+};
+
+struct Data {
+  CharVocabulary vocabulary;
+  Tensor train, valid;  // ids
+};
+
+Data read_data(const TrainOptions& options) {
+  const std::string text = given_by_user([&] { return read_text_file(options.text); });
+  const bool bytes = options.unit == "bytes";
+  if (!bytes) given_by_user([&] { return decode_utf8(text).size(); });
+  CharVocabulary vocabulary(text, bytes ? TextUnit::bytes : TextUnit::characters);
+  const Tensor ids = vocabulary.encode(text);
+  if (ids.numel() < 20)
+    throw WrongUse(fmt::format("{}: has {} {}; at least 20 are needed to train and to validate",
+                               options.text, ids.numel(), options.unit));
+  auto [train, valid] = split_in_time(ids, 0.1);
+  return {std::move(vocabulary), train, valid};
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const TrainOptions& options, CharLM& model) {
+  if (options.optimizer == "sgd")
+    return std::make_unique<SGD>(parameters(model), SGDOptions{.lr = options.lr});
+  return std::make_unique<Adam>(parameters(model), AdamOptions{.lr = options.lr});
+}
+
+/// The part of the budget that is used up: 0 at the beginning, 1 at the end. The first limit that
+/// is reached counts.
+double budget_used(const TrainOptions& options, std::size_t step, std::size_t steps_per_epoch,
+                   double seconds) {
+  double used = 0;
+  const auto limit = [&](double now, double end) {
+    if (end > 0) used = std::max(used, now / end);
+  };
+  limit(seconds, options.seconds);
+  limit(static_cast<double>(step), static_cast<double>(options.steps));
+  limit(static_cast<double>(step), static_cast<double>(options.epochs * steps_per_epoch));
+  return used;
+}
+
+struct Trained {
+  double loss_train = 0;  // smoothed over the last hundred steps or so
+  double loss_valid = std::numeric_limits<double>::infinity();
+  std::size_t steps = 0, characters = 0;
+  double seconds = 0;  // of training, without validation
+};
+
+/// Trains until the budget, counted from `clock`'s start, is used up. Whenever an epoch ends, the
+/// model is validated, and written to `options.out` if it is the best so far; that one is what
+/// `model` is in the end.
+Trained train(CharLM& model, const Data& data, const TrainOptions& options,
+              const Stopwatch& clock) {
+  const StreamWindows windows =
+      given_by_user([&] { return StreamWindows(data.train, options.seq, options.batch); });
+  const auto optimizer = make_optimizer(options, model);
+  Progress progress(options.common.quiet);
+  Trained result;
+  double used = 0, validated = 0;
+  while (used < 1) {
+    const Stopwatch epoch;
+    LSTMState state = model.lstm.zero_state(options.batch);
+    for (const auto& [x, y, first] : windows) {
+      Tape tape = Tape::training({.seed = options.common.seed, .pass = result.steps++});
+      auto [logits, next] = model(tape, x, state);
+      Var loss = cross_entropy(logits, y);
+      optimizer->zero_grad();
+      tape.backward(loss);
+      const auto norm = clip_grad_norm(optimizer->parameters(), options.clip);
+      if (options.schedule == "linear") optimizer->set_learning_rate(options.lr * (1 - used));
+      optimizer->step();
+      state = next.detach();
+
+      if (!std::isfinite(loss.item()))
+        throw NonFiniteError(
+            fmt::format("[train] the loss is {} at step {}: it must be finite; a lower --lr helps",
+                        loss.item(), result.steps));
+      // The mean at first, then exponential.
+      const double weight = std::max(0.01, 1 / static_cast<double>(result.steps));
+      result.loss_train += weight * (loss.item() - result.loss_train);
+      result.characters += y.numel();
+      used = budget_used(options, result.steps, windows.size(), clock.seconds());
+      if (progress.due()) {
+        const double seconds = result.seconds + epoch.seconds();
+        progress.show(fmt::format(
+            "epoch {:.2f}  step {}  loss {:.3f}  gradient norm {:.2f}  {:.0f} chars/s  {:.0f} s "
+            "left",
+            static_cast<double>(result.steps) / static_cast<double>(windows.size()), result.steps,
+            result.loss_train, norm.before, static_cast<double>(result.characters) / seconds,
+            clock.seconds() * std::max(0.0, 1 / used - 1)));
+      }
+      if (used >= 1) break;
+    }
+    result.seconds += epoch.seconds();
+
+    // Epochs over a short text are short too.
+    if (used < 1 && used - validated < 0.05) continue;
+    validated = used;
+    const double loss_valid = evaluate(model, data.valid);
+    if (loss_valid < result.loss_valid) {
+      result.loss_valid = loss_valid;
+      save(options.out, model, options.model, data.vocabulary);
+    }
+  }
+  load_parameters(options.out, parameters(model));
+  return result;
+}
+
+std::size_t count(const Parameters& all) {
+  std::size_t n = 0;
+  for (const NamedParameter& p : all) n += p.value().numel();
+  return n;
+}
+
+nlohmann::ordered_json as_json(const char* program, const TrainOptions& options, const Data& data,
+                               CharLM& model, const Trained& trained) {
+  return {{"program", program},
+          {"loss_train", trained.loss_train},
+          {"loss_valid", trained.loss_valid},
+          {"steps", trained.steps},
+          {"seconds", trained.seconds},
+          {"characters_per_second", static_cast<double>(trained.characters) / trained.seconds},
+          {"parameters", count(parameters(model))},
+          {"vocabulary", data.vocabulary.size()},
+          {"seed", options.common.seed},
+          {"model", options.out}};
+}
+
+int run_train(TrainOptions options) {
+  const Stopwatch clock;
+  if (options.epochs == 0 && options.steps == 0 && options.seconds == 0)
+    throw WrongUse("training would never end: give --epochs, --steps or --seconds");
+  require_writable(options.out);
+  const Data data = read_data(options);
+  set_threads(options.common.threads);
+  Rng rng(options.common.seed);
+  options.model.vocabulary = data.vocabulary.size();
+  CharLM model(options.model, rng);
+  const Trained trained = train(model, data, options, clock);
+  print_result(as_json("char_lm train", options, data, model, trained));
+  return 0;
+}
+
+struct SampleOptions {
+  std::string model, prompt;
+  std::size_t length = 500;
+  double temperature = 0.8;
+  CommonOptions common;
+};
+
+/// Where a text begins, for want of a prompt: the first symbol, which is the newline if there is
+/// one.
+std::string default_prompt(const CharVocabulary& vocabulary) {
+  return vocabulary.decode(std::vector<std::int32_t>{0});
+}
+
+int run_sample(const SampleOptions& options) {
+  set_threads(options.common.threads);
+  const auto [vocabulary, sizes, model] = given_by_user([&] { return load(options.model); });
+  Rng rng(options.common.seed);
+  const std::string prompt = options.prompt.empty() ? default_prompt(vocabulary) : options.prompt;
+  const Stopwatch clock;
+  const std::string text = given_by_user(
+      [&] { return sample(model, vocabulary, prompt, options.length, options.temperature, rng); });
+  const double seconds = clock.seconds();
+  fmt::print("{}{}\n", options.prompt, text);
+  print_result({{"program", "char_lm sample"},
+                {"characters", options.length},
+                {"seconds", seconds},
+                {"temperature", options.temperature},
+                {"seed", options.common.seed}});
+  return 0;
+}
+
+/// A word for a shell.
+std::string shell_word(const std::string& word) {
+  std::string q = "'";
+  for (const char c : word) q += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return q + "'";
+}
+
+void print_sample(const char* title, const CharLM& model, const Data& data,
+                  const TrainOptions& options) {
+  Rng rng(options.common.seed, "sample");
+  const std::string prompt = default_prompt(data.vocabulary);
+  fmt::print("\n{}\n----\n{}\n----\n", title,
+             sample(model, data.vocabulary, prompt, 400, 0.8, rng));
+  std::fflush(stdout);
+}
+
+int run_quickstart(TrainOptions options, const std::string& program) {
+  const Stopwatch clock;
+  require_writable(options.out);
+  const Data data = read_data(options);
+  set_threads(options.common.threads);
+  // A short text cannot fill the batch: shorter streams, fewer of them.
+  while (options.batch * options.seq >= data.train.numel())
+    (options.batch > 1 ? options.batch : options.seq) /= 2;
+
+  fmt::print("{}: {} characters, {} different ones; the last {} are for validation\n", options.text,
+             data.train.numel() + data.valid.numel(), data.vocabulary.size(), data.valid.numel());
+  const std::vector<double> ngrams =
+      ngram_losses(data.train.values<std::int32_t>(), data.valid.values<std::int32_t>(),
+                   data.vocabulary.size(), 6);
+  fmt::print("\nn-grams, counted in {:.1f} s; validation loss in nats per character:\n",
+             clock.seconds());
+  for (std::size_t k = 0; k < ngrams.size(); ++k)
+    fmt::print("  order {}  {:.4f}\n", k + 1, ngrams[k]);
+
+  Rng rng(options.common.seed);
+  options.model.vocabulary = data.vocabulary.size();
+  CharLM model(options.model, rng);
+  print_sample("The LSTM before training writes:", model, data, options);
+  fmt::print("\nTraining {} weights for {:.0f} s: hidden {}, batch {}, windows of {} steps\n",
+             count(parameters(model)), options.seconds - clock.seconds(), options.model.hidden,
+             options.batch, options.seq);
+  std::fflush(stdout);
+  const Trained trained = train(model, data, options, clock);
+  print_sample("The LSTM after training writes:", model, data, options);
+
+  const double bound = ngrams[4];
+  const bool better = trained.loss_valid < bound;
+  fmt::print("\nValidation loss, nats per character: LSTM {:.4f}, 5-gram {:.4f}, 6-gram {:.4f}\n",
+             trained.loss_valid, bound, ngrams[5]);
+  fmt::print("{}\n", better ? "The LSTM is better than the 5-gram."
+                            : "MISSED: the LSTM is not better than the 5-gram. A short text "
+                              "needs a smaller model: --hidden 64 --dropout 0.3.");
+  const std::string prompt =
+      data.vocabulary.decode(data.train.slice(0, std::min<std::size_t>(12, data.train.numel())));
+  fmt::print("\nMade: {}\nTry next:\n", options.out);
+  fmt::print("  {} sample {} --prompt {} --temperature 0.5\n", program, shell_word(options.out),
+             shell_word(prompt));
+  fmt::print("  {} sample {} --length 2000 --seed 2\n", program, shell_word(options.out));
+  fmt::print("  {} train {} --hidden 512 --layers 2 --dropout 0.2 --seconds 900 --out {}\n",
+             program, shell_word(options.text), shell_word(options.out + ".large"));
+
+  nlohmann::ordered_json result = as_json("char_lm quickstart", options, data, model, trained);
+  result["ngram_losses"] = ngrams;
+  result["bound"] = bound;
+  result["seconds_in_all"] = clock.seconds();
+  print_result(result);
+  return better ? 0 : 1;
+}
+
+void add_train_options(CLI::App& app, TrainOptions& o) {
+  const CLI::Range size(1, 100'000);
+  app.add_option("FILE", o.text, "The text")->required();
+  app.add_option("--out", o.out, "The model's file");
+  app.add_option("--unit", o.unit, "What a symbol is: characters (of UTF-8) or bytes")
+      ->check(CLI::IsMember({"characters", "bytes"}));
+  app.add_option("--hidden", o.model.hidden, "Units of an LSTM layer")->check(size);
+  app.add_option("--layers", o.model.layers, "LSTM layers")->check(CLI::Range(1, 100));
+  app.add_option("--embed", o.model.embed, "Features of a character")->check(size);
+  app.add_option("--dropout", o.model.dropout, "Probability that a feature is dropped in training")
+      ->check(below_one());
+  app.add_option("--batch", o.batch, "Streams of text side by side")->check(size);
+  app.add_option("--seq", o.seq, "Steps that gradients go back")->check(size);
+  app.add_option("--epochs", o.epochs, "Passes over the text; 0: no limit")
+      ->check(CLI::Range(0, 1'000'000));
+  app.add_option("--steps", o.steps, "Windows to learn from; 0: no limit");
+  app.add_option("--seconds", o.seconds, "Time to train; 0: no limit")->check(not_negative());
+  app.add_option("--optimizer", o.optimizer, "adam or sgd")->check(CLI::IsMember({"adam", "sgd"}));
+  app.add_option("--lr", o.lr, "Learning rate")->check(positive());
+  app.add_option(
+         "--schedule", o.schedule,
+         "Of the learning rate: constant, or linear, down to 0 when the first limit is reached")
+      ->check(CLI::IsMember({"constant", "linear"}));
+  app.add_option("--clip", o.clip, "Largest norm of the gradient")->check(positive());
+  add_common_options(app, o.common);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("A character language model: an LSTM learns to write like a text.", "char_lm");
+  app.option_defaults()->always_capture_default();
+  app.require_subcommand(1);
+  app.footer("Losses are in nats per character. Each command has its own --help.");
+
+  TrainOptions train_options{.epochs = 5};
+  CLI::App* train = app.add_subcommand("train", "Learns a text, writes a model");
+  add_train_options(*train, train_options);
+  train->footer("Example: char_lm train kjv.txt --hidden 256 --seconds 300 --out kjv.safetensors");
+
+  SampleOptions sample_options;
+  CLI::App* sample = app.add_subcommand("sample", "Lets a model write");
+  sample->add_option("MODEL", sample_options.model, "A file that train has written")->required();
+  sample->add_option("--prompt", sample_options.prompt, "What the text begins with");
+  sample->add_option("--length", sample_options.length, "Characters to write")
+      ->check(CLI::Range(1, 100'000'000));
+  sample
+      ->add_option("--temperature", sample_options.temperature,
+                   "Divides the logits; 0: always the most probable character")
+      ->check(not_negative());
+  add_common_options(*sample, sample_options.common);
+  sample->footer("Example: char_lm sample kjv.safetensors --prompt 'In the ' --temperature 0.5");
+
+  TrainOptions quick_options{.seconds = 60};
+  CLI::App* quickstart =
+      app.add_subcommand("quickstart", "Trains for a minute; compares with n-grams");
+  add_train_options(*quickstart, quick_options);
+  quickstart->footer("Example: char_lm quickstart kjv.txt --out kjv.safetensors");
+
+  return run(app, argc, argv, [&] {
+    if (*train) return run_train(train_options);
+    if (*sample) return run_sample(sample_options);
+    return run_quickstart(quick_options, argv[0]);
+  });
+}

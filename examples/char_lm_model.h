@@ -1,0 +1,168 @@
+#pragma once
+
+#include <fmt/format.h>
+#include <tapegrad/tapegrad.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+/// A character language model: what it is, how good it is, how it writes, and its file.
+namespace examples {
+
+using namespace tapegrad;  // NOLINT(google-build-using-namespace): an example reads like a user
+
+struct CharLMSizes {
+  std::size_t vocabulary;
+  std::size_t embed;
+  std::size_t hidden;
+  std::size_t layers;
+  double dropout;
+};
+
+/// Ids of characters in, logits of the next character out.
+struct CharLM {
+  Embedding embed;
+  LSTM lstm;
+  Linear head;
+  Dropout dropout;
+
+  CharLM(const CharLMSizes& sizes, Rng& rng)
+      : embed(sizes.vocabulary, sizes.embed, rng),
+        lstm({.input = sizes.embed,
+              .hidden = sizes.hidden,
+              .layers = sizes.layers,
+              .dropout = sizes.layers > 1 ? sizes.dropout : 0},
+             rng),
+        head(sizes.hidden, sizes.vocabulary, rng),
+        dropout{sizes.dropout} {}
+
+  void visit(auto&& v) {
+    v("embed", embed);
+    v("lstm", lstm);
+    v("head", head);
+  }
+
+  struct Output {
+    Var logits;      // (T, B, V)
+    LSTMState next;  // the state after the last step
+  };
+  /// ids (T, B)
+  Output operator()(Tape& tape, const Tensor& ids, const LSTMState& state) const {
+    auto [h, next] = lstm(tape, dropout(tape, embed(tape, ids)), state);
+    return {head(tape, dropout(tape, h)), next};
+  }
+};
+
+/// Mean loss of a text in nats per character. It is read in up to 64 streams side by side, each of
+/// which starts from the zero state: faster, and over 1000 characters or more it makes no
+/// difference.
+inline double evaluate(const CharLM& model, const Tensor& ids) {
+  const std::size_t targets = ids.numel() - 1;
+  const std::size_t batch = std::clamp<std::size_t>(targets / 1000, 1, 64);
+  const std::size_t steps = std::min<std::size_t>(targets / batch, 100);
+  LSTMState state = model.lstm.zero_state(batch);
+  double sum = 0;
+  std::size_t count = 0;
+  for (const auto& [x, y, first] : StreamWindows(ids, steps, batch)) {
+    Tape tape = Tape::inference();
+    auto [logits, next] = model(tape, x, state);
+    sum += cross_entropy(logits, y).item() * static_cast<double>(y.numel());
+    count += y.numel();
+    state = next;
+  }
+  return sum / static_cast<double>(count);
+}
+
+/// Draws an id with the probabilities softmax(logits / temperature); temperature 0 takes the most
+/// probable one.
+inline std::int32_t draw(std::span<const float> logits, double temperature, Rng& rng) {
+  const auto best = std::ranges::max_element(logits);
+  std::vector<double> weight(logits.size(), 0.0);
+  double sum = 0;
+  for (std::size_t k = 0; k < logits.size(); ++k) {
+    // Relative to the best, so that no temperature above 0 makes exp overflow.
+    const double below = static_cast<double>(logits[k]) - static_cast<double>(*best);
+    sum += weight[k] = temperature > 0 ? std::exp(below / temperature) : below == 0;
+  }
+  double left = rng.uniform() * sum;
+  std::size_t k = 0;
+  while (k + 1 < weight.size() && (left -= weight[k]) >= 0) ++k;
+  return static_cast<std::int32_t>(k);
+}
+
+/// What the model writes after `prompt`, which must have a character and only known ones (else
+/// UsageError).
+inline std::string sample(const CharLM& model, const CharVocabulary& vocabulary,
+                          std::string_view prompt, std::size_t length, double temperature,
+                          Rng& rng) {
+  const Tensor read = vocabulary.encode(prompt);
+  Tensor ids = read.reshape({read.numel(), 1});  // (T, 1)
+  LSTMState state = model.lstm.zero_state(1);
+  std::vector<std::int32_t> written;
+  while (written.size() < length) {
+    Tape tape = Tape::inference();
+    auto [logits, next] = model(tape, ids, state);
+    const std::size_t last = logits.size(0) - 1;
+    written.push_back(draw(logits.value().row(last).values<float>(), temperature, rng));
+    ids = Tensor::from<std::int32_t>({1, 1}, std::span(&written.back(), 1));
+    state = next;
+  }
+  return vocabulary.decode(written);
+}
+
+/// One file holds all that a model needs: weights, sizes and vocabulary.
+inline void save(const std::filesystem::path& path, CharLM& model, const CharLMSizes& sizes,
+                 const CharVocabulary& vocabulary) {
+  save_parameters(path, parameters(model),
+                  {{"model", "char_lm"},
+                   {"vocabulary", vocabulary.to_string()},
+                   {"embed", fmt::to_string(sizes.embed)},
+                   {"hidden", fmt::to_string(sizes.hidden)},
+                   {"layers", fmt::to_string(sizes.layers)},
+                   {"dropout", fmt::to_string(sizes.dropout)}});
+}
+
+struct LoadedCharLM {
+  CharVocabulary vocabulary;
+  CharLMSizes sizes;
+  CharLM model;
+};
+
+/// Throws FileError for a file that save() did not write.
+inline LoadedCharLM load(const std::filesystem::path& path) {
+  const Metadata stored = load_tensors(path).metadata;
+  const auto text = [&](const std::string& key) {
+    const auto found = stored.find(key);
+    if (found == stored.end())
+      throw FileError(
+          fmt::format("[char_lm] {} has no metadata '{}': it must be a model that "
+                      "char_lm has written",
+                      path.string(), key));
+    return found->second;
+  };
+  const auto size = [&](const std::string& key) {
+    const std::string digits = text(key);
+    std::size_t number = 0;
+    const auto [stop, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    if (error != std::errc{} || stop != digits.data() + digits.size() || number > 100'000)
+      throw FileError(
+          fmt::format("[char_lm] {} has '{}' as metadata '{}': it must be a number up "
+                      "to 100000",
+                      path.string(), digits, key));
+    return number;
+  };
+  CharVocabulary vocabulary = CharVocabulary::from_string(text("vocabulary"));
+  // Dropout is for training only, and nothing is drawn that the file does not replace.
+  const CharLMSizes sizes{vocabulary.size(), size("embed"), size("hidden"), size("layers"), 0};
+  Rng unused(0);
+  CharLM model(sizes, unused);
+  load_parameters(path, parameters(model));
+  return {std::move(vocabulary), sizes, std::move(model)};
+}
+
+}  // namespace examples

@@ -1,0 +1,67 @@
+#include "adam.h"
+
+#include <cmath>
+
+#include "../core/dispatch-inl.h"
+
+namespace tapegrad {
+namespace {
+
+/// Both forms are p -= rate m / (sqrt(v) * root_scale + epsilon).
+template <class T>
+struct Factors {
+  T beta1, one_minus_beta1, beta2, one_minus_beta2, weight_decay, rate, root_scale, epsilon;
+};
+
+template <class T>
+Factors<T> factors(const AdamOptions& o, double lr, double t) {
+  const double correction1 = 1 - std::pow(o.beta1, t);
+  const double correction2 = std::sqrt(1 - std::pow(o.beta2, t));
+  const bool hat = o.epsilon_form == AdamEpsilon::hat;
+  const double rate = hat ? lr * correction2 / correction1 : lr / correction1;
+  const double root_scale = hat ? 1 : 1 / correction2;
+  return {static_cast<T>(o.beta1),     static_cast<T>(1 - o.beta1),    static_cast<T>(o.beta2),
+          static_cast<T>(1 - o.beta2), static_cast<T>(o.weight_decay), static_cast<T>(rate),
+          static_cast<T>(root_scale),  static_cast<T>(o.epsilon)};
+}
+
+template <class T>
+void update(std::size_t n, const Factors<T>& k, const T* __restrict grad, T* __restrict m,
+            T* __restrict v, T* __restrict p) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const T g = grad[i] + k.weight_decay * p[i];
+    m[i] = k.beta1 * m[i] + k.one_minus_beta1 * g;
+    v[i] = k.beta2 * v[i] + k.one_minus_beta2 * g * g;
+    p[i] -= k.rate * m[i] / (std::sqrt(v[i]) * k.root_scale + k.epsilon);
+  }
+}
+
+}  // namespace
+
+Adam::Adam(Parameters parameters, const AdamOptions& options)
+    : Optimizer("Adam", std::move(parameters), options.lr),
+      options_(options),
+      steps_(this->parameters().size()),
+      m_(this->parameters().size()),
+      v_(this->parameters().size()) {
+  check_option("beta1", options.beta1, 0, 1);
+  check_option("beta2", options.beta2, 0, 1);
+  check_option("epsilon", options.epsilon, 0, INFINITY);
+  check_option("weight_decay", options.weight_decay, 0, INFINITY);
+}
+
+void Adam::step() {
+  prepare(m_);
+  prepare(v_);
+  for (std::size_t i = 0; i < parameters().size(); ++i) {
+    ParameterData& p = *parameters()[i].data;
+    if (!moves(p)) continue;
+    const auto t = static_cast<double>(++steps_[i]);
+    dispatch_float(p.value.dtype(), [&]<class T>(T) {
+      update(p.value.numel(), factors<T>(options_, learning_rate(), t), p.grad.data<T>(),
+             m_[i].mutable_data<T>(), v_[i].mutable_data<T>(), p.value.mutable_data<T>());
+    });
+  }
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "../autograd/parameter.h"
+
+namespace tapegrad {
+
+/// The Euclidean norm of all gradients together, as backward left it and as it is now.
+struct GradNorm {
+  double before;
+  double after;
+};
+
+/// Scales all gradients by max_norm / norm if their norm is greater than max_norm (Pascanu et al.
+/// 2013). The norm is computed in double and scaled, so that it is right for any finite gradients.
+/// Parameters without gradient count as zero.
+///
+/// Throws UsageError for a max_norm that is negative or NaN (infinity only measures),
+/// NonFiniteError for a gradient that is NaN or infinite, naming it; then no gradient has been
+/// touched.
+GradNorm clip_grad_norm(const Parameters& parameters, double max_norm);
+
+/// Cuts every element of the gradients to [-limit, limit]. Throws like clip_grad_norm.
+void clip_grad_value(const Parameters& parameters, double limit);
+
+}  // namespace tapegrad

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "optimizer.h"
+
+namespace tapegrad {
+
+struct SGDOptions {
+  double lr;                // >= 0
+  double momentum = 0;      // in [0, 1)
+  double dampening = 0;     // in [0, 1]; of what enters the velocity
+  bool nesterov = false;    // needs momentum, and no dampening
+  double weight_decay = 0;  // >= 0; L2: added to the gradient
+};
+
+/// Gradient descent, as torch's SGD:
+///
+///   g = dp + weight_decay p
+///   v = momentum v + (1 - dampening) g        (the first v is g)
+///   p = p - lr v,   or with Nesterov   p = p - lr (g + momentum v)
+///
+/// Polyak 1964; Sutskever et al. 2013 for Nesterov's form.
+class SGD : public Optimizer {
+ public:
+  /// Throws UsageError for an option out of range.
+  SGD(Parameters parameters, const SGDOptions& options);
+  void step() override;
+
+  /// The velocity of parameter i; undefined before its first step, or without momentum.
+  const Tensor& velocity(std::size_t i) const { return velocity_[i]; }
+
+ private:
+  SGDOptions options_;
+  std::vector<Tensor> velocity_;
+  std::vector<bool> started_;  // the first v is not damped
+};
+
+}  // namespace tapegrad

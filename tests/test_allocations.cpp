@@ -1,0 +1,83 @@
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "../autograd/ops/loss.h"
+#include "../layers/dropout.h"
+#include "../layers/embedding.h"
+#include "../layers/linear.h"
+#include "../layers/lstm.h"
+#include "../layers/module.h"
+#include "../optim/adam.h"
+#include "../optim/clip.h"
+
+// Counts what this program asks of operator new. (Sanitizers have their own operator new, and
+// bypass the pool.)
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+namespace {
+
+std::atomic<std::size_t> allocations{0};
+
+void* counted(std::size_t bytes, std::size_t alignment) {
+  ++allocations;
+  if (void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment))
+    return block;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+void* operator new(std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return counted(bytes, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* block) noexcept { std::free(block); }
+void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
+void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+
+using namespace tapegrad;
+
+TEST_CASE("allocations: a training step asks the heap for nothing from the second step on") {
+  Rng rng(1);
+  struct Model {
+    Embedding embed;
+    LSTM lstm;
+    Dropout drop;
+    Linear head;
+  };
+  Model m{{11, 6, rng},
+          {{.input = 6, .hidden = 9, .layers = 2, .dropout = 0.2}, rng},
+          {0.1},
+          {9, 11, rng}};
+  Parameters all;
+  const auto collect = [&](std::string_view, auto& member) {
+    for (const NamedParameter& p : parameters(member)) all.push_back(p);
+  };
+  collect("embed", m.embed);
+  collect("lstm", m.lstm);
+  collect("head", m.head);
+  Adam adam(all, {.lr = 1e-3});
+  Tensor ids = Tensor::zeros({7, 3}, DType::int32);
+  LSTMState state = m.lstm.zero_state(3);
+  for (std::uint64_t step = 0; step < 10; ++step) {
+    const std::size_t before = allocations;
+    {
+      Tape tape = Tape::training({.seed = 1, .pass = step});
+      const auto [h, next] = m.lstm(tape, m.embed(tape, ids), state);
+      const Var loss = cross_entropy(m.head(tape, m.drop(tape, h)), ids);
+      adam.zero_grad();
+      tape.backward(loss);
+      clip_grad_norm(adam.parameters(), 1.0);
+      adam.step();
+      state = next.detach();
+    }
+    if (step >= 2) CHECK(allocations - before == 0);
+  }
+}
+
+#endif

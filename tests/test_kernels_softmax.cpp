@@ -1,0 +1,199 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "../core/error.h"
+#include "../core/kernels/softmax.h"
+#include "kernel_cases.h"
+
+using namespace tapegrad;
+
+namespace {
+
+constexpr std::int32_t ignore = -100;
+constexpr double inf = std::numeric_limits<double>::infinity();
+
+/// x - log sum exp x by the definition, in long double.
+std::vector<double> naive_log_softmax(const Tensor& x, std::size_t columns) {
+  std::vector<double> result;
+  for (std::size_t first = 0; first < x.numel(); first += columns) {
+    long double largest = -INFINITY, total = 0;
+    for (std::size_t j = 0; j < columns; ++j) {
+      largest = std::fmax(largest, static_cast<long double>(x.at(first + j)));
+    }
+    for (std::size_t j = 0; j < columns; ++j) {
+      total += std::exp(static_cast<long double>(x.at(first + j)) - largest);
+    }
+    for (std::size_t j = 0; j < columns; ++j) {
+      const long double shifted = static_cast<long double>(x.at(first + j)) - largest;
+      result.push_back(static_cast<double>(shifted - std::log(total)));
+    }
+  }
+  return result;
+}
+
+std::vector<double> exponential(std::vector<double> values) {
+  for (double& v : values) v = std::exp(v);
+  return values;
+}
+
+const std::vector<Shape> shapes{{1}, {5}, {1, 1}, {3, 4}, {2, 3, 17}, {2, 257}, {2, 1, 2, 300}};
+
+}  // namespace
+
+TEST_CASE("softmax: values and shapes") {
+  for (const DType dtype : float_types) {
+    for (const Shape& shape : shapes) {
+      CAPTURE(to_string(shape));
+      const Tensor x = random_tensor(shape, dtype);
+      const std::size_t columns = shape[shape.rank() - 1];
+      const std::vector<double> expected = naive_log_softmax(x, columns);
+      check_values(kernels::log_softmax(x), shape, dtype, expected, 8);
+      check_values(kernels::softmax(x), shape, dtype, exponential(expected), 8);
+    }
+    for (const Shape& shape : {Shape{0}, Shape{0, 3}, Shape{3, 0}, Shape{2, 0, 3}}) {
+      CHECK(kernels::log_softmax(Tensor::zeros(shape, dtype)).shape() == shape);
+      CHECK(kernels::softmax(Tensor::zeros(shape, dtype)).shape() == shape);
+    }
+  }
+  CHECK_THROWS_AS(kernels::softmax(ids_of({2}, {1, 2})), DtypeError);
+  CHECK_THROWS_AS(kernels::log_softmax(ids_of({2}, {1, 2})), DtypeError);
+}
+
+TEST_CASE("softmax: a large vocabulary keeps its digits, and threads do not matter") {
+  for (const DType dtype : float_types) {
+    const Tensor x = random_tensor({20, 10000}, dtype);
+    const std::vector<double> expected = naive_log_softmax(x, 10000);
+    check_values(kernels::log_softmax(x), x.shape(), dtype, expected, 8);
+    const std::vector<double> p = values_of(kernels::softmax(x));
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      REQUIRE(std::abs(p[i] / std::exp(expected[i]) - 1) < 20 * epsilon_of(dtype));
+    }
+    check_threads_do_not_matter([&] { return kernels::log_softmax(x); });
+    check_threads_do_not_matter([&] { return kernels::softmax(x); });
+    check_threads_do_not_matter([&] { return kernels::log_softmax_backward(x, x); });
+  }
+}
+
+TEST_CASE("softmax: huge, masked and NaN rows, each without touching the others") {
+  for (const DType dtype : float_types) {
+    const double huge = dtype == DType::float32 ? 3e38 : 1e308;
+    const Tensor x =
+        Tensor::of({6, 2}, {huge, huge, huge, -1, -huge, -huge, -inf, 0, NAN, 1, 0, 0}, dtype);
+    const double half = std::log(0.5);
+    std::vector<double> expected{half, half, 0, -huge, half, half, -inf, 0, NAN, NAN, half, half};
+    check_values(kernels::log_softmax(x), {6, 2}, dtype, expected, 2);
+    check_values(kernels::softmax(x), {6, 2}, dtype, exponential(expected), 2);
+    // Nothing is known about a row that has an infinite logit, or none that is finite.
+    const Tensor lost = Tensor::of({2, 2}, {inf, 0, -inf, -inf}, dtype);
+    for (const double v : values_of(kernels::softmax(lost).row(1))) CHECK(std::isnan(v));
+    CHECK(std::isnan(kernels::softmax(lost).at(0)));
+    Tensor wide = random_tensor({3, 40}, dtype);
+    wide.row(1).row(33).fill(NAN);
+    const Tensor y = kernels::softmax(wide);
+    for (std::size_t i = 0; i < 120; ++i) CHECK(std::isnan(y.at(i)) == (i / 40 == 1));
+  }
+}
+
+TEST_CASE("softmax: backward of log softmax") {
+  for (const DType dtype : float_types) {
+    for (const Shape& shape : shapes) {
+      const Tensor y = kernels::log_softmax(random_tensor(shape, dtype, 1));
+      const Tensor dy = random_tensor(shape, dtype, 2);
+      const std::size_t columns = shape[shape.rank() - 1];
+      std::vector<double> expected;
+      for (std::size_t i = 0; i < y.numel(); ++i) {
+        double total = 0;
+        for (std::size_t j = 0; j < columns; ++j) total += dy.at(i / columns * columns + j);
+        expected.push_back(dy.at(i) - std::exp(y.at(i)) * total);
+      }
+      check_values(kernels::log_softmax_backward(y, dy), shape, dtype, expected, 64);
+    }
+    CHECK(kernels::log_softmax_backward(Tensor::zeros({0, 3}, dtype), Tensor::zeros({0, 3}, dtype))
+              .shape() == Shape{0, 3});
+  }
+}
+
+TEST_CASE("cross entropy: mean over the counted rows, with and without probabilities") {
+  for (const DType dtype : float_types) {
+    const Tensor logits = random_tensor({2, 3, 5}, dtype);
+    const Tensor ids = ids_of({2, 3}, {4, ignore, 0, 2, 2, ignore});
+    const std::vector<double> log_p = naive_log_softmax(logits, 5);
+    const double expected = -(log_p[4] + log_p[10] + log_p[17] + log_p[22]) / 4;
+    for (const bool with : {true, false}) {
+      const kernels::CrossEntropy result = kernels::cross_entropy(logits, ids, ignore, with);
+      CHECK(result.counted == 4);
+      check_values(result.loss, {}, dtype, {expected}, 4);
+      CHECK(result.probabilities.defined() == with);
+      if (with) {
+        check_values(result.probabilities, {2, 3, 5}, dtype, exponential(log_p), 8);
+      }
+    }
+  }
+}
+
+TEST_CASE("cross entropy: gradient is probabilities minus one hot, 0 in ignored rows") {
+  for (const DType dtype : float_types) {
+    Tensor p = kernels::softmax(random_tensor({4, 3}, dtype));
+    const std::vector<double> before = values_of(p);
+    p.row(1).fill(NAN);  // of an ignored row: not read
+    const Tensor ids = ids_of({4}, {2, ignore, 0, 0});
+    std::vector<double> expected;
+    for (std::size_t i = 0; i < 12; ++i) {
+      const double one_hot = i == 2 || i == 6 || i == 9 ? 1 : 0;
+      expected.push_back(i / 3 == 1 ? 0 : (before[i] - one_hot) * 0.6 / 3);
+    }
+    check_values(kernels::cross_entropy_backward(p, ids, ignore, 3, 0.6), {4, 3}, dtype, expected,
+                 8);
+  }
+}
+
+TEST_CASE("cross entropy: nothing counts, nothing there") {
+  for (const DType dtype : float_types) {
+    for (const Shape& shape : {Shape{2, 3}, Shape{0, 3}, Shape{2, 0}}) {
+      const Tensor logits = Tensor::full(shape, NAN, dtype);
+      const Tensor ids = Tensor::full(shape.without(1), ignore, DType::int32);
+      for (const bool with : {true, false}) {
+        const kernels::CrossEntropy result = kernels::cross_entropy(logits, ids, ignore, with);
+        CHECK(result.counted == 0);
+        CHECK(result.loss.item() == 0);
+      }
+      const Tensor dx = kernels::cross_entropy_backward(logits, ids, ignore, 0, 1);
+      check_values(dx, shape, dtype, std::vector<double>(shape.numel(), 0));
+    }
+  }
+}
+
+TEST_CASE("cross entropy: an ignored NaN row changes nothing; a counted one shows") {
+  const Tensor logits = Tensor::of({2, 2}, {NAN, 1, 0, 0});
+  CHECK(kernels::cross_entropy(logits, ids_of({2}, {ignore, 1}), ignore, true).loss.item() ==
+        doctest::Approx(std::log(2.0)));
+  CHECK(std::isnan(kernels::cross_entropy(logits, ids_of({2}, {1, 1}), ignore, true).loss.item()));
+  // An impossible target costs infinitely much, and certainty nothing.
+  const Tensor sure = Tensor::of({1, 2}, {-inf, 0});
+  CHECK(kernels::cross_entropy(sure, ids_of({1}, {0}), ignore, false).loss.item() == inf);
+  CHECK(kernels::cross_entropy(sure, ids_of({1}, {1}), ignore, false).loss.item() == 0);
+}
+
+TEST_CASE("cross entropy: one row without leading axes; other values of ignore") {
+  const Tensor logits = Tensor::of({3}, {1, 2, 3}, DType::float64);
+  const double expected = -naive_log_softmax(logits, 3)[1];
+  CHECK(kernels::cross_entropy(logits, ids_of({}, {1}), ignore, true).loss.item() ==
+        doctest::Approx(expected).epsilon(1e-15));
+  CHECK(kernels::cross_entropy(logits, ids_of({}, {1}), 1, true).counted == 0);
+}
+
+TEST_CASE("cross entropy: bits do not depend on threads") {
+  const Tensor logits = random_tensor({700, 101}, DType::float32);
+  Tensor ids = Tensor::zeros({700}, DType::int32);
+  for (std::size_t i = 0; i < 700; ++i) {
+    ids.mutable_data<std::int32_t>()[i] = static_cast<std::int32_t>(i % 101);
+  }
+  const auto forward = [&] { return kernels::cross_entropy(logits, ids, 0, true); };
+  check_threads_do_not_matter([&] { return forward().loss; });
+  check_threads_do_not_matter([&] { return forward().probabilities; });
+  check_threads_do_not_matter(
+      [&] { return kernels::cross_entropy_backward(logits, ids, 0, 693, 1); });
+}
