@@ -51,8 +51,9 @@ struct Data {
 Data read_data(const TrainOptions& options) {
   const std::string text = given_by_user([&] { return read_text_file(options.text); });
   const bool bytes = options.unit == "bytes";
-  if (!bytes) given_by_user([&] { return decode_utf8(text).size(); });
-  CharVocabulary vocabulary(text, bytes ? TextUnit::bytes : TextUnit::characters);
+  CharVocabulary vocabulary = given_by_user(
+      [&] { return CharVocabulary(text, bytes ? TextUnit::bytes : TextUnit::characters); },
+      options.text + ": --unit bytes takes any file; ");
   const Tensor ids = vocabulary.encode(text);
   if (ids.numel() < 20)
     throw WrongUse(fmt::format("{}: has {} {}; at least 20 are needed to train and to validate",
@@ -94,11 +95,14 @@ struct Trained {
 Trained train(CharLM& model, const Data& data, const TrainOptions& options,
               const Stopwatch& clock) {
   const StreamWindows windows =
-      given_by_user([&] { return StreamWindows(data.train, options.seq, options.batch); });
-  const auto optimizer = make_optimizer(options, model);
+      given_by_user([&] { return StreamWindows(data.train, options.seq, options.batch); },
+                    options.text + ": too short for this --batch and --seq: ");
+  const std::unique_ptr<Optimizer> optimizer = make_optimizer(options, model);
+  const double clip = options.clip > 0 ? options.clip : std::numeric_limits<double>::infinity();
   Progress progress(options.common.quiet);
   Trained result;
-  double used = 0, validated = 0;
+  const double used_before = budget_used(options, 0, windows.size(), clock.seconds());
+  double used = used_before, validated = used_before;
   while (used < 1) {
     const Stopwatch epoch;
     LSTMState state = model.lstm.zero_state(options.batch);
@@ -108,15 +112,11 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
       Var loss = cross_entropy(logits, y);
       optimizer->zero_grad();
       tape.backward(loss);
-      const auto norm = clip_grad_norm(optimizer->parameters(), options.clip);
+      const GradNorm norm = clip_grad_norm(optimizer->parameters(), clip);
       if (options.schedule == "linear") optimizer->set_learning_rate(options.lr * (1 - used));
       optimizer->step();
       state = next.detach();
 
-      if (!std::isfinite(loss.item()))
-        throw NonFiniteError(
-            fmt::format("[train] the loss is {} at step {}: it must be finite; a lower --lr helps",
-                        loss.item(), result.steps));
       // The mean at first, then exponential.
       const double weight = std::max(0.01, 1 / static_cast<double>(result.steps));
       result.loss_train += weight * (loss.item() - result.loss_train);
@@ -124,12 +124,13 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
       used = budget_used(options, result.steps, windows.size(), clock.seconds());
       if (progress.due()) {
         const double seconds = result.seconds + epoch.seconds();
+        const double left = seconds * (1 - used) / (used - used_before);
         progress.show(fmt::format(
             "epoch {:.2f}  step {}  loss {:.3f}  gradient norm {:.2f}  {:.0f} chars/s  {:.0f} s "
             "left",
             static_cast<double>(result.steps) / static_cast<double>(windows.size()), result.steps,
             result.loss_train, norm.before, static_cast<double>(result.characters) / seconds,
-            clock.seconds() * std::max(0.0, 1 / used - 1)));
+            std::max(left, 0.0)));
       }
       if (used >= 1) break;
     }
@@ -139,6 +140,11 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
     if (used < 1 && used - validated < 0.05) continue;
     validated = used;
     const double loss_valid = evaluate(model, data.valid);
+    if (!std::isfinite(loss_valid))
+      throw NonFiniteError(fmt::format(
+          "[train] the validation loss is {} after {} steps: it must be finite; a lower "
+          "--lr helps",
+          loss_valid, result.steps));
     if (loss_valid < result.loss_valid) {
       result.loss_valid = loss_valid;
       save(options.out, model, options.model, data.vocabulary);
@@ -146,12 +152,6 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
   }
   load_parameters(options.out, parameters(model));
   return result;
-}
-
-std::size_t count(const Parameters& all) {
-  std::size_t n = 0;
-  for (const NamedParameter& p : all) n += p.value().numel();
-  return n;
 }
 
 nlohmann::ordered_json as_json(const char* program, const TrainOptions& options, const Data& data,
@@ -162,17 +162,23 @@ nlohmann::ordered_json as_json(const char* program, const TrainOptions& options,
           {"steps", trained.steps},
           {"seconds", trained.seconds},
           {"characters_per_second", static_cast<double>(trained.characters) / trained.seconds},
-          {"parameters", count(parameters(model))},
+          {"parameters", count_weights(model)},
           {"vocabulary", data.vocabulary.size()},
           {"seed", options.common.seed},
+          {"threads", threads()},
           {"model", options.out}};
+}
+
+/// What would be a pity to find out after the training.
+void check(const TrainOptions& options) {
+  if (options.epochs == 0 && options.steps == 0 && options.seconds == 0)
+    throw WrongUse("training would never end: give --epochs, --steps or --seconds");
+  require_writable(options.out);
 }
 
 int run_train(TrainOptions options) {
   const Stopwatch clock;
-  if (options.epochs == 0 && options.steps == 0 && options.seconds == 0)
-    throw WrongUse("training would never end: give --epochs, --steps or --seconds");
-  require_writable(options.out);
+  check(options);
   const Data data = read_data(options);
   set_threads(options.common.threads);
   Rng rng(options.common.seed);
@@ -214,25 +220,27 @@ int run_sample(const SampleOptions& options) {
   return 0;
 }
 
-/// A word for a shell.
-std::string shell_word(const std::string& word) {
-  std::string q = "'";
-  for (const char c : word) q += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return q + "'";
+/// The beginning of a line of the validation text.
+std::string some_prompt(const Data& data) {
+  auto ids = data.valid.values<std::int32_t>();
+  const auto line = static_cast<std::size_t>(std::ranges::find(ids, 0) - ids.begin()) + 1;
+  if (default_prompt(data.vocabulary) == "\n" && line < ids.size()) ids = ids.subspan(line);
+  return data.vocabulary.decode(ids.first(std::min<std::size_t>(12, ids.size())));
 }
 
-void print_sample(const char* title, const CharLM& model, const Data& data,
+void print_sample(const char* when, std::size_t length, const CharLM& model, const Data& data,
                   const TrainOptions& options) {
   Rng rng(options.common.seed, "sample");
-  const std::string prompt = default_prompt(data.vocabulary);
-  fmt::print("\n{}\n----\n{}\n----\n", title,
-             sample(model, data.vocabulary, prompt, 400, 0.8, rng));
+  const std::string prompt = some_prompt(data);
+  const std::string text = sample(model, data.vocabulary, prompt, length, 0.8, rng);
+  fmt::print("\nThe LSTM {} training goes on after \"{}\":\n----\n{}{}\n----\n", when, prompt,
+             prompt, text);
   std::fflush(stdout);
 }
 
 int run_quickstart(TrainOptions options, const std::string& program) {
   const Stopwatch clock;
-  require_writable(options.out);
+  check(options);
   const Data data = read_data(options);
   set_threads(options.common.threads);
   // A short text cannot fill the batch: shorter streams, fewer of them.
@@ -252,13 +260,12 @@ int run_quickstart(TrainOptions options, const std::string& program) {
   Rng rng(options.common.seed);
   options.model.vocabulary = data.vocabulary.size();
   CharLM model(options.model, rng);
-  print_sample("The LSTM before training writes:", model, data, options);
-  fmt::print("\nTraining {} weights for {:.0f} s: hidden {}, batch {}, windows of {} steps\n",
-             count(parameters(model)), options.seconds - clock.seconds(), options.model.hidden,
-             options.batch, options.seq);
+  print_sample("before", 200, model, data, options);
+  fmt::print("\nTraining {} weights: hidden {}, batch {}, windows of {} steps\n",
+             count_weights(model), options.model.hidden, options.batch, options.seq);
   std::fflush(stdout);
   const Trained trained = train(model, data, options, clock);
-  print_sample("The LSTM after training writes:", model, data, options);
+  print_sample("after", 400, model, data, options);
 
   const double bound = ngrams[4];
   const bool better = trained.loss_valid < bound;
@@ -267,14 +274,13 @@ int run_quickstart(TrainOptions options, const std::string& program) {
   fmt::print("{}\n", better ? "The LSTM is better than the 5-gram."
                             : "MISSED: the LSTM is not better than the 5-gram. A short text "
                               "needs a smaller model: --hidden 64 --dropout 0.3.");
-  const std::string prompt =
-      data.vocabulary.decode(data.train.slice(0, std::min<std::size_t>(12, data.train.numel())));
   fmt::print("\nMade: {}\nTry next:\n", options.out);
-  fmt::print("  {} sample {} --prompt {} --temperature 0.5\n", program, shell_word(options.out),
-             shell_word(prompt));
-  fmt::print("  {} sample {} --length 2000 --seed 2\n", program, shell_word(options.out));
+  fmt::print("  {} sample {} --prompt {} --temperature 0.5\n", shell_word(program),
+             shell_word(options.out), shell_word(some_prompt(data)));
+  fmt::print("  {} sample {} --length 2000 --seed 2\n", shell_word(program),
+             shell_word(options.out));
   fmt::print("  {} train {} --hidden 512 --layers 2 --dropout 0.2 --seconds 900 --out {}\n",
-             program, shell_word(options.text), shell_word(options.out + ".large"));
+             shell_word(program), shell_word(options.text), shell_word(options.out + ".large"));
 
   nlohmann::ordered_json result = as_json("char_lm quickstart", options, data, model, trained);
   result["ngram_losses"] = ngrams;
@@ -299,7 +305,8 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--seq", o.seq, "Steps that gradients go back")->check(size);
   app.add_option("--epochs", o.epochs, "Passes over the text; 0: no limit")
       ->check(CLI::Range(0, 1'000'000));
-  app.add_option("--steps", o.steps, "Windows to learn from; 0: no limit");
+  app.add_option("--steps", o.steps, "Windows to learn from; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--seconds", o.seconds, "Time to train; 0: no limit")->check(not_negative());
   app.add_option("--optimizer", o.optimizer, "adam or sgd")->check(CLI::IsMember({"adam", "sgd"}));
   app.add_option("--lr", o.lr, "Learning rate")->check(positive());
@@ -307,7 +314,7 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
          "--schedule", o.schedule,
          "Of the learning rate: constant, or linear, down to 0 when the first limit is reached")
       ->check(CLI::IsMember({"constant", "linear"}));
-  app.add_option("--clip", o.clip, "Largest norm of the gradient")->check(positive());
+  app.add_option("--clip", o.clip, "Largest norm of the gradient; 0: any")->check(not_negative());
   add_common_options(app, o.common);
 }
 

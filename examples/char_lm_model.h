@@ -57,6 +57,12 @@ struct CharLM {
   }
 };
 
+inline std::size_t count_weights(CharLM& model) {
+  std::size_t count = 0;
+  for (const NamedParameter& p : parameters(model)) count += p.value().numel();
+  return count;
+}
+
 /// Mean loss of a text in nats per character. It is read in up to 64 streams side by side, each of
 /// which starts from the zero state: faster, and over 1000 characters or more it makes no
 /// difference.

@@ -49,7 +49,8 @@ std::size_t terminal_columns() {
 }  // namespace
 
 void add_common_options(CLI::App& app, CommonOptions& options) {
-  app.add_option("--seed", options.seed, "Seed of all random numbers");
+  app.add_option("--seed", options.seed, "Seed of all random numbers")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--threads", options.threads, "Threads to use; 0: one for each core")
       ->check(CLI::Range(0, 1024));
   app.add_flag("--quiet", options.quiet, "No progress on stderr");
@@ -95,6 +96,17 @@ void require_writable(const std::filesystem::path& path) {
     throw WrongUse(fmt::format("{}: is a folder; name a file", path.string()));
   if (access(folder.c_str(), W_OK) != 0)
     throw WrongUse(fmt::format("{}: files cannot be made in {}", path.string(), folder.string()));
+}
+
+std::string shell_word(const std::string& word) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("/._-+").find(c) != std::string_view::npos;
+  };
+  if (!word.empty() && std::ranges::all_of(word, plain)) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
 }
 
 Progress::Progress(bool quiet) : quiet_(quiet), terminal_(is_terminal()) {}

@@ -23,13 +23,14 @@ class WrongUse : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// What `make` makes of something the user gave; the library's complaints about it are WrongUse.
+/// What `make` makes of something the user gave; the library's complaints about it are WrongUse,
+/// after the words of `hint`.
 template <class Make>
-auto given_by_user(Make&& make) {
+auto given_by_user(Make&& make, const std::string& hint = "") {
   try {
     return make();
   } catch (const tapegrad::Error& error) {
-    throw WrongUse(error.what());
+    throw WrongUse(hint + error.what());
   }
 }
 
@@ -51,6 +52,9 @@ int run(CLI::App& app, int argc, char** argv, const std::function<int()>& progra
 
 /// Throws WrongUse unless a file can be made at `path`: better now than after an hour's training.
 void require_writable(const std::filesystem::path& path);
+
+/// A word as a shell reads it back: in single quotes unless it is plain.
+std::string shell_word(const std::string& word);
 
 /// Seconds since it was made.
 class Stopwatch {

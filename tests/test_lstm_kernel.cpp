@@ -2,262 +2,25 @@
 
 #include <algorithm>
 #include <cmath>
-#include <complex>
 #include <cstddef>
 #include <cstring>
 #include <limits>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "../core/kernels/lstm.h"
 #include "../core/pool.h"
-#include "../core/rng.h"
 #include "../core/threads.h"
+#include "for_targets.h"
+#include "naive_lstm.h"
 
 namespace {
 
 namespace kernels = tapegrad::kernels;
-using Complex = std::complex<double>;
-template <class S>
-using Values = std::vector<S>;
-
-enum class Loss { y, h, c, all };
-
-/// A problem for the kernel. `lengths` of the sequences, sorted; empty: all T.
-struct Case {
-  std::size_t T = 3, B = 2, I = 2, H = 3;
-  std::vector<std::size_t> lengths = {};
-  bool reverse = false, biases = true, initial = true;
-  bool peephole = false, zoneout = false, mask = false;
-  double cell_clip = 0, gradient_clip = 0;
-  Loss loss = Loss::all;
-  std::uint64_t seed = 1;
-
-  std::size_t length(std::size_t row) const { return lengths.empty() ? T : lengths[row]; }
-  std::vector<std::size_t> active() const {
-    std::vector<std::size_t> rows(T);
-    for (std::size_t t = 0; t < T; ++t) {
-      for (std::size_t r = 0; r < B; ++r) rows[t] += length(r) > t;
-    }
-    return rows;
-  }
-  std::size_t offset(std::size_t t) const {
-    const std::vector<std::size_t> rows = active();
-    std::size_t sum = 0;
-    for (std::size_t s = 0; s < t; ++s) sum += rows[s];
-    return sum;
-  }
-  std::size_t rows() const { return offset(T); }
-};
-
-/// What can be differentiated, in this order; S is a number or a complex one.
-enum Input { X, H0, C0, W_IH, W_HH, B_IH, B_HH, PEEPHOLE, INPUTS };
-const char* const input_names[] = {"x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "peephole"};
-template <class S>
-using Inputs = std::vector<Values<S>>;
-
-struct Data {
-  Inputs<double> in;
-  Values<double> mask, zoneout_h, zoneout_c;  // empty: off
-  Values<double> dy, dh_last, dc_last;        // weights of the loss; empty: not in it
-
-  explicit Data(const Case& c) {
-    tapegrad::Rng rng(c.seed, "lstm kernel");
-    const auto normal = [&](std::size_t n, double deviation, bool on = true) {
-      Values<double> v(on ? n : 0);  // rounded, so that float problems are the same problems
-      for (double& x : v) x = static_cast<double>(static_cast<float>(deviation * rng.normal()));
-      return v;
-    };
-    const double scale = 1 / std::sqrt(static_cast<double>(c.H));
-    const std::size_t N = c.rows(), BH = c.B * c.H;
-    in = {normal(N * c.I, 1),
-          normal(BH, 0.5, c.initial),
-          normal(BH, 1, c.initial),
-          normal(4 * c.H * c.I, 0.7),
-          normal(4 * c.H * c.H, scale),
-          normal(4 * c.H, 0.5, c.biases),
-          normal(4 * c.H, 0.5, c.biases),
-          normal(3 * c.H, 0.5, c.peephole)};
-    mask = normal(BH, 1, c.mask);
-    for (double& m : mask) m = m > -0.3 ? 1.5 : 0;
-    zoneout_h = normal(N * c.H, 1, c.zoneout);
-    zoneout_c = normal(N * c.H, 1, c.zoneout);
-    for (auto* zoneout : {&zoneout_h, &zoneout_c}) {  // kept, updated, and inference's mixture
-      for (double& z : *zoneout) z = z > 0.7 ? 1 : z > -0.3 ? 0 : 0.25;
-    }
-    dy = normal(N * c.H, 1, c.loss == Loss::y || c.loss == Loss::all);
-    dh_last = normal(BH, 1, c.loss == Loss::h || c.loss == Loss::all);
-    dc_last = normal(BH, 1, c.loss == Loss::c || c.loss == Loss::all);
-  }
-};
-
-// --- the formulas of lstm.h, a row, a step and an element at a time ------------------------------
-
-double clipped(double x, double limit) {
-  return limit > 0 ? std::min(limit, std::max(-limit, x)) : x;
-}
-Complex clipped(Complex x, double limit) {  // what is cut does not depend on its input
-  return limit > 0 && std::abs(x.real()) > limit ? clipped(x.real(), limit) : x;
-}
-template <class S>
-S sigmoid(S x) {
-  return 1.0 / (1.0 + std::exp(-x));
-}
-template <class S>
-S at(const Values<S>& v, std::size_t index) {
-  return v.empty() ? S(0) : v[index];
-}
-
-template <class S>
-struct NaiveForward {
-  Values<S> y, h_last, c_last, gates, cells;
-  Values<S> h_before, c_before, sum, new_c;  // (N, H): sum is c~ before it is clipped
-};
-
-template <class S>
-NaiveForward<S> naive_forward(const Case& c, const Data& d, const Inputs<S>& in) {
-  const std::size_t H = c.H, N = c.rows();
-  const Values<S> none(N * H);
-  NaiveForward<S> r{
-      none, Values<S>(c.B * H), Values<S>(c.B * H), Values<S>(N * 4 * H), none, none, none, none,
-      none};
-  for (std::size_t row = 0; row < c.B; ++row) {
-    Values<S> h(H), cell(H);
-    for (std::size_t j = 0; j < H; ++j) {
-      h[j] = at(in[H0], row * H + j);
-      cell[j] = at(in[C0], row * H + j);
-    }
-    for (std::size_t k = 0; k < c.length(row); ++k) {
-      const std::size_t n = c.offset(c.reverse ? c.length(row) - 1 - k : k) + row;
-      Values<S> a(4 * H);
-      for (std::size_t q = 0; q < 4 * H; ++q) {
-        a[q] = at(in[B_IH], q) + at(in[B_HH], q);
-        for (std::size_t i = 0; i < c.I; ++i) a[q] += in[W_IH][q * c.I + i] * in[X][n * c.I + i];
-        for (std::size_t j = 0; j < H; ++j) {
-          const double m = d.mask.empty() ? 1 : d.mask[row * H + j];
-          a[q] += in[W_HH][q * H + j] * (m * h[j]);
-        }
-      }
-      for (std::size_t j = 0; j < H; ++j) {
-        const std::size_t e = n * H + j;
-        const S i = sigmoid(a[j] + at(in[PEEPHOLE], j) * cell[j]);
-        const S f = sigmoid(a[H + j] + at(in[PEEPHOLE], H + j) * cell[j]);
-        const S g = std::tanh(a[2 * H + j]);
-        r.h_before[e] = h[j];
-        r.c_before[e] = cell[j];
-        r.sum[e] = f * cell[j] + i * g;
-        r.new_c[e] = clipped(r.sum[e], c.cell_clip);
-        const S o = sigmoid(a[3 * H + j] + at(in[PEEPHOLE], 2 * H + j) * r.new_c[e]);
-        const double zc = at(d.zoneout_c, e), zh = at(d.zoneout_h, e);
-        cell[j] = zc * cell[j] + (1 - zc) * r.new_c[e];
-        h[j] = zh * h[j] + (1 - zh) * o * std::tanh(r.new_c[e]);
-        const S gates[] = {i, f, g, o};
-        for (std::size_t q = 0; q < 4; ++q) r.gates[n * 4 * H + q * H + j] = gates[q];
-        r.cells[e] = cell[j];
-        r.y[e] = h[j];
-      }
-    }
-    std::copy(h.begin(), h.end(), r.h_last.begin() + static_cast<std::ptrdiff_t>(row * H));
-    std::copy(cell.begin(), cell.end(), r.c_last.begin() + static_cast<std::ptrdiff_t>(row * H));
-  }
-  return r;
-}
-
-struct Gradients {
-  Inputs<double> in;  // of B_HH: the same as of B_IH, not repeated
-  Values<double> dgates, dh, dc;
-};
-
-Gradients naive_backward(const Case& c, const Data& d) {
-  const NaiveForward<double> fwd = naive_forward(c, d, d.in);
-  const std::size_t H = c.H, N = c.rows();
-  const Values<double>&w_ih = d.in[W_IH], &w_hh = d.in[W_HH], &p = d.in[PEEPHOLE];
-  Gradients r{{Values<double>(N * c.I),
-               Values<double>(c.B * H),
-               Values<double>(c.B * H),
-               Values<double>(4 * H * c.I),
-               Values<double>(4 * H * H),
-               Values<double>(4 * H),
-               {},
-               Values<double>(3 * H)},
-              Values<double>(N * 4 * H),
-              Values<double>(N * H),
-              Values<double>(N * H)};
-  for (std::size_t row = 0; row < c.B; ++row) {
-    Values<double> dh(H), dc(H);
-    for (std::size_t j = 0; j < H; ++j) {
-      dh[j] = at(d.dh_last, row * H + j);
-      dc[j] = at(d.dc_last, row * H + j);
-    }
-    for (std::size_t k = c.length(row); k-- > 0;) {
-      const std::size_t n = c.offset(c.reverse ? c.length(row) - 1 - k : k) + row;
-      Values<double> dh_before(H), dc_before(H), da(4 * H);
-      for (std::size_t j = 0; j < H; ++j) {
-        const std::size_t e = n * H + j;
-        const double* gates = fwd.gates.data() + n * 4 * H + j;
-        const double i = gates[0], f = gates[H], g = gates[2 * H], o = gates[3 * H];
-        const double zc = at(d.zoneout_c, e), zh = at(d.zoneout_h, e);
-        dh[j] += at(d.dy, e);
-        r.dh[e] = dh[j];
-        r.dc[e] = dc[j];
-        const double th = std::tanh(fwd.new_c[e]), dnew_h = (1 - zh) * dh[j];
-        da[3 * H + j] = clipped(dnew_h * th * o * (1 - o), c.gradient_clip);
-        double dnew_c = (1 - zc) * dc[j];
-        dnew_c += dnew_h * o * (1 - th * th);
-        dnew_c += at(p, 2 * H + j) * da[3 * H + j];
-        if (!c.zoneout) r.dc[e] = dnew_c;  // c_t is c~_t
-        if (fwd.sum[e] != fwd.new_c[e]) dnew_c = 0;
-        da[j] = clipped(dnew_c * g * i * (1 - i), c.gradient_clip);
-        da[H + j] = clipped(dnew_c * fwd.c_before[e] * f * (1 - f), c.gradient_clip);
-        da[2 * H + j] = clipped(dnew_c * i * (1 - g * g), c.gradient_clip);
-        dc_before[j] = zc * dc[j] + dnew_c * f + at(p, j) * da[j] + at(p, H + j) * da[H + j];
-        dh_before[j] = zh * dh[j];
-        r.in[PEEPHOLE][j] += da[j] * fwd.c_before[e];
-        r.in[PEEPHOLE][H + j] += da[H + j] * fwd.c_before[e];
-        r.in[PEEPHOLE][2 * H + j] += da[3 * H + j] * fwd.new_c[e];
-      }
-      for (std::size_t q = 0; q < 4 * H; ++q) {
-        r.dgates[n * 4 * H + q] = da[q];
-        r.in[B_IH][q] += da[q];
-        for (std::size_t i = 0; i < c.I; ++i) {
-          r.in[X][n * c.I + i] += da[q] * w_ih[q * c.I + i];
-          r.in[W_IH][q * c.I + i] += da[q] * d.in[X][n * c.I + i];
-        }
-        for (std::size_t j = 0; j < H; ++j) {
-          const double m = d.mask.empty() ? 1 : d.mask[row * H + j];
-          dh_before[j] += m * da[q] * w_hh[q * H + j];
-          r.in[W_HH][q * H + j] += da[q] * m * fwd.h_before[n * H + j];
-        }
-      }
-      dh = dh_before;
-      dc = dc_before;
-    }
-    for (std::size_t j = 0; j < H; ++j) {
-      r.in[H0][row * H + j] = dh[j];
-      r.in[C0][row * H + j] = dc[j];
-    }
-  }
-  return r;
-}
-
-double loss_step(const Case& c, const Data& d, Input which, std::size_t index) {
-  constexpr double step = 1e-30;  // nothing is subtracted, so it may be as small as one likes
-  Inputs<Complex> in;
-  for (const Values<double>& v : d.in) in.emplace_back(v.begin(), v.end());
-  in[which][index] += Complex(0, step);
-  const NaiveForward<Complex> r = naive_forward(c, d, in);
-  Complex loss = 0;
-  for (std::size_t n = 0; n < d.dy.size(); ++n) loss += d.dy[n] * r.y[n];
-  for (std::size_t n = 0; n < d.dh_last.size(); ++n) loss += d.dh_last[n] * r.h_last[n];
-  for (std::size_t n = 0; n < d.dc_last.size(); ++n) loss += d.dc_last[n] * r.c_last[n];
-  return loss.imag() / step;
-}
-
-// --- the kernel ----------------------------------------------------------------------------------
+using namespace tapegrad::testing::naive;
 
 template <class T>
-T nan = std::numeric_limits<T>::quiet_NaN();
+constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
 
 template <class T>
 T* pointer(Values<T>& v) {
@@ -286,7 +49,7 @@ struct Kernel {
     mask = cast(d.mask), zoneout_h = cast(d.zoneout_h), zoneout_c = cast(d.zoneout_c);
     dy = cast(d.dy), dh_last = cast(d.dh_last), dc_last = cast(d.dc_last);
     const std::size_t N = c.rows();
-    const auto fresh = [](std::size_t n) { return Values<T>(n, nan<T>); };
+    const auto fresh = [](std::size_t n) { return Values<T>(n, not_a_number<T>); };
     y = gates = cells = dgates = dh = dc = fresh(N * c.H);
     gates = dgates = fresh(N * 4 * c.H);
     h_last = c_last = fresh(c.B * c.H);
@@ -375,54 +138,6 @@ struct Worst {
   }
 };
 
-std::string describe(const Case& c) {
-  std::string s = "T=" + std::to_string(c.T) + " B=" + std::to_string(c.B) +
-                  " H=" + std::to_string(c.H) + " lengths=";
-  for (const std::size_t l : c.lengths) s += std::to_string(l) + ",";
-  const std::pair<const char*, bool> on[] = {
-      {" reverse", c.reverse},     {" no-bias", !c.biases},
-      {" null-state", !c.initial}, {" mask", c.mask},
-      {" peephole", c.peephole},   {" zoneout", c.zoneout},
-      {" clip", c.cell_clip > 0},  {" gradient-clip", c.gradient_clip > 0}};
-  for (const auto& [name, is_on] : on) s += is_on ? name : "";
-  const char* const losses[] = {" y", " h_T", " c_T", " all"};
-  return s + " loss=" + losses[static_cast<std::size_t>(c.loss)];
-}
-
-/// The option sets; the last one has all of them.
-std::vector<Case> option_sets() {
-  return {
-      {},
-      {.biases = false, .initial = false},
-      {.mask = true},
-      {.peephole = true},
-      {.zoneout = true},
-      {.cell_clip = 0.5},
-      {.gradient_clip = 0.05},
-      {.peephole = true, .zoneout = true, .mask = true, .cell_clip = 0.7, .gradient_clip = 0.1}};
-}
-
-/// Full, packed, packed with an empty sequence, with steps that no sequence reaches; each both
-/// ways.
-std::vector<Case> layouts(Case c) {
-  std::vector<std::vector<std::size_t>> lengths(4, std::vector<std::size_t>(c.B, c.T));
-  for (std::size_t r = 0; r < c.B; ++r) {
-    lengths[1][r] = c.T - c.T * r / (c.B + 1);
-    lengths[2][r] = r == c.B - 1 ? 0 : lengths[1][r];
-    lengths[3][r] = lengths[1][r] - 1;
-  }
-  lengths[0] = {};
-  std::vector<Case> r;
-  for (const auto& l : lengths) {
-    for (const bool reverse : {false, true}) {
-      c.lengths = l;
-      c.reverse = reverse;
-      r.push_back(c);
-    }
-  }
-  return r;
-}
-
 /// All results of forward and backward against the loops above.
 template <class T>
 void compare_with_naive(const Case& c, Worst& worst) {
@@ -458,6 +173,8 @@ TEST_CASE_TEMPLATE("lstm kernel: all results, all options, against plain loops",
   for (const std::size_t steps : {1U, 2U, 3U, 7U}) {
     for (const std::size_t batch : {1U, 3U}) {
       for (const std::size_t hidden : {1U, 3U, 8U, 17U, 33U}) {
+        // A tensor of one element has no larger one to compare a cancelled sum with.
+        if (sizeof(T) == 4 && hidden == 1) continue;
         for (Case set : option_sets()) {
           set.T = steps, set.B = batch, set.H = hidden, set.I = 1 + hidden / 2;
           for (Case c : layouts(set)) {
@@ -475,7 +192,293 @@ TEST_CASE_TEMPLATE("lstm kernel: all results, all options, against plain loops",
       for (const Case& c : layouts(set)) compare_with_naive<T>(c, worst);
     }
   }
-  MESSAGE(sizeof(T) * 8 << " bits, " << worst.comparisons << " tensors: at most " << worst.value
-                        << " of the largest element (" << worst.where << ")");
+  MESSAGE((sizeof(T) * 8) << " bits, " << worst.comparisons << " tensors: at most " << worst.value
+                          << " of the largest element (" << worst.where << ")");
   CHECK(worst.value <= tolerance<T>);
+}
+
+TEST_CASE_TEMPLATE("lstm kernel: every instruction set", T, double, float) {
+  tapegrad::testing::for_targets([](const std::string& target) {
+    Worst worst;
+    for (const std::size_t hidden : {3U, 8U, 33U}) {
+      for (Case set : option_sets()) {
+        set.H = hidden;
+        for (const Case& c : layouts(set)) compare_with_naive<T>(c, worst);
+      }
+    }
+    MESSAGE(target << ", " << (sizeof(T) * 8) << " bits: at most " << worst.value);
+    CHECK(worst.value <= tolerance<T>);
+  });
+}
+
+TEST_CASE("lstm kernel: gradients against the complex step") {
+  Worst worst;
+  std::size_t cases = 0;
+  for (const std::size_t steps : {1U, 3U}) {
+    for (const std::size_t batch : {1U, 3U}) {
+      for (const std::size_t hidden : {1U, 3U, 8U, 17U, 33U}) {
+        for (Case set : option_sets()) {
+          if (hidden > 8 && set.zoneout) continue;
+          set.T = steps, set.B = batch, set.H = hidden, set.gradient_clip = 0;
+          for (Case c : layouts(set)) {
+            c.loss = static_cast<Loss>(cases % 4);
+            c.seed = ++cases;
+            const Data d(c);
+            Kernel<double> k(c, d);
+            k.forward();
+            k.backward();
+            for (std::size_t i = 0; i < INPUTS; ++i) {
+              if (d.in[i].empty() || i == B_HH) continue;
+              // All of a small tensor; of a large one about 12, at a stride that meets all gates.
+              const std::size_t stride = 1 + d.in[i].size() / 12;
+              Values<double> exact, computed;
+              for (std::size_t n = cases % stride; n < d.in[i].size(); n += stride) {
+                exact.push_back(complex_step(c, d, static_cast<Input>(i), n));
+                computed.push_back(k.grads[i][n]);
+              }
+              worst.compare(describe(c) + " d" + input_names[i], computed, exact);
+            }
+          }
+        }
+      }
+    }
+  }
+  MESSAGE(worst.comparisons << " tensors: at most " << worst.value << " of the largest element ("
+                            << worst.where << ")");
+  CHECK(worst.value <= 1e-12);
+}
+
+TEST_CASE_TEMPLATE("lstm kernel: what is asked for does not change what is computed", T, double,
+                   float) {
+  for (Case set : option_sets()) {
+    set.T = 4, set.B = 3, set.H = 9;
+    for (const Case& c : layouts(set)) {
+      CAPTURE(describe(c));
+      Kernel<T> all(c);
+      all.forward();
+
+      Kernel<T> only_y(c);
+      only_y.reserve = only_y.gates = only_y.cells = only_y.h_last = only_y.c_last = {};
+      only_y.forward();
+      CHECK(same_bits(only_y.y, all.y));
+
+      Kernel<T> inference(c);  // with exports
+      inference.reserve = {};
+      inference.forward();
+      CHECK(same_bits(inference.y, all.y));
+      CHECK(same_bits(inference.gates, all.gates));
+      CHECK(same_bits(inference.cells, all.cells));
+      CHECK(same_bits(inference.h_last, all.h_last));
+      CHECK(same_bits(inference.c_last, all.c_last));
+
+      const Values<T> reserve = all.reserve;
+      all.backward(false);
+      CHECK(same_bits(all.reserve, reserve));
+
+      for (const bool may_overwrite : {false, true}) {  // a second backward, without exports
+        Kernel<T> again = all;
+        again.dgates = again.dh = again.dc = {};
+        for (Values<T>& v : again.grads) std::fill(v.begin(), v.end(), not_a_number<T>);
+        again.backward(may_overwrite);
+        for (std::size_t i = 0; i < INPUTS; ++i) CHECK(same_bits(again.grads[i], all.grads[i]));
+        if (!may_overwrite) CHECK(same_bits(again.reserve, reserve));
+      }
+
+      for (std::size_t i = 0; i < INPUTS; ++i) {  // one gradient at a time
+        Kernel<T> k = all;
+        k.dgates = k.dh = k.dc = {};
+        for (std::size_t other = 0; other < INPUTS; ++other) {
+          if (other != i) k.grads[other] = {};
+        }
+        std::fill(k.grads[i].begin(), k.grads[i].end(), not_a_number<T>);
+        k.backward();
+        CHECK(same_bits(k.grads[i], all.grads[i]));
+      }
+
+      Kernel<T> sum = all;  // gradients are added to what is there, exports overwritten
+      for (Values<T>& v : sum.grads) std::fill(v.begin(), v.end(), T{0.5});
+      sum.backward(true, true);
+      CHECK(same_bits(sum.dgates, all.dgates));
+      CHECK(same_bits(sum.dh, all.dh));
+      CHECK(same_bits(sum.dc, all.dc));
+      for (std::size_t i = 0; i < INPUTS; ++i) {
+        Values<double> expected;
+        for (const T g : all.grads[i]) expected.push_back(0.5 + static_cast<double>(g));
+        CHECK(deviation(sum.grads[i], expected) <= tolerance<T>);
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("lstm kernel: the number of threads changes no bit", T, double, float) {
+  for (Case set : option_sets()) {
+    // Small ones, and one whose products are split inside gemm().
+    for (const std::size_t hidden : {7U, 96U}) {
+      if (hidden == 96 && (set.zoneout || set.peephole || set.cell_clip > 0)) continue;
+      set.T = 7, set.B = 40, set.H = set.I = hidden;
+      for (const Case& c : layouts(set)) {
+        std::vector<Kernel<T>> runs;
+        for (const std::size_t threads : {1U, 2U}) {
+          tapegrad::set_threads(threads);
+          runs.emplace_back(c).forward();
+          runs.back().backward();
+        }
+        tapegrad::set_threads(1);
+        CAPTURE(describe(c));
+        CHECK(same_bits(runs[0].y, runs[1].y));
+        CHECK(same_bits(runs[0].h_last, runs[1].h_last));
+        CHECK(same_bits(runs[0].c_last, runs[1].c_last));
+        for (std::size_t i = 0; i < INPUTS; ++i) {
+          CHECK(same_bits(runs[0].grads[i], runs[1].grads[i]));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("lstm kernel: a sequence in two pieces with a carried state") {
+  for (Case set : option_sets()) {
+    set.T = 7, set.B = 3, set.H = 5, set.initial = true;
+    CAPTURE(describe(set));
+    const std::size_t first = 3, rows = first * set.B;
+    const Data whole_data(set);
+    Kernel<double> whole(set, whole_data);
+    whole.forward();
+    whole.backward();
+
+    Case cases[] = {set, set};
+    cases[0].T = first, cases[1].T = set.T - first;
+    const auto piece = [&](std::size_t p) {
+      Data d = whole_data;
+      const auto cut = [&](Values<double>& v, std::size_t columns) {
+        if (v.empty()) return;
+        const auto middle = v.begin() + static_cast<std::ptrdiff_t>(rows * columns);
+        v = p == 0 ? Values<double>(v.begin(), middle) : Values<double>(middle, v.end());
+      };
+      cut(d.in[X], set.I);
+      for (auto* v : {&d.dy, &d.zoneout_h, &d.zoneout_c}) cut(*v, set.H);
+      return Kernel<double>(cases[p], d);
+    };
+    Kernel<double> a = piece(0), b = piece(1);
+    a.forward();
+    b.in[H0] = a.h_last, b.in[C0] = a.c_last;
+    b.forward();
+    b.backward();
+    a.dh_last = b.grads[H0], a.dc_last = b.grads[C0];
+    for (const Input i : {W_IH, W_HH, B_IH, PEEPHOLE}) a.grads[i] = b.grads[i];
+    for (const Input i : {X, H0, C0}) std::fill(a.grads[i].begin(), a.grads[i].end(), 0);
+    a.backward(true, true);
+
+    const auto joined = [](Values<double> u, const Values<double>& v) {
+      u.insert(u.end(), v.begin(), v.end());
+      return u;
+    };
+    CHECK(deviation(joined(a.y, b.y), whole.y) <= 1e-14);
+    CHECK(deviation(b.h_last, whole.h_last) <= 1e-14);
+    CHECK(deviation(b.c_last, whole.c_last) <= 1e-14);
+    a.grads[X] = joined(a.grads[X], b.grads[X]);
+    for (std::size_t i = 0; i < INPUTS; ++i) {
+      CAPTURE(input_names[i]);
+      CHECK(deviation(a.grads[i], whole.grads[i]) <= 1e-14);
+    }
+  }
+}
+
+TEST_CASE("lstm kernel: a packed batch is its sequences one by one") {
+  for (Case set : option_sets()) {
+    set.T = 6, set.B = 4, set.H = 5;
+    for (const Case& c : layouts(set)) {
+      CAPTURE(describe(c));
+      const Data d(c);
+      Kernel<double> batch(c, d);
+      batch.forward();
+      batch.backward();
+      Inputs<double> sums(INPUTS);  // of the gradients that all sequences share
+      for (const Input i : {W_IH, W_HH, B_IH, PEEPHOLE}) sums[i].resize(batch.grads[i].size());
+      for (std::size_t row = 0; row < c.B; ++row) {
+        Case single = c;
+        single.B = 1, single.T = std::max<std::size_t>(1, c.length(row));
+        single.lengths = {c.length(row)};
+        const auto rows_of = [&](const Values<double>& v, std::size_t columns) {
+          Values<double> r;
+          for (std::size_t t = 0; t < c.length(row) && !v.empty(); ++t) {
+            const auto from =
+                v.begin() + static_cast<std::ptrdiff_t>((c.offset(t) + row) * columns);
+            r.insert(r.end(), from, from + static_cast<std::ptrdiff_t>(columns));
+          }
+          return r;
+        };
+        const auto state_of = [&](const Values<double>& v) {
+          const auto from = v.begin() + static_cast<std::ptrdiff_t>(v.empty() ? 0 : row * c.H);
+          return Values<double>(from, v.empty() ? from : from + static_cast<std::ptrdiff_t>(c.H));
+        };
+        Data one = d;
+        one.in[X] = rows_of(d.in[X], c.I);
+        for (auto v : {&Data::dy, &Data::zoneout_h, &Data::zoneout_c}) one.*v = rows_of(d.*v, c.H);
+        for (auto v : {&Data::dh_last, &Data::dc_last, &Data::mask}) one.*v = state_of(d.*v);
+        one.in[H0] = state_of(d.in[H0]), one.in[C0] = state_of(d.in[C0]);
+        Kernel<double> k(single, one);
+        k.forward();
+        k.backward();
+        CHECK(deviation(k.y, rows_of(batch.y, c.H)) <= 1e-14);
+        CHECK(deviation(k.h_last, state_of(batch.h_last)) <= 1e-14);
+        CHECK(deviation(k.c_last, state_of(batch.c_last)) <= 1e-14);
+        CHECK(deviation(k.grads[X], rows_of(batch.grads[X], c.I)) <= 1e-13);
+        CHECK(deviation(k.grads[H0], state_of(batch.grads[H0])) <= 1e-13);
+        CHECK(deviation(k.grads[C0], state_of(batch.grads[C0])) <= 1e-13);
+        for (std::size_t i = 0; i < INPUTS; ++i) {
+          for (std::size_t n = 0; n < sums[i].size(); ++n) sums[i][n] += k.grads[i][n];
+        }
+      }
+      for (const Input i : {W_IH, W_HH, B_IH, PEEPHOLE}) {
+        CHECK(deviation(batch.grads[i], sums[i]) <= 1e-13);
+      }
+    }
+  }
+}
+
+TEST_CASE("lstm kernel: long sequences are multiplied in pieces, in training as in inference") {
+  for (const bool reverse : {false, true}) {
+    Case c{.T = 700, .B = 3, .H = 4, .reverse = reverse};  // 2100 rows, at most 1024 a piece
+    const Data d(c);
+    Kernel<double> training(c, d), inference(c, d);
+    training.forward();
+    inference.reserve = inference.gates = {};
+    inference.forward();
+    CHECK(same_bits(training.y, inference.y));
+    CHECK(same_bits(training.c_last, inference.c_last));
+    CHECK(deviation(training.y, naive_forward(c, d, d.in).y) <= 1e-11);
+  }
+}
+
+TEST_CASE("lstm kernel: no rows at all") {
+  Case c{.T = 2, .B = 2, .lengths = {0, 0}};
+  Kernel<double> k(c);
+  CHECK(kernels::lstm_rows(k.shape()) == 0);
+  k.forward();
+  k.backward();
+  CHECK(same_bits(k.h_last, k.in[H0]));
+  CHECK(same_bits(k.c_last, k.in[C0]));
+  CHECK(same_bits(k.grads[H0], k.dh_last));
+  CHECK(same_bits(k.grads[C0], k.dc_last));
+  for (const Input i : {W_IH, W_HH, B_IH}) {
+    CHECK(same_bits(k.grads[i], Values<double>(k.grads[i].size())));
+  }
+}
+
+TEST_CASE("lstm kernel: a NaN is passed on, not clipped away") {
+  for (const Case& c : option_sets()) {
+    CAPTURE(describe(c));
+    Data d(c);
+    d.in[X][0] = not_a_number<double>;
+    Kernel<double> k(c, d);
+    k.forward();
+    k.backward();
+    const auto has_nan = [](const Values<double>& v) {
+      return std::any_of(v.begin(), v.end(), [](double x) { return std::isnan(x); });
+    };
+    CHECK(has_nan(k.h_last));
+    CHECK(has_nan(k.grads[W_IH]));
+    CHECK(has_nan(k.grads[B_IH]));
+  }
 }

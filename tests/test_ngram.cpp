@@ -87,7 +87,8 @@ TEST_CASE("ngram: an example worked out by hand") {
 TEST_CASE("ngram: equal to brute force over maps") {
   Rng rng(5);
   // The last three have histories that do not fit into 64 bits: those are hashed.
-  for (const std::size_t vocabulary : std::initializer_list<std::size_t>{1, 2, 7, 128, 129, 2048, 2049, 100'000}) {
+  for (const std::size_t vocabulary :
+       std::initializer_list<std::size_t>{1, 2, 7, 128, 129, 2048, 2049, 100'000}) {
     CAPTURE(vocabulary);
     const Ids train = random_text(400, vocabulary, rng);
     const Ids valid = random_text(150, vocabulary, rng);

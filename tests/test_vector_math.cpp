@@ -1,6 +1,4 @@
 #include <doctest/doctest.h>
-#include <hwy/highway.h>
-#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,10 +11,12 @@
 #include <vector>
 
 #include "../core/kernels/vector_math.h"
+#include "for_targets.h"
 
 namespace {
 
 namespace kernels = tapegrad::kernels;
+using tapegrad::testing::for_targets;
 
 template <class T>
 struct Function {
@@ -80,16 +80,6 @@ auto bits(T x) {
   std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t> b{};
   std::memcpy(&b, &x, sizeof x);
   return b;
-}
-
-/// Calls f(name) once for each instruction set that the library has and this machine can run.
-template <class F>
-void for_targets(const F& f) {
-  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    hwy::GetChosenTarget().Update(target);
-    f(std::string(hwy::TargetName(target)));
-  }
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 template <class T>

@@ -1,0 +1,136 @@
+#!/bin/sh
+# Runs the example programs as a user would: what they print, what they refuse, how they end.
+# usage: tests/examples.sh [BUILD_DIR]      default: build/release of this checkout
+# A line for each check; the last line is "N passed, N failed". Exit: 0 all passed; 1 a failure; 2 a program is missing.
+set -u
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 2
+build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
+for program in char_lm lstm_cell_by_hand; do
+  [ -x "$build/$program" ] || { printf '%s\n' "$build/$program is not there; build it first" >&2; exit 2; }
+done
+dir=$(mktemp -d) || exit 2
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$dir" || exit 2
+passed=0 failed=0
+
+# check WORDS CONDITION...: counts the check; a failed one shows what the program last said.
+check() {
+  words=$1; shift
+  if "$@"; then
+    passed=$((passed + 1)); printf 'passed: %s\n' "$words"
+  else
+    failed=$((failed + 1)); printf 'FAILED: %s (exit status %s)\n' "$words" "$status"
+    sed 's/^/  | /' stdout stderr
+  fi
+}
+# run PROGRAM ARGUMENTS...: keeps its stdout, stderr and exit status.
+run() { program=$1; shift; "$build/$program" "$@" >stdout 2>stderr </dev/null; status=$?; }
+
+# ended STATUS [PATTERN]: the status, and for 0 also the result on the last line of stdout, matching PATTERN.
+ended() {
+  [ "$status" = "$1" ] || return 1
+  [ "$status" != 0 ] || tail -n 1 stdout | grep -q "^result {.*${2:-}.*}\$"
+}
+# refused PATTERN: wrong use, said on stderr, nothing on stdout.
+refused() { [ "$status" = 2 ] && [ ! -s stdout ] && grep -q -e "$1" stderr; }
+same() { cmp -s "$1" "$2"; }
+without_times() { sed 's/"seconds":[^,]*,//; s/"characters_per_second":[^,]*,//; s/"model":[^,}]*//' stdout; }
+is_plain() { ! LC_ALL=C grep -q "$(printf '[\001-\010\013-\037]')" "$1"; }
+
+# A text with a pattern that is quickly learnt, in UTF-8: 6,000 lines.
+awk 'BEGIN { for (i = 0; i < 600; ++i) print "the cat sat on mat " i % 10 ", caf\303\251." }' >text
+head -c 30 text >tiny
+: >empty
+printf 'abc \377\376 %s\n' "$(cat text)" >latin
+
+run lstm_cell_by_hand
+check "lstm_cell_by_hand: the cell equals LSTMCell and LSTM" ended 0 '"max_difference":'
+check "lstm_cell_by_hand: prints h and c of each step" test "$(grep -c '^t = .*h = ' stdout)" = 5
+run lstm_cell_by_hand --steps 0
+check "lstm_cell_by_hand: refuses 0 steps" refused '--steps'
+
+small='--hidden 16 --embed 8 --batch 4 --seq 10 --quiet'
+# shellcheck disable=SC2086  # $small is a list of options
+{
+  run char_lm train text $small --steps 40 --seed 3 --out a.safetensors
+  check "char_lm train: ends with a result" ended 0 '"loss_valid":[0-9.]*,"steps":40,'
+  check "char_lm train: --quiet is quiet" test ! -s stderr
+  without_times >first
+  run char_lm train text $small --steps 40 --seed 3 --out b.safetensors --threads 1
+  without_times | sed 's/"threads":1/"threads":2/' >second
+  sed -i 's/"threads":[0-9]*/"threads":2/' first
+  check "char_lm train: the same seed, the same result, whatever the threads" same first second
+  check "char_lm train: the same seed, the same model" same a.safetensors b.safetensors
+  run char_lm train text --hidden 12 --embed 8 --layers 2 --dropout 0.3 --batch 4 --seq 10 --epochs 1 --optimizer sgd \
+    --schedule constant --lr 0.5 --clip 0 --unit bytes --out c.safetensors
+  check "char_lm train: two layers, dropout, SGD, bytes" ended 0 '"parameters":'
+  check "char_lm train: progress in a pipe has no control characters" is_plain stderr
+  check "char_lm train: progress is shown" grep -q 'chars/s' stderr
+  run char_lm train text $small --steps 3 --lr 1e300 --clip 0 --out bad.safetensors
+  check "char_lm train: a loss that explodes is a failure" ended 1
+  check "char_lm train: then no model is written" test ! -e bad.safetensors
+
+  run char_lm train no-such-file $small
+  check "char_lm train: refuses a text that is not there" refused 'no-such-file'
+  run char_lm train . $small
+  check "char_lm train: refuses a folder" refused '\.'
+  run char_lm train empty $small
+  check "char_lm train: refuses an empty text" refused 'empty'
+  run char_lm train latin $small
+  check "char_lm train: refuses what is not UTF-8, and names the cure" refused '--unit bytes'
+  run char_lm train tiny $small
+  check "char_lm train: refuses a text shorter than one window" refused 'tiny'
+  run char_lm train text $small --epochs 0
+  check "char_lm train: refuses to train for ever" refused '--epochs'
+  run char_lm train text $small --out no/such/folder/m.safetensors
+  check "char_lm train: refuses a folder that is not there before it trains" refused 'no/such/folder'
+}
+for wrong in '--hidden 0' '--hidden x' '--dropout 1' '--dropout -0.1' '--lr nan' '--lr 0' '--seconds -1' '--optimizer adamw' \
+  '--schedule cosine' '--seed -1' '--steps -5' '--unit words' '--batch 0' '--no-such-option'; do
+  # shellcheck disable=SC2086
+  run char_lm train text $wrong
+  check "char_lm train: refuses $wrong" refused "${wrong%% *}"
+done
+
+run char_lm sample a.safetensors --prompt 'the caf' --length 50 --seed 4
+check "char_lm sample: writes on from the prompt" grep -q '^the caf' stdout
+check "char_lm sample: ends with a result" ended 0 '"characters":50,'
+sed '$d' stdout >first
+run char_lm sample a.safetensors --prompt 'the caf' --length 50 --seed 4
+sed '$d' stdout >second
+check "char_lm sample: the same seed, the same text" same first second
+run char_lm sample c.safetensors --length 20 --temperature 0
+check "char_lm sample: bytes, temperature 0, no prompt" ended 0
+run char_lm sample a.safetensors --prompt 'the #'
+check "char_lm sample: refuses an unknown character" refused '#'
+run char_lm sample text
+check "char_lm sample: refuses what is no model" refused 'text'
+head -c 1000 a.safetensors >cut.safetensors
+run char_lm sample cut.safetensors
+check "char_lm sample: refuses a model cut off" refused 'cut.safetensors'
+
+# Each line ends with the letter it began with: too far back for a 5-gram.
+awk 'BEGIN { for (i = 0; i < 3000; ++i) { x = (x * 69069 + 1) % 65536; c = x < 32768 ? "a" : "b"; print c "------" c } }' >far
+run char_lm quickstart far --hidden 32 --seconds 0 --steps 200 --lr 0.01 --out q.safetensors --quiet
+check "char_lm quickstart: ends with a result" ended 0 '"ngram_losses":\['
+check "char_lm quickstart: names what it made" grep -q '^Made: q.safetensors' stdout
+check "char_lm quickstart: the file is there" test -s q.safetensors
+run char_lm quickstart text --hidden 1 --lr 1e-9 --seconds 0.3 --out q.safetensors --quiet
+check "char_lm quickstart: a bound that is missed is exit status 1" ended 1
+check "char_lm quickstart: and the result is still there" grep -q '^result {' stdout
+run char_lm quickstart tiny --hidden 4 --seconds 0.3 --out q.safetensors --quiet
+check "char_lm quickstart: takes a text of 30 bytes" grep -q '^result {' stdout
+
+run char_lm
+check "char_lm: refuses no command" refused 'command'
+run char_lm dream
+check "char_lm: refuses another command" refused 'dream\|command'
+for command in train sample quickstart; do
+  run char_lm "$command" --help
+  check "char_lm $command --help: defaults and an example" \
+    sh -c "[ $status = 0 ] && grep -q 'Example: char_lm $command' stdout && grep -q -e '--seed UINT.*=1' stdout"
+done
+
+printf '%s passed, %s failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]
