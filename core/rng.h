@@ -22,9 +22,9 @@ struct RandomKey {
 std::array<std::uint32_t, 4> random_words(RandomKey key, std::uint32_t t, std::uint32_t row,
                                           std::uint64_t block);
 
-/// A sequence of random numbers for initial weights, shuffles and sampling. The same on every
-/// machine and compiler: normal and uniform numbers are our own, because the standard library's
-/// differ between vendors.
+/// A sequence of random numbers for initial weights, shuffles and sampling. Our own, because the
+/// standard library's distributions differ between vendors: the same bits everywhere, but for
+/// normal(), whose logarithm and cosine are the C library's and may differ in the last one.
 class Rng {
  public:
   explicit Rng(std::uint64_t seed, std::string_view stream = "")

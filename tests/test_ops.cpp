@@ -152,3 +152,16 @@ TEST_CASE("gradcheck: one LSTM step and a fused sequence, to second order") {
   };
   check_op("lstm", without_bias, {{3, 2, 2}, {2, 1}, {2, 1}, {4, 2}, {4, 1}});
 }
+
+TEST_CASE(
+    "gradcheck: a twin whose inputs depend on each other, or are the same, counts no path twice") {
+  // The twin is differentiated on aliases ("identity") of its inputs: here c0 is a function of h0,
+  // and so is x.
+  check_op("identity",
+           [](In v) {
+             const LSTMResult r =
+                 lstm(stack({v[0], tanh(v[0])}), {v[0], square(v[0])}, {v[1], v[1], {}, {}});
+             return Out{r.y, r.last.c};
+           },
+           {{2, 2}, {8, 2}});
+}

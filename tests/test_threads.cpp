@@ -98,6 +98,15 @@ TEST_CASE("threads: a call from inside a task runs in that task's thread") {
     });
   });
   CHECK(std::all_of(sums.begin(), sums.end(), [](int s) { return s == 100; }));
+  parallel_tasks(1, [&](std::size_t) {  // also while the workers have nothing to do
+    const auto self = std::this_thread::get_id();
+    std::atomic<int> elsewhere{0};
+    parallel_tasks(50, [&](std::size_t) {
+      if (std::this_thread::get_id() != self) ++elsewhere;
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    });
+    CHECK(elsewhere == 0);
+  });
 }
 
 TEST_CASE("threads: the exception of the first task that threw, after all have run") {

@@ -92,7 +92,7 @@ Var entropy(const Var& y) {
   return cross_entropy(y, ids);
 }
 
-void check_run(const char* name, const std::vector<NamedValue>& ours) {
+void check_run(const std::string& name, const std::vector<NamedValue>& ours) {
   const std::vector<NamedValue> torch = shaped(torch_training.at(name), ours);
   double worst = 0;
   for (std::size_t i = 0; i < ours.size(); ++i) {
@@ -116,8 +116,8 @@ TEST_CASE("torch parity: values and all gradients of 1, 2 and 3 LSTM layers") {
     const Shape state{layers, B, hidden};
     for (const bool fused : {true, false}) {
       Tape tape;
-      std::vector<Var> leaves = {tape.leaf(filled({T, B, I}, 50)), tape.leaf(filled(state, 51)),
-                                 tape.leaf(filled(state, 52))};
+      Vars leaves = {tape.leaf(filled({T, B, I}, 50)), tape.leaf(filled(state, 51)),
+                     tape.leaf(filled(state, 52))};
       std::vector<std::string> names = {"dx", "dh0", "dc0"};
       for (const NamedParameter& p : all) {
         leaves.push_back(tape.leaf(p.data));
@@ -131,13 +131,13 @@ TEST_CASE("torch parity: values and all gradients of 1, 2 and 3 LSTM layers") {
                        sum(r.last.c * Var(filled(state, 55)));
       std::vector<NamedValue> ours = {
           {"y", r.y.value()}, {"h_T", r.last.h.value()}, {"c_T", r.last.c.value()}};
-      const std::vector<Var> gradients = tape.gradient(loss, leaves);
+      const Vars gradients = tape.gradient(loss, leaves);
       for (std::size_t i = 0; i < leaves.size(); ++i)
         ours.push_back({names[i], gradients[i].value()});
       Deviation deviation;
       deviation.compare(ours, shaped(torch_gradients.at(layers), ours));
-      MESSAGE(layers, " layers, ", fused ? "fused" : "composed", ": max|difference| / max|torch| ",
-              deviation.worst, " in ", deviation.where);
+      MESSAGE(layers, " layer(s), ", std::string(fused ? "fused" : "composed"),
+              ": max|difference| / max|torch| ", deviation.worst, " in ", deviation.where);
       CHECK(deviation.worst <= 1e-13);
       CHECK(deviation.excluded == 0);
     }

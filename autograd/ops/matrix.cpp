@@ -1,7 +1,5 @@
 #include "matrix.h"
 
-#include <algorithm>
-
 #include "../../core/kernels/reduce.h"
 
 #include "../node.h"
@@ -64,7 +62,7 @@ Var linear(const Var& x, const Var& weight, const Var& bias) {
     check::mismatch("linear", {"weight", "(O, I)", weight.shape()}, {"bias", "(O)", bias.shape()},
                     "O must match");
   }
-  const std::size_t rows = in.numel() / std::max<std::size_t>(inputs, 1);
+  const std::size_t rows = in.without(in.rank() - 1).numel();
   const Shape flat_in{rows, inputs};
   const Shape flat_out{rows, outputs};
   const Shape out = in.with(in.rank() - 1, outputs);

@@ -1,6 +1,6 @@
 """PyTorch's same model and training step as examples/char_lm, for a comparison in the same minute.
 
-usage: python3 tests/bench/peers/char_lm_torch.py TEXT [--hidden 256 --layers 1 --embed 64 --batch 32 --seq 64 --steps 200 --threads 2]
+usage: python3 tests/bench/char_lm_torch.py TEXT [--hidden 256 --layers 1 --embed 64 --batch 32 --seq 64 --steps 200 --threads 2]
 needs: pip install torch==2.13.0
 Prints one line: result {json} with steps per second (median of windows of 20 steps) and the loss.
 """
