@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "../core/dispatch-inl.h"
+#include "../core/error.h"
+#include "../core/kernels/loops-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -26,7 +28,7 @@ Factors<T> factors(const AdamOptions& o, double lr, double t) {
 }
 
 template <class T>
-void update(std::size_t n, const Factors<T>& k, const T* __restrict grad, T* __restrict m,
+void update(std::size_t n, const Factors<T> k, const T* __restrict grad, T* __restrict m,
             T* __restrict v, T* __restrict p) {
   for (std::size_t i = 0; i < n; ++i) {
     const T g = grad[i] + k.weight_decay * p[i];
@@ -47,10 +49,14 @@ Adam::Adam(Parameters parameters, const AdamOptions& options)
   check_option("beta1", options.beta1, 0, 1);
   check_option("beta2", options.beta2, 0, 1);
   check_option("epsilon", options.epsilon, 0, INFINITY);
+  if (options.epsilon == 0) {
+    throw UsageError("[Adam] epsilon is 0: it must be greater, or a gradient of 0 divides 0 by 0");
+  }
   check_option("weight_decay", options.weight_decay, 0, INFINITY);
 }
 
 void Adam::step() {
+  check_gradients();
   prepare(m_);
   prepare(v_);
   for (std::size_t i = 0; i < parameters().size(); ++i) {
@@ -58,8 +64,15 @@ void Adam::step() {
     if (!moves(p)) continue;
     const auto t = static_cast<double>(++steps_[i]);
     dispatch_float(p.value.dtype(), [&]<class T>(T) {
-      update(p.value.numel(), factors<T>(options_, learning_rate(), t), p.grad.data<T>(),
-             m_[i].mutable_data<T>(), v_[i].mutable_data<T>(), p.value.mutable_data<T>());
+      const Factors<T> k = factors<T>(options_, learning_rate(), t);
+      const T* grad = p.grad.data<T>();
+      T* m = m_[i].mutable_data<T>();
+      T* v = v_[i].mutable_data<T>();
+      T* value = p.value.mutable_data<T>();
+      kernels::for_blocks(
+          p.value.numel(), kernels::cheap_block, [&](std::size_t begin, std::size_t end) {
+            update(end - begin, k, grad + begin, m + begin, v + begin, value + begin);
+          });
     });
   }
 }

@@ -15,7 +15,7 @@ struct AdamOptions {
   double lr = 1e-3;         // >= 0
   double beta1 = 0.9;       // in [0, 1)
   double beta2 = 0.999;     // in [0, 1)
-  double epsilon = 1e-8;    // >= 0
+  double epsilon = 1e-8;    // > 0
   double weight_decay = 0;  // >= 0; L2: added to the gradient
   AdamEpsilon epsilon_form = AdamEpsilon::after_correction;
 };

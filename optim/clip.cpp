@@ -7,6 +7,7 @@
 
 #include "../core/dispatch-inl.h"
 #include "../core/error.h"
+#include "../core/kernels/loops-inl.h"
 #include "../core/kernels/reduce.h"
 
 namespace tapegrad {
@@ -17,16 +18,22 @@ void check_limit(const char* op, const char* name, double limit) {
   throw UsageError(fmt::format("[{}] {} is {}: it must not be negative or NaN", op, name, limit));
 }
 
-/// Called when a norm is not finite: finds the element that made it so.
-void check_finite(const char* op, const NamedParameter& p) {
+/// The norm of one gradient, or inf if that is beyond the largest double; throws if an element is
+/// not finite.
+double finite_norm(const char* op, const NamedParameter& p) {
+  const double norm = kernels::norm(p.grad());
+  if (std::isfinite(norm)) return norm;
   for (std::size_t i = 0; i < p.grad().numel(); ++i) {
-    if (std::isfinite(p.grad().at(i))) continue;
+    const double d = p.grad().at(i);
+    if (std::isfinite(d)) continue;
     throw NonFiniteError(
         fmt::format("[{}] the gradient of {}, shape {}, is {} at element {}: no gradient was "
                     "changed; a lower learning rate or "
                     "zero_grad() before each backward are the usual cures",
-                    op, p.name, to_string(p.grad().shape()), p.grad().at(i), i));
+                    op, p.name, to_string(p.grad().shape()),
+                    std::isnan(d) ? "nan" : fmt::to_string(d), i));  // not "-nan"
   }
+  return norm;
 }
 
 /// The norm of all gradients; throws for one that is not finite.
@@ -34,9 +41,7 @@ double total_norm(const char* op, const Parameters& parameters) {
   double total = 0;
   for (const NamedParameter& p : parameters) {
     if (!p.grad().defined()) continue;
-    const double norm = kernels::norm(p.grad());
-    if (!std::isfinite(norm)) check_finite(op, p);
-    total = std::hypot(total, norm);  // scaled: squares of large norms would overflow
+    total = std::hypot(total, finite_norm(op, p));  // squares of large norms would overflow
   }
   if (!std::isfinite(total)) {
     throw NonFiniteError(
@@ -47,6 +52,23 @@ double total_norm(const char* op, const Parameters& parameters) {
   return total;
 }
 
+/// d = f(d) for all elements of all gradients.
+template <class F>
+void transform(const Parameters& parameters, F f) {
+  for (const NamedParameter& p : parameters) {
+    if (!p.grad().defined()) continue;
+    dispatch_float(p.grad().dtype(), [&]<class T>(T) {
+      T* d = p.data->grad.mutable_data<T>();
+      kernels::for_blocks(p.grad().numel(), kernels::cheap_block,
+                          [&](std::size_t begin, std::size_t end) {
+                            for (std::size_t i = begin; i < end; ++i) {
+                              d[i] = static_cast<T>(f(static_cast<double>(d[i])));
+                            }
+                          });
+    });
+  }
+}
+
 }  // namespace
 
 GradNorm clip_grad_norm(const Parameters& parameters, double max_norm) {
@@ -54,25 +76,16 @@ GradNorm clip_grad_norm(const Parameters& parameters, double max_norm) {
   const double norm = total_norm("clip_grad_norm", parameters);
   if (norm <= max_norm) return {norm, norm};
   const double factor = max_norm / norm;
-  for (const NamedParameter& p : parameters) {
-    if (!p.grad().defined()) continue;
-    dispatch_float(p.grad().dtype(), [&]<class T>(T) {
-      for (T& d : p.data->grad.mutable_values<T>()) d = static_cast<T>(d * factor);
-    });
-  }
+  transform(parameters, [factor](double d) { return d * factor; });
   return {norm, max_norm};
 }
 
 void clip_grad_value(const Parameters& parameters, double limit) {
   check_limit("clip_grad_value", "limit", limit);
-  (void)total_norm("clip_grad_value", parameters);
   for (const NamedParameter& p : parameters) {
-    if (!p.grad().defined()) continue;
-    dispatch_float(p.grad().dtype(), [&]<class T>(T) {
-      const T most = static_cast<T>(limit);
-      for (T& d : p.data->grad.mutable_values<T>()) d = std::clamp(d, -most, most);
-    });
+    if (p.grad().defined()) (void)finite_norm("clip_grad_value", p);
   }
+  transform(parameters, [limit](double d) { return std::clamp(d, -limit, limit); });
 }
 
 }  // namespace tapegrad

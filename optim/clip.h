@@ -15,11 +15,12 @@ struct GradNorm {
 /// Parameters without gradient count as zero.
 ///
 /// Throws UsageError for a max_norm that is negative or NaN (infinity only measures),
-/// NonFiniteError for a gradient that is NaN or infinite, naming it; then no gradient has been
-/// touched.
+/// NonFiniteError for a gradient that is NaN or infinite, naming it, or if the norm is beyond the
+/// largest double; then no gradient has been touched.
 GradNorm clip_grad_norm(const Parameters& parameters, double max_norm);
 
-/// Cuts every element of the gradients to [-limit, limit]. Throws like clip_grad_norm.
+/// Cuts every element of the gradients to [-limit, limit]. Throws like clip_grad_norm, whose norm
+/// it does not need.
 void clip_grad_value(const Parameters& parameters, double limit);
 
 }  // namespace tapegrad

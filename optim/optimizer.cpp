@@ -18,11 +18,19 @@ Optimizer::Optimizer(const char* name, Parameters parameters, double learning_ra
     throw UsageError(fmt::format("[{}] there are no parameters: nothing could be learned", name_));
   }
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const NamedParameter& p = parameters_[i];
+    if (p.data == nullptr || !p.value().defined()) {
+      throw UsageError(fmt::format("[{}] {} is undefined: it must have a value", name_, p.name));
+    }
+    if (p.value().dtype() == DType::int32) {
+      throw DtypeError(
+          fmt::format("[{}] {} is int32: it must be float32 or float64", name_, p.name));
+    }
     for (std::size_t k = 0; k < i; ++k) {
-      if (parameters_[i].data != parameters_[k].data) continue;
+      if (p.data != parameters_[k].data) continue;
       throw UsageError(fmt::format(
           "[{}] {} and {} are the same parameter: it would move twice a step; name it once", name_,
-          parameters_[k].name, parameters_[i].name));
+          parameters_[k].name, p.name));
     }
   }
   set_learning_rate(learning_rate);
@@ -39,11 +47,35 @@ void Optimizer::check_option(const char* option, double value, double low, doubl
       fmt::format("[{}] {} is {}: it must be in [{}, {})", name_, option, value, low, high));
 }
 
+void Optimizer::check_gradients() const {
+  for (const auto& [name, data] : parameters_) {
+    if (!moves(*data)) continue;
+    const Tensor& value = data->value;
+    const Tensor& grad = data->grad;
+    if (grad.shape() != value.shape()) {
+      throw ShapeError(fmt::format(
+          "[{}] {} has shape {} but its gradient has shape {}: the shapes must be equal", name_,
+          name, to_string(value.shape()), to_string(grad.shape())));
+    }
+    if (grad.dtype() != value.dtype()) {
+      throw DtypeError(fmt::format("[{}] {} is {} but its gradient is {}: the dtypes must be equal",
+                                   name_, name, to_string(value.dtype()), to_string(grad.dtype())));
+    }
+  }
+}
+
 void Optimizer::prepare(std::vector<Tensor>& state) const {
-  state.resize(parameters_.size());
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const ParameterData& p = *parameters_[i].data;
-    if (moves(p) && !state[i].defined()) state[i] = Tensor::zeros(p.value.shape(), p.value.dtype());
+    const auto& [name, data] = parameters_[i];
+    if (!moves(*data)) continue;
+    const Shape& shape = data->value.shape();
+    const DType dtype = data->value.dtype();
+    Tensor& s = state[i];
+    if (!s.defined()) s = Tensor::zeros(shape, dtype);
+    if (s.shape() == shape && s.dtype() == dtype) continue;
+    throw UsageError(fmt::format(
+        "[{}] {} is {} {} but was {} {} in its first step: make a new optimizer", name_, name,
+        to_string(dtype), to_string(shape), to_string(s.dtype()), to_string(s.shape())));
   }
 }
 

@@ -1,13 +1,15 @@
 #pragma once
 
+#include <limits>
+
 #include "optimizer.h"
 
 namespace tapegrad {
 
 struct SGDOptions {
-  double lr;                // >= 0
-  double momentum = 0;      // in [0, 1)
-  double dampening = 0;     // in [0, 1]; of what enters the velocity
+  double lr = std::numeric_limits<double>::quiet_NaN();  // >= 0; must be given
+  double momentum = 0;                                   // in [0, 1)
+  double dampening = 0;     // in [0, 1); of what enters the velocity; needs momentum
   bool nesterov = false;    // needs momentum, and no dampening
   double weight_decay = 0;  // >= 0; L2: added to the gradient
 };

@@ -81,8 +81,6 @@ small='--hidden 16 --embed 8 --batch 4 --seq 10 --quiet'
   check "char_lm train: refuses what is not UTF-8, and names the cure" refused '--unit bytes'
   run char_lm train tiny $small
   check "char_lm train: refuses a text shorter than one window" refused 'tiny'
-  run char_lm train text $small --epochs 0
-  check "char_lm train: refuses to train for ever" refused '--epochs'
   run char_lm train text $small --out no/such/folder/m.safetensors
   check "char_lm train: refuses a folder that is not there before it trains" refused 'no/such/folder'
 }

@@ -34,8 +34,8 @@ namespace {
 
 /// How many rows a block has. Each block's products pack W_hh anew, so more blocks cost speed in
 /// one thread: at H = 256 two instead of one cost 7 % with B = 32 and 4 % with B = 64, and take
-/// 0.84 and 0.85 times as long in two threads. Results depend on it in the last bit, so it must not
-/// be a function of threads().
+/// 0.84 and 0.85 times as long in two threads. Results may depend on it in the last bit, so it is
+/// not a function of threads().
 std::size_t block_rows(std::size_t batch) {
   constexpr std::size_t least = 16, most = 32, tile = 4;
   if (batch <= least) return batch;
@@ -111,8 +111,11 @@ class Steps {
   /// Calls run(b) for all blocks. A single one is no task: then its products may be split instead.
   template <class F>
   void for_blocks(F&& run) const {
-    if (blocks() == 1) return run(std::size_t{0});
-    parallel_tasks(blocks(), run);
+    constexpr std::size_t least_operations = 4'000'000;  // below, waking a thread does not pay
+    if (blocks() > 1 && rows() * 8 * shape_.hidden * shape_.hidden >= least_operations) {
+      return parallel_tasks(blocks(), run);
+    }
+    for (std::size_t b = 0; b < blocks(); ++b) run(b);
   }
 
  private:
@@ -127,8 +130,11 @@ struct Reserve {
   T* c_before;  // (N, H)
   T* tanh_c;    // (N, H)
 
-  Reserve(T* base, std::size_t rows, std::size_t hidden)
-      : gates(base), c_before(base + rows * 4 * hidden), tanh_c(c_before + rows * hidden) {}
+  Reserve(T* base, std::size_t N, std::size_t H) : gates(base), c_before(), tanh_c() {
+    if (base == nullptr) return;
+    c_before = base + N * 4 * H;
+    tanh_c = c_before + N * H;
+  }
 };
 
 template <class T>
@@ -152,9 +158,9 @@ class Forward {
         own_h_(call.h_last != nullptr ? 0 : states_),
         own_c_(call.c_last != nullptr ? 0 : states_),
         masked_h_(call.options.recurrent_mask != nullptr ? states_ : 0),
-        own_gates_(gates_for_all() != nullptr
-                       ? 0
-                       : std::min(steps_.rows(), std::max(chunk_rows, call.shape.batch)) * 4 * H_),
+        reserve_(call.reserve, steps_.rows(), H_),
+        all_gates_(call.reserve != nullptr ? call.reserve : call.gates),
+        own_gates_(all_gates_ != nullptr ? 0 : largest_chunk() * 4 * H_),
         h_(call.h_last != nullptr ? call.h_last : own_h_.get()),
         c_(call.c_last != nullptr ? call.c_last : own_c_.get()) {}
 
@@ -178,10 +184,9 @@ class Forward {
  private:
   /// Steps whose inputs are multiplied together, in the order of Steps::at().
   struct Chunk {
-    std::size_t end;    // one past the last step
-    std::size_t first;  // row of N
-    std::size_t rows;
-    T* gates;  // (rows, 4H)
+    std::size_t end;          // one past the last step
+    std::size_t first, rows;  // of N
+    T* gates;                 // (rows, 4H)
   };
 
   /// As many steps as have `chunk_rows` rows, at least one. Training and inference take the same
@@ -193,12 +198,13 @@ class Forward {
       rows += steps_.active(steps_.at(end++));
     }
     const std::size_t first = steps_.offset(std::min(steps_.at(k), steps_.at(end - 1)));
-    T* all = gates_for_all();
-    return {end, first, rows, all != nullptr ? all + first * 4 * H_ : own_gates_.get()};
+    T* gates = all_gates_ != nullptr ? all_gates_ + first * 4 * H_ : own_gates_.get();
+    return {end, first, rows, gates};
   }
 
-  /// Memory for the gates of all N rows, if anybody wants them.
-  T* gates_for_all() const { return call_.reserve != nullptr ? call_.reserve : call_.gates; }
+  std::size_t largest_chunk() const {
+    return std::min(steps_.rows(), std::max(chunk_rows, call_.shape.batch));
+  }
 
   /// gates (rows, 4H) = x W_ih^T
   void project_inputs(const Chunk& chunk) const {
@@ -213,6 +219,7 @@ class Forward {
     const StepRows rows = steps_.block(t, b);
     if (rows.count == 0) return;
     const std::size_t state = rows.in_batch * H_;  // where the block's states begin
+    const auto from_row = [&](T* p) { return p != nullptr ? p + rows.first * H_ : nullptr; };
     T* gates = chunk.gates + (rows.first - chunk.first) * 4 * H_;
 
     const T* h_before = h_ + state;
@@ -224,27 +231,22 @@ class Forward {
     gemm<T>(Transpose::no, Transpose::yes, rows.count, 4 * H_, H_, 1, h_before, H_,
             call_.weights.weight_hh, H_, 1, gates, 4 * H_);
 
-    LstmStepForward<T> s{.rows = rows.count,
-                         .hidden = H_,
-                         .bias = bias_.get(),
-                         .gates = gates,
-                         .h = h_ + state,
-                         .c = c_ + state,
-                         .y = call_.y + rows.first * H_,
-                         .c_before = nullptr,
-                         .tanh_c = nullptr};
-    if (call_.reserve != nullptr) {
-      const Reserve<T> reserve(call_.reserve, steps_.rows(), H_);
-      s.c_before = reserve.c_before + rows.first * H_;
-      s.tanh_c = reserve.tanh_c + rows.first * H_;
-    }
+    const LstmStepForward<T> s{.rows = rows.count,
+                               .hidden = H_,
+                               .bias = bias_.get(),
+                               .gates = gates,
+                               .h = h_ + state,
+                               .c = c_ + state,
+                               .y = from_row(call_.y),
+                               .c_before = from_row(reserve_.c_before),
+                               .tanh_c = from_row(reserve_.tanh_c)};
     if (options_) {
       lstm_step_forward(s, call_.weights.peephole, call_.options, rows.first);
     } else {
       lstm_step_forward(s);
     }
     if (call_.cells != nullptr) std::copy_n(s.c, rows.count * H_, call_.cells + rows.first * H_);
-    if (call_.gates != nullptr && call_.gates != gates_for_all()) {
+    if (call_.gates != nullptr && call_.gates != all_gates_) {
       std::copy_n(gates, rows.count * 4 * H_, call_.gates + rows.first * 4 * H_);
     }
   }
@@ -252,13 +254,15 @@ class Forward {
   const LstmForward<T>& call_;
   Steps steps_;
   std::size_t H_;
-  std::size_t states_;    // B H
-  bool options_;          // some that concern elements
-  Scratch<T> bias_;       // (4H): b_ih + b_hh
-  Scratch<T> own_h_;      // (B, H)
-  Scratch<T> own_c_;      // (B, H)
-  Scratch<T> masked_h_;   // (B, H): m * h_{t-1}
-  Scratch<T> own_gates_;  // (rows of a chunk, 4H)
+  std::size_t states_;   // B H
+  bool options_;         // some that concern elements
+  Scratch<T> bias_;      // (4H): b_ih + b_hh
+  Scratch<T> own_h_;     // (B, H)
+  Scratch<T> own_c_;     // (B, H)
+  Scratch<T> masked_h_;  // (B, H): m * h_{t-1}
+  Reserve<T> reserve_;
+  T* all_gates_;          // (N, 4H), if anybody wants to keep them
+  Scratch<T> own_gates_;  // (rows of a chunk, 4H), if not
   T* h_;                  // (B, H), running
   T* c_;                  // (B, H), running
 };
@@ -297,7 +301,9 @@ class Backward {
       if (call_.dc0 != nullptr) deliver(dc_[n], call_.dc0[n]);
     }
     multiply_merged();
-    if (call_.dbias != nullptr) sum_bias();
+    if (call_.dbias != nullptr) {
+      lstm_sum_rows(da_, steps_.rows(), 4 * H_, call_.accumulate, call_.dbias);
+    }
     if (call_.dpeephole != nullptr) sum_peephole();
   }
 
@@ -309,16 +315,15 @@ class Backward {
     if (rows.count == 0) return;
     const std::size_t state = rows.in_batch * H_;  // where the block's states begin
     const auto from_row = [&](auto* p) { return p != nullptr ? p + rows.first * H_ : nullptr; };
-    T* dh = dh_.get() + state;
     T* da = da_ + rows.first * 4 * H_;
 
     const LstmStepBackward<T> s{.rows = rows.count,
                                 .hidden = H_,
                                 .gates = reserve_.gates + rows.first * 4 * H_,
-                                .c_before = reserve_.c_before + rows.first * H_,
-                                .tanh_c = reserve_.tanh_c + rows.first * H_,
+                                .c_before = from_row(reserve_.c_before),
+                                .tanh_c = from_row(reserve_.tanh_c),
                                 .dy = from_row(call_.dy),
-                                .dh = dh,
+                                .dh = dh_.get() + state,
                                 .dc = dc_.get() + state,
                                 .da = da,
                                 .whole_dh = from_row(call_.dh),
@@ -382,27 +387,6 @@ class Backward {
       gemm<T>(Transpose::yes, Transpose::no, gates, H_, rows, 1, da_, gates, h_before_.get(), H_,
               beta, call_.dweight_hh, H_);
     }
-  }
-
-  /// dbias (4H) = sum of da over N. Runs of rows are summed apart, so that rounding does not grow
-  /// with N.
-  void sum_bias() const {
-    constexpr std::size_t columns = 64, run = 64;
-    const std::size_t gates = 4 * H_, rows = steps_.rows();
-    parallel_tasks((gates + columns - 1) / columns, [&](std::size_t task) {
-      const std::size_t begin = task * columns;
-      const std::size_t width = std::min(columns, gates - begin);
-      T total[columns] = {};
-      for (std::size_t first = 0; first < rows; first += run) {
-        T part[columns] = {};
-        for (std::size_t r = first; r < std::min(rows, first + run); ++r) {
-          const T* da = da_ + r * gates + begin;
-          for (std::size_t j = 0; j < width; ++j) part[j] += da[j];
-        }
-        for (std::size_t j = 0; j < width; ++j) total[j] += part[j];
-      }
-      for (std::size_t j = 0; j < width; ++j) deliver(total[j], call_.dbias[begin + j]);
-    });
   }
 
   /// dpeephole (3, H) = the blocks' parts together.

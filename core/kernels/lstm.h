@@ -60,7 +60,8 @@ struct LstmOptions {
       nullptr;  // z^h (N, H), in [0, 1]: 0 or 1 in training, the rate in inference; null: 0
   const T* zoneout_c = nullptr;  // z^c (N, H)
   T cell_clip = 0;      // c~ is cut to [-cell_clip, cell_clip], gradient 0 where cut; 0: off
-  T gradient_clip = 0;  // da_t is cut to [-g, g] at every step of backward (Graves 2013); 0: off
+  T gradient_clip = 0;  // da_t is cut to [-g, g] at every step of backward, before anything is
+                        // computed from it (Graves 2013); 0: off
 };
 
 template <class T>
@@ -110,7 +111,8 @@ struct LstmBackward {
   // Exports, always overwritten; null: not exported.
   T* dgates = nullptr;  // (N, 4H): gradient of the pre-activations a_t, after gradient_clip
   T* dh = nullptr;      // (N, H): the whole gradient of h_t, from dy, dh_last and step t+1
-  T* dc = nullptr;      // (N, H): the whole gradient of c_t
+  T* dc = nullptr;      // (N, H): the whole gradient of c_t; with zoneout_c, c_t is not c~_t, and
+                        // what reaches c~_t through h_t is not in it
 };
 
 /// Number of rows N.
@@ -118,7 +120,9 @@ std::size_t lstm_rows(const LstmShape& shape);
 /// Elements of T (not bytes) that `reserve` must have.
 std::size_t lstm_reserve_size(const LstmShape& shape);
 
-/// Scratch memory comes from the tensor pool: std::bad_alloc is the only exception.
+/// Scratch memory comes from the tensor pool: std::bad_alloc is the only exception, but for
+/// gemm()'s ShapeError if N, 4H or I is too large for OpenBLAS. What results hold after one is
+/// undefined.
 template <class T>
 void lstm_forward(const LstmForward<T>& call);
 template <class T>

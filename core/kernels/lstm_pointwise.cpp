@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "loops-inl.h"
 #include "lstm_pointwise.h"
 #include "vector_math-inl.h"
 
@@ -236,6 +237,31 @@ void lstm_step_backward(const LstmStepBackward<T>& s, const T* p, const LstmOpti
   }
 }
 
+// --- sums over rows ------------------------------------------------------------------------------
+
+template <class T>
+void lstm_sum_rows(const T* x, std::size_t rows, std::size_t columns, bool accumulate, T* sums) {
+  // Columns are summed side by side, and runs of rows apart, so that errors grow with rows / run.
+  constexpr std::size_t width = 64, run = 64;
+  const std::size_t widths = rows_per_block(width * rows, cheap_block);
+  for_blocks(columns, width * widths, [&](std::size_t block_begin, std::size_t block_end) {
+    for (std::size_t begin = block_begin; begin < block_end; begin += width) {
+      const std::size_t count = std::min(width, block_end - begin);
+      T total[width] = {};
+      for (std::size_t first = 0; first < rows; first += run) {
+        T part[width] = {};
+        for (std::size_t row = first; row < std::min(rows, first + run); ++row) {
+          for (std::size_t j = 0; j < count; ++j) part[j] += x[row * columns + begin + j];
+        }
+        for (std::size_t j = 0; j < count; ++j) total[j] += part[j];
+      }
+      for (std::size_t j = 0; j < count; ++j) {
+        sums[begin + j] = accumulate ? sums[begin + j] + total[j] : total[j];
+      }
+    }
+  });
+}
+
 template void lstm_step_forward(const LstmStepForward<float>&, const float*,
                                 const LstmOptions<float>&, std::size_t);
 template void lstm_step_forward(const LstmStepForward<double>&, const double*,
@@ -244,6 +270,8 @@ template void lstm_step_backward(const LstmStepBackward<float>&, const float*,
                                  const LstmOptions<float>&, std::size_t, double*);
 template void lstm_step_backward(const LstmStepBackward<double>&, const double*,
                                  const LstmOptions<double>&, std::size_t, double*);
+template void lstm_sum_rows(const float*, std::size_t, std::size_t, bool, float*);
+template void lstm_sum_rows(const double*, std::size_t, std::size_t, bool, double*);
 
 }  // namespace tapegrad::kernels
 #endif

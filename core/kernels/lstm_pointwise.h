@@ -1,6 +1,6 @@
 #pragma once
 
-// Private: what one time step of the LSTM does with its elements, when the matrix product is done.
+// Private: what the LSTM does apart from matrix products, above all with the elements of one step.
 // The formulas and letters are those of lstm.h.
 
 #include <cstddef>
@@ -56,5 +56,10 @@ void lstm_step_forward(const LstmStepForward<T>& step, const T* peephole,
 template <class T>
 void lstm_step_backward(const LstmStepBackward<T>& step, const T* peephole,
                         const LstmOptions<T>& options, std::size_t first, double* dpeephole);
+
+/// sums (columns): the sum of x (rows, columns) over its rows, added to what is there if
+/// `accumulate`. The order of summation depends on the sizes alone.
+template <class T>
+void lstm_sum_rows(const T* x, std::size_t rows, std::size_t columns, bool accumulate, T* sums);
 
 }  // namespace tapegrad::kernels
