@@ -61,27 +61,21 @@ kernels::LstmWeights<T> weights_of(const Inputs& in) {
           .bias_hh = data_or_null<T>(in[BIAS_HH])};
 }
 
-/// What the kernel computes in one call: gradients that are not accumulated anywhere yet.
-struct Gradients {
-  Tensor x, h0, c0, weight_ih, weight_hh, bias;
-};
-
+/// The gradient of each input that is wanted; the others are undefined.
 template <class T>
-Gradients backward(const Inputs& in, const Var& y, const Var& reserve, Grads& g) {
-  const bool overwrite = !g.retained();
-  Tensor kept = reserve.value();
-  const auto wanted = [&](Input i) {
-    return g.needs(i) ? Tensor::empty(in[i].shape(), in[i].dtype()) : Tensor();
-  };
-  const bool bias = g.needs(BIAS_IH) || g.needs(BIAS_HH);
-  const Shape gates{in[WEIGHT_IH].size(0)};
-  Gradients d{wanted(X),         wanted(H0),
-              wanted(C0),        wanted(WEIGHT_IH),
-              wanted(WEIGHT_HH), bias ? Tensor::empty(gates, dtype_of<T>) : Tensor()};
-  const auto into = [](Tensor& t) { return t.defined() ? t.mutable_data<T>() : nullptr; };
+std::array<Tensor, INPUTS> backward(const Inputs& in, const Var& y, const Var& reserve,
+                                    const Grads& g) {
+  std::array<Tensor, INPUTS> d;
+  for (const std::size_t i : {X, H0, C0, WEIGHT_IH, WEIGHT_HH}) {
+    if (g.needs(i)) d[i] = Tensor::empty(in[i].shape(), in[i].dtype());
+  }
+  if (g.needs(BIAS_IH) || g.needs(BIAS_HH)) {  // both biases have the same gradient
+    d[BIAS_IH] = d[BIAS_HH] = Tensor::empty({in[WEIGHT_IH].size(0)}, in[X].dtype());
+  }
+  const auto into = [&](Input i) { return d[i].defined() ? d[i].mutable_data<T>() : nullptr; };
   const auto from = [&](Output k) { return g.has(k) ? g.d(k).value() : Tensor(); };
   const auto read = [](const Tensor& t) { return t.defined() ? t.data<T>() : nullptr; };
-  const Tensor dy = from(Y), dh = from(H_LAST), dc = from(C_LAST);
+  const Tensor dy = from(Y), dh_last = from(H_LAST), dc_last = from(C_LAST);
   kernels::lstm_backward<T>({.shape = shape_of(in[X], in[WEIGHT_HH].size(1)),
                              .weights = weights_of<T>(in),
                              .options = {},
@@ -89,18 +83,18 @@ Gradients backward(const Inputs& in, const Var& y, const Var& reserve, Grads& g)
                              .h0 = in[H0].value().data<T>(),
                              .c0 = in[C0].value().data<T>(),
                              .y = y.value().data<T>(),
-                             // Written only if `overwrite`, and then nobody reads it again.
-                             .reserve = const_cast<T*>(kept.data<T>()),
-                             .may_overwrite_reserve = overwrite,
+                             // Written only if this rule is not run again.
+                             .reserve = const_cast<T*>(reserve.value().data<T>()),
+                             .may_overwrite_reserve = !g.retained(),
                              .dy = read(dy),
-                             .dh_last = read(dh),
-                             .dc_last = read(dc),
-                             .dx = into(d.x),
-                             .dh0 = into(d.h0),
-                             .dc0 = into(d.c0),
-                             .dweight_ih = into(d.weight_ih),
-                             .dweight_hh = into(d.weight_hh),
-                             .dbias = into(d.bias)});
+                             .dh_last = read(dh_last),
+                             .dc_last = read(dc_last),
+                             .dx = into(X),
+                             .dh0 = into(H0),
+                             .dc0 = into(C0),
+                             .dweight_ih = into(WEIGHT_IH),
+                             .dweight_hh = into(WEIGHT_HH),
+                             .dbias = into(BIAS_IH)});
   return d;
 }
 
@@ -151,15 +145,11 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
           },
           {in.begin(), in.end()});
     }
-    const Gradients d =
+    const std::array<Tensor, INPUTS> d =
         dispatch_float(out.dtype(), [&]<class T>(T) { return backward<T>(in, out, reserve, g); });
-    if (d.x.defined()) g.add(X, d.x);
-    if (d.h0.defined()) g.add(H0, d.h0);
-    if (d.c0.defined()) g.add(C0, d.c0);
-    if (d.weight_ih.defined()) g.add(WEIGHT_IH, d.weight_ih);
-    if (d.weight_hh.defined()) g.add(WEIGHT_HH, d.weight_hh);
-    if (g.needs(BIAS_IH)) g.add(BIAS_IH, d.bias);
-    if (g.needs(BIAS_HH)) g.add(BIAS_HH, d.bias);
+    for (std::size_t i = 0; i < INPUTS; ++i) {
+      if (d[i].defined()) g.add(i, d[i]);
+    }
   });
   return {out, last};
 }
