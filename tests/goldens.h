@@ -1,6 +1,8 @@
 #pragma once
 
-// Numbers published by others, and recomputed in double. clang-format off
+// Numbers published by others, and recomputed in double.
+
+// clang-format off
 
 /// libtorch, test/cpp/api/rnn.cpp, CheckOutputValuesMatchPyTorch: LSTM(2, 2), every parameter tensor filled with i / numel,
 /// x = (24 - i) / 24 in (T, B, I) = (3, 4, 2). Published with 4 digits; the other digits, and the derivatives of
