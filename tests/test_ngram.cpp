@@ -55,14 +55,19 @@ class BruteForce {
   std::map<Ids, std::map<std::int32_t, double>> followers_;
 };
 
-/// A text in which histories matter: every id is near a multiple of one of the two before it.
+/// A text in which histories matter: every id depends on one of the two before it. At most 20
+/// different ids, spread over the vocabulary, so that long histories come back.
 Ids random_text(std::size_t length, std::size_t vocabulary, Rng& rng) {
-  Ids text;
+  const std::size_t kinds = std::min<std::size_t>(vocabulary, 20);
+  const std::size_t apart = vocabulary / kinds;
+  std::vector<std::size_t> text;
   for (std::size_t i = 0; i < length; ++i) {
-    const std::uint64_t before = i < 2 ? 0 : static_cast<std::uint64_t>(text[i - 1 - rng.below(2)]);
-    text.push_back(static_cast<std::int32_t>((3 * before + rng.below(3)) % vocabulary));
+    const std::size_t before = i < 2 ? 0 : text[i - 1 - rng.below(2)];
+    text.push_back((3 * before + rng.below(3)) % kinds);
   }
-  return text;
+  Ids ids;
+  for (const std::size_t kind : text) ids.push_back(static_cast<std::int32_t>(kind * apart));
+  return ids;
 }
 
 }  // namespace
@@ -86,12 +91,13 @@ TEST_CASE("ngram: an example worked out by hand") {
 
 TEST_CASE("ngram: equal to brute force over maps") {
   Rng rng(5);
-  // The last three have histories that do not fit into 64 bits: those are hashed.
+  // For the last three the longest sequences do not fit into 64 bits and are hashed. There are more
+  // sequences than a table has slots at first.
   for (const std::size_t vocabulary :
        std::initializer_list<std::size_t>{1, 2, 7, 128, 129, 2048, 2049, 100'000}) {
     CAPTURE(vocabulary);
-    const Ids train = random_text(400, vocabulary, rng);
-    const Ids valid = random_text(150, vocabulary, rng);
+    const Ids train = random_text(2500, vocabulary, rng);
+    const Ids valid = random_text(300, vocabulary, rng);
     const BruteForce brute(train, vocabulary, 7);
     const std::vector<double> losses = ngram_losses(train, valid, vocabulary, 7);
     for (std::size_t order = 1; order <= 7; ++order) {
