@@ -2,6 +2,7 @@
 
 usage: python3 tests/bench/char_lm_torch.py TEXT [--hidden 256 --layers 1 --embed 64 --batch 32 --seq 64 --steps 200 --threads 2]
 needs: pip install torch==2.13.0
+Ours, in turn with it: build/release/char_lm train TEXT --batch 32 --seq 64 --steps 150 --lr 2e-3 --schedule constant --threads 2
 Prints one line: result {json} with steps per second (median of windows of 20 steps) and the loss.
 """
 import argparse
