@@ -197,12 +197,15 @@ struct SampleOptions {
 
 int run_sample(const SampleOptions& options) {
   set_threads(options.common.threads);
-  const auto [vocabulary, sizes, model] = given_by_user([&] { return load(options.model); });
+  const LoadedCharLM loaded = given_by_user([&] { return load(options.model); });
   Rng rng(options.common.seed, "sample");
-  const std::string prompt = options.prompt.empty() ? default_prompt(vocabulary) : options.prompt;
+  const std::string prompt =
+      options.prompt.empty() ? default_prompt(loaded.vocabulary) : options.prompt;
   const Stopwatch clock;
-  const std::string text = given_by_user(
-      [&] { return sample(model, vocabulary, prompt, options.length, options.temperature, rng); });
+  const std::string text = given_by_user([&] {
+    return sample(loaded.model, loaded.vocabulary, prompt, options.length, options.temperature,
+                  rng);
+  });
   const double seconds = clock.seconds();
   fmt::print("{}{}\n", options.prompt, text);
   print_result({{"program", "char_lm sample"},
