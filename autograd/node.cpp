@@ -44,7 +44,7 @@ Var Node::out(Tensor value) {
   }
   NodeRecord& node = s.nodes[node_];
   if (node.first_slot + node.slots != y.slot_) {
-    broken_invariant("outputs of a node must be made one after the other");
+    tape_errors::outputs_out_of_order(name_);
   }
   s.slots.push_back({y.shape(), y.dtype()});
   ++node.slots;
@@ -54,7 +54,10 @@ Var Node::out(Tensor value) {
   return y;
 }
 
-ClosureArena& Node::arena() { return state_->arena; }
+ClosureArena& Node::arena() {
+  if (node_ == UINT32_MAX) tape_errors::outputs_out_of_order(name_);
+  return state_->arena;
+}
 void Node::set_rule(Closure* closure) { state_->nodes[node_].rule = closure; }
 
 bool Grads::graph() const { return sweep_.graph; }

@@ -35,6 +35,7 @@ Var Tape::leaf(Tensor value) {
 }
 
 Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
+  if (parameter == nullptr) tape_errors::undefined_parameter();
   if (!recording() || !parameter->requires_grad) return parameter->value;
   auto& known = state_->parameters;
   const auto found = std::find(known.begin(), known.end(), parameter);

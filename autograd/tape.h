@@ -43,7 +43,7 @@ class Tape {
   /// A value to differentiate with respect to, by gradient(). Throws DtypeError for int32.
   Var leaf(Tensor value);
   /// The parameter on this tape: one node however often it is asked for, a constant if frozen or
-  /// not recording.
+  /// not recording. Throws UsageError if it is undefined.
   Var leaf(const Parameter& parameter) { return leaf(parameter.data()); }
   Var leaf(const std::shared_ptr<ParameterData>& parameter);
 

@@ -73,6 +73,18 @@ void no_parameter() {
       "other leaves");
 }
 
+void outputs_out_of_order(const char* op) {
+  throw UsageError(
+      fmt::format("[{}] the op makes its outputs out of order: call out() for all of them, one "
+                  "after the other, then rule()",
+                  op));
+}
+
+void undefined_parameter() {
+  throw UsageError(
+      "[leaf] the parameter is undefined: construct the layer with its sizes and an Rng first");
+}
+
 void tape_is_full() {
   throw UsageError("[tape] a pass can hold 2^32 - 2 values: cut it with detach()");
 }

@@ -19,6 +19,8 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void wrong_gradient(const char* node, std::size_t input, const Tensor& gradient,
                                  const Shape& shape, DType dtype);
 [[noreturn]] void no_parameter();
+[[noreturn]] void outputs_out_of_order(const char* op);
+[[noreturn]] void undefined_parameter();
 [[noreturn]] void tape_is_full();
 [[noreturn]] void leaf_of_ids();
 

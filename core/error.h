@@ -2,7 +2,6 @@
 
 #include <stdexcept>
 #include <string>
-#include <string_view>
 
 namespace tapegrad {
 
@@ -45,9 +44,5 @@ class NonFiniteError : public Error {
  public:
   using Error::Error;
 };
-
-/// Aborts with a request to report: an invariant of tapegrad itself is broken. Never for a user's
-/// mistake.
-[[noreturn]] void broken_invariant(std::string_view what);
 
 }  // namespace tapegrad

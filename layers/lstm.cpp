@@ -24,6 +24,14 @@ LSTM::LSTM(const LSTMOptions& o, Rng& rng) : dropout_(o.dropout) {
   }
 }
 
+std::size_t LSTM::hidden() const {
+  if (layers.empty()) {
+    throw UsageError(
+        "[LSTM] this LSTM has no layers: construct it with LSTMOptions and an Rng first");
+  }
+  return layers.front().weight_hh.value().size(1);
+}
+
 LSTMState LSTM::zero_state(std::size_t batch) const {
   const Shape shape{layers.size(), batch, hidden()};
   if (batch == 0) check::wrong_shape("LSTM", "the state (L, B, H)", shape, "of at least one row");
@@ -49,6 +57,7 @@ LSTMResult LSTM::composed(Tape& tape, const Var& x, const LSTMState& state) cons
 
 LSTMResult LSTM::run(Tape& tape, const Var& x, const LSTMState& state, Layer layer) const {
   const std::size_t depth = layers.size();
+  (void)hidden();  // refuses a stack without layers
   for (const auto& [name, s] : {std::pair("h", &state.h), std::pair("c", &state.c)}) {
     if (s->shape().rank() == 3 && s->size(0) == depth) continue;
     throw ShapeError(fmt::format(

@@ -40,7 +40,8 @@ class LSTM {
 
   /// Zeros (L, B, H). Throws ShapeError for B = 0.
   LSTMState zero_state(std::size_t batch) const;
-  std::size_t hidden() const { return layers.front().weight_hh.value().size(1); }
+  /// H. Throws UsageError for an LSTM without layers.
+  std::size_t hidden() const;
 
   void visit(auto&& v) {
     for (std::size_t l = 0; l < layers.size(); ++l) layers[l].visit_as(v, "_l" + std::to_string(l));

@@ -309,3 +309,29 @@ TEST_CASE("messages: slices, stacks and means of nothing") {
   CHECK_THROWS_WITH_AS(sum(values({2}), 1),
                        "[sum] axis 1 of shape (2) does not exist: it has 1 axes", ShapeError);
 }
+
+TEST_CASE("messages: layers that were never constructed") {
+  Tape tape;
+  CHECK_THROWS_WITH_AS(
+      Linear()(tape, values({2, 3})),
+      "[leaf] the parameter is undefined: construct the layer with its sizes and an Rng first",
+      UsageError);
+  const char* no_layers =
+      "[LSTM] this LSTM has no layers: construct it with LSTMOptions and an Rng first";
+  CHECK_THROWS_WITH_AS(LSTM().zero_state(2), no_layers, UsageError);
+  CHECK_THROWS_WITH_AS(LSTM()(tape, values({2, 1, 3}), {values({0, 1, 3}), values({0, 1, 3})}),
+                       no_layers, UsageError);
+}
+
+TEST_CASE("messages: an op that makes its outputs out of order") {
+  const char* order =
+      "[mine] the op makes its outputs out of order: call out() for all of them, one after the "
+      "other, then rule()";
+  Tape tape;
+  const Var x = tape.leaf(Tensor::zeros({2}));
+  CHECK_THROWS_WITH_AS(Node("mine", {x}).rule([](Grads&) {}), order, UsageError);
+  Node n("mine", {x});
+  (void)n.out(x.value());
+  (void)(x + x);  // another node in between
+  CHECK_THROWS_WITH_AS(n.out(x.value()), order, UsageError);
+}
