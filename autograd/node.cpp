@@ -40,7 +40,8 @@ Var Node::out(Tensor value) {
   y.slot_ = static_cast<std::uint32_t>(s.slots.size());
   if (node_ == UINT32_MAX) {
     node_ = static_cast<std::uint32_t>(s.nodes.size());
-    s.nodes.push_back({name_, nullptr, first_edge_, edges_, y.slot_, 0, NodeRecord::Kind::op});
+    s.nodes.push_back(
+        {name_, nullptr, first_edge_, edges_, y.slot_, 0, s.scope, NodeRecord::Kind::op});
   }
   NodeRecord& node = s.nodes[node_];
   if (node.first_slot + node.slots != y.slot_) {
@@ -51,6 +52,7 @@ Var Node::out(Tensor value) {
   y.state_ = state_;
   y.pass_ = s.pass;
   y.node_ = node_;
+  if (s.observer != nullptr) s.show_value(y);
   return y;
 }
 
@@ -75,13 +77,10 @@ bool Grads::has(std::size_t k) const {
 
 Var Grads::d(std::size_t k) const {
   const std::uint32_t slot = state_.nodes[node_].first_slot + static_cast<std::uint32_t>(k);
-  const Var& gradient = sweep_.grad(slot);
-  if (!gradient.defined()) {
+  if (!sweep_.grad(slot).defined()) {
     return Tensor::zeros(state_.slots[slot].shape, state_.slots[slot].dtype);
   }
-  // A first-order gradient may have been accumulated in place since: as a new constant it is
-  // current.
-  return sweep_.graph ? gradient : Var(gradient.value_);
+  return sweep_.current_grad(slot);
 }
 
 void Grads::add(std::size_t i, const Var& gradient) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <string>
 
 #include "../core/kernels/elementwise.h"
 #include "node.h"
@@ -16,17 +15,25 @@ namespace tapegrad {
 
 void TapeState::check_current(const Var& v, const char* op) const {
   if (v.pass_ != pass) tape_errors::pass_is_over(op, v.pass_, pass);
+  check_thread(op);
+}
+
+void TapeState::check_own(const Var& v, const char* op) const {
+  if (v.state_ != this) tape_errors::not_recorded(op);
+  check_current(v, op);
 }
 
 Var TapeState::add_leaf(Tensor value) {
   if (value.dtype() == DType::int32) tape_errors::leaf_of_ids();
+  check_thread("leaf");
   Var v(std::move(value));
   v.state_ = this;
   v.pass_ = pass;
   v.node_ = static_cast<std::uint32_t>(nodes.size());
   v.slot_ = static_cast<std::uint32_t>(slots.size());
   slots.push_back({v.shape(), v.dtype()});
-  nodes.push_back({"leaf", nullptr, 0, 0, v.slot_, 1, NodeRecord::Kind::leaf});
+  nodes.push_back({"leaf", nullptr, 0, 0, v.slot_, 1, scope, NodeRecord::Kind::leaf});
+  if (observer != nullptr) show_value(v);
   return v;
 }
 
@@ -37,25 +44,15 @@ Var Tape::leaf(Tensor value) {
 Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
   if (parameter == nullptr) tape_errors::undefined_parameter();
   if (!recording() || !parameter->requires_grad) return parameter->value;
+  state_->check_thread("leaf");
   auto& known = state_->parameters;
+  known.resize(state_->leaves.size());  // a throw below may have left one without its leaf
   const auto found = std::find(known.begin(), known.end(), parameter);
   if (found != known.end()) return state_->leaves[static_cast<std::size_t>(found - known.begin())];
-  state_->leaves.reserve(known.size() + 1);
   known.push_back(parameter);
   state_->leaves.push_back(state_->add_leaf(parameter->value));
   return state_->leaves.back();
 }
-
-bool Tape::recording() const { return state_->recording && state_->paused == 0; }
-std::size_t Tape::size() const { return state_->nodes.size(); }
-
-RandomKey Tape::random_key(std::string_view site) {
-  if (!site.empty()) return RandomKey::of(stream_.seed, stream_.pass, site);
-  return RandomKey::of(stream_.seed, stream_.pass, "#" + std::to_string(unnamed_sites_++));
-}
-
-Tape::Pause::Pause(TapeState& state) : state_(state) { ++state_.paused; }
-Tape::Pause::~Pause() { --state_.paused; }
 
 // --- backward ---
 
@@ -79,6 +76,8 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
   sweep.bottom = UINT32_MAX;
   for (const Var& v : y) sweep.top = std::max(sweep.top, v.node_);
   for (const Var& v : x) sweep.bottom = std::min(sweep.bottom, v.node_);
+  const std::span<const HookRecord> watched(hooks.data(), sweep.nested ? 0 : hooks.size());
+  for (const HookRecord& h : watched) sweep.bottom = std::min(sweep.bottom, h.node);
   if (sweep.bottom > sweep.top) return;  // no x stands before a y
   const NodeRecord& last = nodes[sweep.top];
   sweep.base = nodes[sweep.bottom].first_slot;
@@ -89,6 +88,9 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
     if (v.node_ > sweep.top) continue;
     sweep.set(v.slot_, Sweep::wanted);
     sweep.set(v.slot_, Sweep::target);
+  }
+  for (const HookRecord& h : watched) {
+    if (h.node <= sweep.top) sweep.set(h.slot, Sweep::wanted);
   }
   for (std::uint32_t i = sweep.bottom; i <= sweep.top; ++i) {
     if (!wants_input(sweep, nodes[i])) continue;
@@ -116,7 +118,10 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
 void TapeState::run(Sweep& sweep) {
   for (std::uint32_t i = sweep.top + 1; i-- > sweep.bottom;) {
     const NodeRecord node = nodes[i];
-    if (!reaches_output(sweep, node) || !wants_input(sweep, node)) continue;
+    if (!reaches_output(sweep, node)) continue;
+    if (node.hooked) run_hooks(sweep, i);
+    if (observer != nullptr) show_gradients(sweep, i);
+    if (!wants_input(sweep, node)) continue;
     Grads grads(*this, sweep, i);
     node.rule->run(*node.rule, grads);
     for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
@@ -127,7 +132,7 @@ void TapeState::run(Sweep& sweep) {
 }
 
 Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
-                       Tape::Options options) {
+                       Tape::Options options, bool nested) {
   Sweep sweep;
   if (spare_sweeps.empty()) {
     spare_sweeps.reserve(spare_sweeps.capacity() + 1);  // so that finish() cannot throw
@@ -135,6 +140,7 @@ Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::spa
     sweep = std::move(spare_sweeps.back());
     spare_sweeps.pop_back();
   }
+  sweep.nested = nested;
   sweep.graph = options.create_graph;
   sweep.retain = options.retain || options.create_graph;
   mark(sweep, y, x);
@@ -156,8 +162,7 @@ void TapeState::finish(Sweep sweep) noexcept {
 }
 
 void Tape::backward(const Var& loss, Options options) {
-  if (loss.state_ != state_) tape_errors::not_recorded("backward");
-  state_->check_current(loss, "backward");
+  state_->check_own(loss, "backward");
   if (loss.shape().numel() != 1) tape_errors::not_scalar("backward", loss.shape());
   const Vars& leaves = state_->leaves;
   const Var one = Tensor::full(loss.shape(), 1, loss.dtype());
@@ -188,17 +193,13 @@ void Tape::backward(const Var& loss, Options options) {
 }
 
 Vars Tape::gradient(const Var& y, const Vars& x, Options options, Var dy) {
-  for (const Var& v : x) {
-    if (v.state_ != state_) tape_errors::not_recorded("gradient");
-    state_->check_current(v, "gradient");
-  }
-  if (y.state_ != state_) tape_errors::not_recorded("gradient");
-  state_->check_current(y, "gradient");
+  for (const Var& v : x) state_->check_own(v, "gradient");
+  state_->check_own(y, "gradient");
   if (!dy.defined()) {
     if (y.shape().numel() != 1) tape_errors::not_scalar("gradient", y.shape());
     dy = Tensor::full(y.shape(), 1, y.dtype());
   } else if (dy.shape() != y.shape() || dy.dtype() != y.dtype()) {
-    tape_errors::wrong_gradient("gradient", 0, dy.value(), y.shape(), y.dtype());
+    tape_errors::not_alike("gradient", "dy", dy.value(), "y", y.shape(), y.dtype());
   }
   Sweep sweep = state_->sweep({&y, 1}, {&dy, 1}, x, options);
   Vars result;

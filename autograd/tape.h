@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -11,9 +12,11 @@
 
 namespace tapegrad {
 
+class Observer;
+
 /// The record of one pass and its context: whether it records, whether dropout is on, its random
 /// stream. Make one for each pass: it allocates nothing, its memory is recycled. A tape belongs to
-/// one thread at a time. A throw while recording leaves an unfinished node that nothing uses; a
+/// the thread that made it. A throw while recording leaves an unfinished node that nothing uses; a
 /// throw in backward leaves every Parameter as it was, and the pass is spent.
 class Tape {
  public:
@@ -23,9 +26,8 @@ class Tape {
     std::uint64_t pass = 0;  // number of the training step: another pass, other masks
   };
   struct Options {
-    bool retain = false;  // keep the rules, so that the pass can be differentiated again
-    bool create_graph =
-        false;  // record the gradients, so that they can be differentiated; implies retain
+    bool retain = false;        // keep the rules, so that the pass can be differentiated again
+    bool create_graph = false;  // record the gradients, to differentiate them; implies retain
   };
 
   /// Records. Dropout with p > 0 refuses to guess and throws: say training() or evaluation().
@@ -58,6 +60,18 @@ class Tape {
   Vars gradient(const Var& y, const Vars& x, Options options, Var dy = {});
   Vars gradient(const Var& y, const Vars& x) { return gradient(y, x, Options{}); }
 
+  /// Called with d y / d v in every sweep that reaches v, when it is complete; a defined result
+  /// takes its place, for whatever is before v too. Several hooks of one v run in the order given.
+  /// Throws UsageError unless v was recorded in this pass.
+  using Hook = std::function<Var(const Var& gradient)>;
+  void hook(const Var& v, Hook hook);
+  /// Keeps the gradient of v, after its hooks so far, from the next sweeps: grad(v) is then that of
+  /// the last one that reached v, undefined if none did. (Parameters keep theirs anyway.)
+  void retain_grad(const Var& v);
+  Var grad(const Var& v) const;
+  /// Shows all that happens on this tape to `observer`, which must outlive it; null: nobody.
+  void observe(Observer* observer);
+
   bool recording() const;
   Dropout dropout() const { return dropout_; }
   /// Key of the random stream at a named site of this pass; unnamed sites are numbered in the order
@@ -67,6 +81,22 @@ class Tape {
   std::size_t size() const;
   /// Gives back the memory that idle tapes of the process keep.
   static void release_memory();
+
+  /// While it lives, what is recorded stands under a name, as in "lstm.1" or "decoder/lstm.1".
+  class [[nodiscard]] Scope {
+   public:
+    Scope(TapeState& state, std::string_view name, std::size_t index);
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    ~Scope();
+
+   private:
+    TapeState& state_;
+    std::uint32_t outer_;
+  };
+  Scope scope(std::string_view name, std::size_t index = SIZE_MAX) {
+    return {*state_, name, index};
+  }
 
   /// While it lives, nothing is recorded: results are constants.
   class [[nodiscard]] Pause {
@@ -82,6 +112,7 @@ class Tape {
   Pause pause() { return Pause(*state_); }
 
  private:
+  friend struct TapeState;
   Tape(bool recording, Dropout dropout, Stream stream);
 
   TapeState* state_;

@@ -27,6 +27,18 @@ void two_tapes(const char* op) {
                   op));
 }
 
+void other_thread(const char* op) {
+  throw UsageError(fmt::format(
+      "[{}] the tape was made by another thread: make one in each thread, or detach() what goes "
+      "from one to the other",
+      op));
+}
+
+void not_retained() {
+  throw UsageError(
+      "[grad] the gradient of this value was not kept: call retain_grad() before backward");
+}
+
 void mixed_dtypes(const char* op, DType first, DType other) {
   throw DtypeError(fmt::format("[{}] an input is {} but another is {}: convert one with to()", op,
                                to_string(first), to_string(other)));
@@ -65,6 +77,21 @@ void wrong_gradient(const char* node, std::size_t input, const Tensor& gradient,
                   "shape {} and is {}",
                   node, input, to_string(gradient.shape()), to_string(gradient.dtype()),
                   to_string(shape), to_string(dtype)));
+}
+
+void not_alike(const char* op, const char* what, const Tensor& gradient, const char* of,
+               const Shape& shape, DType dtype) {
+  throw ShapeError(
+      fmt::format("[{}] {} has shape {} and is {} but {} has shape {} and is {}: they "
+                  "must be equal",
+                  op, what, to_string(gradient.shape()), to_string(gradient.dtype()), of,
+                  to_string(shape), to_string(dtype)));
+}
+
+void directions(const char* op, std::size_t inputs, std::size_t directions) {
+  throw UsageError(
+      fmt::format("[{}] there are {} x but {} v: each x needs a direction of its shape", op, inputs,
+                  directions));
 }
 
 void no_parameter() {

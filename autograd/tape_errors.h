@@ -11,6 +11,8 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void value_overwritten();
 [[noreturn]] void pass_is_over(const char* op, std::uint64_t made, std::uint64_t now);
 [[noreturn]] void two_tapes(const char* op);
+[[noreturn]] void other_thread(const char* op);
+[[noreturn]] void not_retained();
 [[noreturn]] void mixed_dtypes(const char* op, DType first, DType other);
 [[noreturn]] void not_recorded(const char* op);
 [[noreturn]] void already_differentiated(const char* node);
@@ -18,6 +20,10 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void not_scalar(const char* op, const Shape& shape);
 [[noreturn]] void wrong_gradient(const char* node, std::size_t input, const Tensor& gradient,
                                  const Shape& shape, DType dtype);
+/// `what`, as in "dy", must be a gradient of `of`, as in "y".
+[[noreturn]] void not_alike(const char* op, const char* what, const Tensor& gradient,
+                            const char* of, const Shape& shape, DType dtype);
+[[noreturn]] void directions(const char* op, std::size_t inputs, std::size_t directions);
 [[noreturn]] void no_parameter();
 [[noreturn]] void outputs_out_of_order(const char* op);
 [[noreturn]] void undefined_parameter();

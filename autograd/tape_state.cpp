@@ -2,6 +2,7 @@
 
 #include <mutex>
 #include <new>
+#include <string>
 
 /// How tapes come and go: `Tape tape;` in a loop takes the state that the last one left, with all
 /// its memory.
@@ -38,6 +39,7 @@ TapeState* take_state() {
 Tape::Tape(bool recording, Dropout dropout, Stream stream)
     : state_(take_state()), dropout_(dropout), stream_(stream) {
   state_->recording = recording;
+  state_->thread = std::this_thread::get_id();
 }
 
 Tape::~Tape() {
@@ -47,6 +49,17 @@ Tape::~Tape() {
   idle.list.push_back(state_);
 }
 
+bool Tape::recording() const { return state_->recording && state_->paused == 0; }
+std::size_t Tape::size() const { return state_->nodes.size(); }
+
+RandomKey Tape::random_key(std::string_view site) {
+  if (!site.empty()) return RandomKey::of(stream_.seed, stream_.pass, site);
+  return RandomKey::of(stream_.seed, stream_.pass, "#" + std::to_string(unnamed_sites_++));
+}
+
+Tape::Pause::Pause(TapeState& state) : state_(state) { ++state_.paused; }
+Tape::Pause::~Pause() { --state_.paused; }
+
 void TapeState::end_pass() noexcept {
   for (NodeRecord& node : nodes) free(node);
   nodes.clear();
@@ -54,7 +67,11 @@ void TapeState::end_pass() noexcept {
   slots.clear();
   parameters.clear();
   leaves.clear();
+  scopes.clear();
+  hooks.clear();
   arena.reset();
+  scope = 0;
+  observer = nullptr;
   ++pass;
 }
 

@@ -3,11 +3,15 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include "closure_arena.h"
+#include "inspect/observer.h"
 #include "parameter.h"
 #include "tape.h"
+#include "tape_errors.h"
 
 /// The inside of a tape. Private to autograd/*.cpp.
 namespace tapegrad {
@@ -20,7 +24,24 @@ struct NodeRecord {
   std::uint32_t edges;
   std::uint32_t first_slot;
   std::uint32_t slots;
+  std::uint32_t scope;
   Kind kind;
+  bool hooked = false;
+};
+
+/// A name that nodes stand under; number 0 is the pass itself.
+struct ScopeRecord {
+  std::string_view name;  // lies in the arena
+  std::size_t index;      // SIZE_MAX: none
+  std::uint32_t outer;
+};
+
+/// A hook on a slot, or, if it is empty, the wish to keep the slot's gradient.
+struct HookRecord {
+  std::uint32_t node;
+  std::uint32_t slot;
+  Tape::Hook hook;
+  Var kept;
 };
 
 /// One output of a node, which outlives its value: what a gradient must look like.
@@ -34,6 +55,7 @@ struct Sweep {
   enum Flag : std::uint8_t { wanted = 1, reached = 2, target = 4 };
   bool graph = false;
   bool retain = false;
+  bool nested = false;       // inside a rule, of its twin: hooks are no business of it
   std::uint32_t top = 0;     // the loop runs from this node
   std::uint32_t bottom = 0;  // down to this one
   std::uint32_t base = 0;  // first slot of the bottom node: what lies before it is never looked at
@@ -47,6 +69,11 @@ struct Sweep {
     flags[slot - base] = static_cast<std::uint8_t>(flags[slot - base] | flag);
   }
   Var& grad(std::uint32_t slot) { return grads[slot - base]; }
+  /// A first-order gradient may have been accumulated in place since it came: as a new constant it
+  /// is current.
+  Var current_grad(std::uint32_t slot) {
+    return graph ? grad(slot) : Var(Tensor(grad(slot).value_));
+  }
 };
 
 /// Recording order is topological order: whatever a node uses stands before it, so backward is one
@@ -58,26 +85,42 @@ struct TapeState {
   std::uint64_t pass = 1;  // never goes back, so a Var of a pass that is over never looks current
   bool recording = true;
   int paused = 0;
+  std::thread::id thread;  // that the pass belongs to
+  std::uint32_t scope = 0;
+  Observer* observer = nullptr;
   std::vector<NodeRecord> nodes;
   std::vector<std::uint32_t> edges;  // slots of the inputs, a run for each node
   std::vector<SlotRecord> slots;
   std::vector<std::shared_ptr<ParameterData>> parameters;  // that have a leaf,
   Vars leaves;                                             // and the leaf of each
+  std::vector<ScopeRecord> scopes;                         // from number 1 on
+  std::vector<HookRecord> hooks;
   ClosureArena arena;
   std::vector<Sweep> spare_sweeps;  // their memory is used again
 
+  static TapeState& of(const Tape& tape) { return *tape.state_; }
+  static std::uint32_t slot_of(const Var& v) { return v.slot_; }
+
   Var add_leaf(Tensor value);
+  void check_thread(const char* op) const {
+    if (thread != std::this_thread::get_id()) tape_errors::other_thread(op);
+  }
+  void check_own(const Var& v, const char* op) const;
   void check_current(const Var& v, const char* op) const;
-  /// Adds dy[k] to the gradient of y[k] and carries it down to every x; leaves the result in the
-  /// returned Sweep.
+  /// Adds dy[k] to the gradient of y[k] and carries it down to every x (and every hook, unless
+  /// nested); leaves the result in the returned Sweep.
   Sweep sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
-              Tape::Options options);
+              Tape::Options options, bool nested = false);
   void finish(Sweep sweep) noexcept;
   void end_pass() noexcept;
+  void show_value(const Var& v);
+  NodeView view(std::uint32_t node) const;
 
  private:
   void mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> x) const;
   void run(Sweep& sweep);
+  void run_hooks(Sweep& sweep, std::uint32_t node);
+  void show_gradients(Sweep& sweep, std::uint32_t node);
   bool wants_input(const Sweep& sweep, const NodeRecord& node) const;
   bool reaches_output(const Sweep& sweep, const NodeRecord& node) const;
   void free(NodeRecord& node) noexcept;

@@ -19,9 +19,8 @@ class Var {
  public:
   Var() = default;
   /// A constant.
-  Var(Tensor
-          value)  // NOLINT(google-explicit-constructor): constants mix freely with recorded values
-      : value_(std::move(value)), version_(value_.defined() ? value_.version() : 0) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): constants mix freely with recorded values
+  Var(Tensor value) : value_(std::move(value)), version_(value_.defined() ? value_.version() : 0) {}
 
   /// The value; throws UsageError if its elements were overwritten since this Var was made.
   const Tensor& value() const {
@@ -43,6 +42,7 @@ class Var {
   friend class Node;
   friend class Grads;
   friend struct TapeState;
+  friend struct Sweep;
   [[noreturn]] static void overwritten();
 
   Tensor value_;

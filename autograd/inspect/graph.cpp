@@ -1,0 +1,107 @@
+#include "graph.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "../tape_state.h"
+
+namespace tapegrad {
+
+std::vector<NodeView> nodes(const Tape& tape) {
+  const TapeState& state = TapeState::of(tape);
+  std::vector<NodeView> result;
+  result.reserve(state.nodes.size());
+  for (std::uint32_t i = 0; i < state.nodes.size(); ++i) result.push_back(state.view(i));
+  return result;
+}
+
+std::string to_text(const Tape& tape) {
+  std::string text;
+  const auto out = std::back_inserter(text);
+  for (const NodeView& node : nodes(tape)) {
+    std::vector<std::string> inputs, outputs;
+    for (const std::size_t number : node.inputs) {
+      inputs.push_back(number == NodeView::constant ? "constant" : fmt::format("#{}", number));
+    }
+    for (std::size_t k = 0; k < node.outputs.size(); ++k) {
+      outputs.push_back(fmt::format("#{} {}", node.first_output + k, to_string(node.outputs[k])));
+    }
+    fmt::format_to(out, "{}  {}({})", fmt::join(outputs, ", "), node.name, fmt::join(inputs, ", "));
+    if (!node.scope.empty()) fmt::format_to(out, "  {}", node.scope);
+    text += '\n';
+  }
+  return text;
+}
+
+namespace {
+
+/// A word as DOT writes it.
+std::string quoted(std::string_view word) {
+  std::string result = "\"";
+  for (const char c : word) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += c;
+  }
+  return result + '"';
+}
+
+/// Opens and closes the boxes on the way from one scope to another; boxes that are both around the
+/// old and the new scope stay open. A scope that is entered again gets a box of its own.
+class Boxes {
+ public:
+  explicit Boxes(std::string& text) : text_(text) {}
+
+  void enter(const std::string& scope) {
+    const std::vector<std::string> wanted = parts(scope);
+    std::size_t common = 0;
+    while (common < std::min(open_.size(), wanted.size()) && open_[common] == wanted[common]) {
+      ++common;
+    }
+    for (; open_.size() > common; open_.pop_back()) text_ += "}\n";
+    for (; open_.size() < wanted.size(); open_.push_back(wanted[open_.size()])) {
+      text_ += fmt::format("subgraph cluster_{} {{\nlabel={};\n", count_++,
+                           quoted(wanted[open_.size()]));
+    }
+  }
+
+ private:
+  static std::vector<std::string> parts(const std::string& scope) {
+    std::vector<std::string> result;
+    for (std::size_t begin = 0; begin < scope.size();) {
+      const std::size_t end = std::min(scope.find('/', begin), scope.size());
+      result.push_back(scope.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    return result;
+  }
+
+  std::string& text_;
+  std::vector<std::string> open_;
+  std::size_t count_ = 0;
+};
+
+}  // namespace
+
+std::string to_dot(const Tape& tape) {
+  std::string text = "digraph tape {\nrankdir=LR;\nnode [shape=box, fontname=\"sans-serif\"];\n";
+  std::string arrows;
+  std::vector<std::size_t> maker;  // of each value: its node
+  Boxes boxes(text);
+  for (const NodeView& node : nodes(tape)) {
+    boxes.enter(node.scope);
+    std::string label = node.name;
+    for (const Shape& shape : node.outputs) label += " " + to_string(shape);
+    text += fmt::format("n{} [label={}{}];\n", node.index, quoted(label),
+                        node.inputs.empty() ? ", style=rounded" : "");
+    maker.resize(node.first_output + node.outputs.size(), node.index);
+    for (const std::size_t number : node.inputs) {
+      if (number == NodeView::constant) continue;
+      arrows += fmt::format("n{} -> n{} [label=\"#{}\"];\n", maker[number], node.index, number);
+    }
+  }
+  boxes.enter("");
+  return text + arrows + "}\n";
+}
+
+}  // namespace tapegrad
