@@ -82,7 +82,7 @@ class Tape {
   /// Gives back the memory that idle tapes of the process keep.
   static void release_memory();
 
-  /// While it lives, what is recorded stands under a name, as in "lstm.1" or "decoder/lstm.1".
+  /// While it lives, what is recorded stands under a name, as in "step.1" or "decoder/step.1".
   class [[nodiscard]] Scope {
    public:
     Scope(TapeState& state, std::string_view name, std::size_t index);

@@ -5,7 +5,7 @@
 set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 2
 build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
-for program in char_lm lstm_cell_by_hand; do
+for program in char_lm lstm_cell_by_hand tape_by_hand your_own_op; do
   [ -x "$build/$program" ] || { printf '%s\n' "$build/$program is not there; build it first" >&2; exit 2; }
 done
 dir=$(mktemp -d) || exit 2
@@ -49,6 +49,16 @@ check "lstm_cell_by_hand: the cell equals LSTMCell and LSTM" ended 0 '"max_diffe
 check "lstm_cell_by_hand: prints h and c of each step" test "$(grep -c '^t = .*h = ' stdout)" = 5
 run lstm_cell_by_hand --steps 0
 check "lstm_cell_by_hand: refuses 0 steps" refused '--steps'
+
+run tape_by_hand --dot tape.dot
+check "tape_by_hand: tape and hand agree" ended 0 '"max_difference":0.0'
+check "tape_by_hand: forward before backward, gradients of w, x and b" \
+  sh -c "sed -n '/^forward/,/^by hand/p' stdout | tr '\n' ' ' | grep -q '#3 = mul(w, x).*#5 = tanh.*dy = 1 .*db = .*dx = .*dw = '"
+check "tape_by_hand: writes a graph" grep -q '^n3 -> n4 ' tape.dot
+run tape_by_hand --dot no/such/folder/tape.dot
+check "tape_by_hand: refuses a file that cannot be written" refused 'no/such/folder' 
+run your_own_op
+check "your_own_op: the right rule passes, the wrong one is found" ended 0 '"right":"PASS","second_order":"PASS","wrong":"FAIL"'
 
 small='--hidden 16 --embed 8 --batch 4 --seq 10 --quiet'
 # shellcheck disable=SC2086  # $small is a list of options
