@@ -1,7 +1,6 @@
 #include "tape.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "../core/kernels/elementwise.h"
 #include "node.h"
@@ -144,8 +143,7 @@ Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::spa
   sweep.graph = options.create_graph;
   sweep.retain = options.retain || options.create_graph;
   mark(sweep, y, x);
-  std::optional<Tape::Pause> pause;
-  if (!sweep.graph) pause.emplace(*this);
+  const Tape::Until pause(paused, sweep.graph ? paused : paused + 1);
   for (std::size_t k = 0; k < y.size(); ++k) {
     if (!sweep.has(y[k].slot_, Sweep::wanted)) continue;
     Var& seed = sweep.grad(y[k].slot_);

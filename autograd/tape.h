@@ -82,34 +82,24 @@ class Tape {
   /// Gives back the memory that idle tapes of the process keep.
   static void release_memory();
 
-  /// While it lives, what is recorded stands under a name, as in "step.1" or "decoder/step.1".
-  class [[nodiscard]] Scope {
+  /// Ends what it stands for, a pause or a scope, when it goes; the last one made goes first.
+  class [[nodiscard]] Until {
    public:
-    Scope(TapeState& state, std::string_view name, std::size_t index);
-    Scope(const Scope&) = delete;
-    Scope& operator=(const Scope&) = delete;
-    ~Scope();
+    Until(std::uint32_t& place, std::uint32_t value) : place_(place), before_(place) {
+      place = value;
+    }
+    Until(const Until&) = delete;
+    Until& operator=(const Until&) = delete;
+    ~Until() { place_ = before_; }
 
    private:
-    TapeState& state_;
-    std::uint32_t outer_;
+    std::uint32_t& place_;
+    std::uint32_t before_;
   };
-  Scope scope(std::string_view name, std::size_t index = SIZE_MAX) {
-    return {*state_, name, index};
-  }
-
-  /// While it lives, nothing is recorded: results are constants.
-  class [[nodiscard]] Pause {
-   public:
-    explicit Pause(TapeState& state);
-    Pause(const Pause&) = delete;
-    Pause& operator=(const Pause&) = delete;
-    ~Pause();
-
-   private:
-    TapeState& state_;
-  };
-  Pause pause() { return Pause(*state_); }
+  /// Until it goes, nothing is recorded: results are constants.
+  Until pause();
+  /// Until it goes, what is recorded stands under a name, as in "step.1" or "decoder/step.1".
+  Until scope(std::string_view name, std::size_t index = SIZE_MAX);
 
  private:
   friend struct TapeState;

@@ -9,14 +9,12 @@ namespace tapegrad {
 
 // --- scopes ---
 
-Tape::Scope::Scope(TapeState& state, std::string_view name, std::size_t index)
-    : state_(state), outer_(state.scope) {
-  if (!state.recording || state.paused > 0) return;
-  state.scopes.push_back({state.arena.copy(name), index, outer_});
-  state.scope = static_cast<std::uint32_t>(state.scopes.size());
+Tape::Until Tape::scope(std::string_view name, std::size_t index) {
+  TapeState& s = *state_;
+  if (!recording()) return {s.scope, s.scope};
+  s.scopes.push_back({s.arena.copy(name), index, s.scope});
+  return {s.scope, static_cast<std::uint32_t>(s.scopes.size())};
 }
-
-Tape::Scope::~Scope() { state_.scope = outer_; }
 
 namespace {
 

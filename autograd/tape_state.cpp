@@ -57,8 +57,7 @@ RandomKey Tape::random_key(std::string_view site) {
   return RandomKey::of(stream_.seed, stream_.pass, "#" + std::to_string(unnamed_sites_++));
 }
 
-Tape::Pause::Pause(TapeState& state) : state_(state) { ++state_.paused; }
-Tape::Pause::~Pause() { --state_.paused; }
+Tape::Until Tape::pause() { return {state_->paused, state_->paused + 1}; }
 
 void TapeState::end_pass() noexcept {
   for (NodeRecord& node : nodes) free(node);
@@ -70,7 +69,7 @@ void TapeState::end_pass() noexcept {
   scopes.clear();
   hooks.clear();
   arena.reset();
-  scope = 0;
+  scope = paused = 0;
   observer = nullptr;
   ++pass;
 }

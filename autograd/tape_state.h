@@ -84,7 +84,7 @@ struct TapeState {
 
   std::uint64_t pass = 1;  // never goes back, so a Var of a pass that is over never looks current
   bool recording = true;
-  int paused = 0;
+  std::uint32_t paused = 0;
   std::thread::id thread;  // that the pass belongs to
   std::uint32_t scope = 0;
   Observer* observer = nullptr;

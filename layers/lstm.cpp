@@ -70,7 +70,7 @@ LSTMResult LSTM::run(Tape& tape, const Var& x, const LSTMState& state, Layer lay
   Vars h_last, c_last;
   Var y = x;
   for (std::size_t l = 0; l < depth; ++l) {
-    const Tape::Scope scope = tape.scope("lstm", l);
+    const auto scope = tape.scope("lstm", l);
     if (l > 0) y = dropout(tape, y, dropout_);
     const LSTMResult r = layer(y, {h[l], c[l]}, layers[l].on(tape));
     y = r.y;
