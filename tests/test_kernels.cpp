@@ -157,7 +157,7 @@ TEST_CASE("elementwise: one operand, special values included") {
   check_unary(
       kernels::relu, [](double x) { return x < 0 ? 0 : x; }, 0);  // NaN stays NaN
   check_unary(
-      kernels::is_positive, [](double x) { return x > 0 ? 1.0 : 0.0; }, 0);
+      kernels::is_positive, [](double x) { return x <= 0 ? 0.0 : 1.0; }, 0);  // 1 at NaN
 }
 
 TEST_CASE("elementwise: scale and add_scalar round the number to the dtype first") {

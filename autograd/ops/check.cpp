@@ -88,6 +88,18 @@ void real(std::string_view op, std::string_view name, DType dtype) {
       "[{}] {} is int32: it must be float32 or float64; convert it with to()", op, name));
 }
 
+void range(std::string_view op, double low, double high) {
+  if (low <= high) return;
+  throw UsageError(
+      fmt::format("[{}] low is {} but high is {}: low must not be above high", op, low, high));
+}
+
+void condition(std::string_view op, DType dtype) {
+  if (dtype == DType::int32) return;
+  throw DtypeError(
+      fmt::format("[{}] condition is {}: it must be int32, 0 for false", op, to_string(dtype)));
+}
+
 void probability(std::string_view op, std::string_view name, double p) {
   if (p >= 0 && p < 1) return;
   throw UsageError(fmt::format("[{}] {} is {}: it must be in [0, 1)", op, name, p));

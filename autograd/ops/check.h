@@ -41,6 +41,10 @@ void ids(std::string_view op, const Tensor& ids, std::size_t rows,
          const std::int32_t* ignore = nullptr);
 /// float32 or float64.
 void real(std::string_view op, std::string_view name, DType dtype);
+/// Numbers in order, neither a NaN.
+void range(std::string_view op, double low, double high);
+/// int32.
+void condition(std::string_view op, DType dtype);
 /// In [0, 1).
 void probability(std::string_view op, std::string_view name, double p);
 

@@ -54,6 +54,91 @@ Var operator/(const Var& a, const Var& b) {  // y = a / b;   da = dy / b, db = -
   return y;
 }
 
+namespace {
+
+/// y = x factor, and 0 where factor is 0, whatever x is there: what is not taken gets gradient 0
+/// and never 0 * inf.   dx = the same of dy
+Var masked(const Var& x, const Var& factor) {
+  Node n("masked", {x, factor});
+  Var y = n.out(kernels::masked(x.value(), factor.value()));
+  n.rule([factor](Grads& g) { g.add(0, masked(g.d(), factor)); });
+  return y;
+}
+
+using Binary = Tensor (*)(const Tensor&, const Tensor&);
+
+/// y = a or b, da = dy share(a, b), db = dy share(b, a)
+Var choice(const char* op, const Var& a, const Var& b, Binary kernel, Binary share) {
+  check::broadcastable(op, a.shape(), b.shape());
+  Node n(op, {a, b});
+  Var y = n.out(kernel(a.value(), b.value()));
+  n.rule([a, b, share](Grads& g) {
+    if (g.needs(0)) g.add(0, sum_to(masked(g.d(), share(a.value(), b.value())), a.shape()));
+    if (g.needs(1)) g.add(1, sum_to(masked(g.d(), share(b.value(), a.value())), b.shape()));
+  });
+  return y;
+}
+
+Var constant(double value, const Var& like) { return Tensor::scalar(value, like.dtype()); }
+
+/// x with 1 in place of what `condition` marks: log and powers of it are finite there.
+Var safe(const Var& x, const Tensor& condition) {
+  return where(condition.to(DType::int32), constant(1, x), x);
+}
+
+}  // namespace
+
+Var operator/(const Var& x, double s) { return x / constant(s, x); }
+Var operator/(double s, const Var& x) { return constant(s, x) / x; }
+
+// y = a^b;   da = dy b a^(b-1), db = dy y log a. Both are 0 at some places where a factor is not
+// finite: there a is replaced by 1, which leaves the second derivatives right everywhere else.
+Var pow(const Var& a, const Var& b) {
+  check::broadcastable("pow", a.shape(), b.shape());
+  Node n("pow", {a, b});
+  Var y = n.out(kernels::pow(a.value(), b.value()));
+  n.rule([a, b, y](Grads& g) {
+    if (g.needs(0)) {
+      const Var base = safe(a, kernels::is_flat_in_base(a.value(), b.value()));
+      g.add(0, sum_to(g.d() * b * pow(base, b - 1.0), a.shape()));
+    }
+    if (g.needs(1)) {
+      const Var base = safe(a, kernels::is_flat_in_exponent(a.value(), b.value()));
+      g.add(1, sum_to(g.d() * y * log(base), b.shape()));
+    }
+  });
+  return y;
+}
+
+Var maximum(const Var& a, const Var& b) {
+  return choice("maximum", a, b, kernels::maximum, kernels::maximum_share);
+}
+
+Var minimum(const Var& a, const Var& b) {
+  return choice("minimum", a, b, kernels::minimum, kernels::minimum_share);
+}
+
+Var where(const Tensor& condition, const Var& a, const Var& b) {  // da = dy or 0, db = 0 or dy
+  check::condition("where", condition.dtype());
+  check::broadcastable("where", a.shape(), b.shape());
+  const Shape& chosen = a.shape().rank() > b.shape().rank() ? a.shape() : b.shape();
+  const Shape& c = condition.shape();
+  if (!c.is_suffix_of(chosen) && !chosen.is_suffix_of(c)) {
+    check::mismatch("where", {"condition", "", c}, {"a or b", "", chosen},
+                    "the shapes must be equal, or one the last axes of the other");
+  }
+  const Var taken = condition;
+  Node n("where", {a, b, taken});
+  Var y =
+      n.out(kernels::where(condition, a.value(), b.value(), c.rank() > chosen.rank() ? c : chosen));
+  n.rule([taken, sa = a.shape(), sb = b.shape()](Grads& g) {
+    const Var dy = g.d(), zero = constant(0, dy);
+    if (g.needs(0)) g.add(0, sum_to(where(taken.value(), dy, zero), sa));
+    if (g.needs(1)) g.add(1, sum_to(where(taken.value(), zero, dy), sb));
+  });
+  return y;
+}
+
 Var neg(const Var& x) {
   Node n("neg", {x});
   Var y = n.out(kernels::neg(x.value()));
@@ -89,6 +174,30 @@ Var log(const Var& x) {  // dx = dy / x
   return y;
 }
 
+Var log1p(const Var& x) {  // dx = dy / (1 + x)
+  Node n("log1p", {x});
+  Var y = n.out(kernels::log1p(x.value()));
+  n.rule([x](Grads& g) { g.add(0, g.d() / (1.0 + x)); });
+  return y;
+}
+
+Var expm1(const Var& x) {  // dx = dy e^x; y + 1 would have lost the digits of a small e^x
+  Node n("expm1", {x});
+  Var y = n.out(kernels::expm1(x.value()));
+  n.rule([x](Grads& g) { g.add(0, g.d() * exp(x)); });
+  return y;
+}
+
+Var pow(const Var& x, double exponent) {  // y = x^p;   dx = dy p x^(p-1)
+  Node n("pow", {x});
+  Var y = n.out(kernels::pow(x.value(), exponent));
+  n.rule([x, p = exponent](Grads& g) {
+    if (p == 0) return g.add(0, Tensor::zeros(x.shape(), x.dtype()));  // not 0 * 0^-1
+    g.add(0, g.d() * scale(pow(x, p - 1), p));
+  });
+  return y;
+}
+
 Var sqrt(const Var& x) {  // dx = dy / (2 y)
   Node n("sqrt", {x});
   Var y = n.out(kernels::sqrt(x.value()));
@@ -100,6 +209,30 @@ Var square(const Var& x) {  // dx = 2 dy x
   Node n("square", {x});
   Var y = n.out(kernels::square(x.value()));
   n.rule([x](Grads& g) { g.add(0, 2.0 * g.d() * x); });
+  return y;
+}
+
+Var abs(const Var& x) {  // dx = dy sign(x)
+  Node n("abs", {x});
+  Var y = n.out(kernels::abs(x.value()));
+  n.rule([x](Grads& g) { g.add(0, masked(g.d(), kernels::sign(x.value()))); });
+  return y;
+}
+
+Var clamp(const Var& x, double low, double high) {  // dx = dy [low <= x <= high]
+  check::range("clamp", low, high);
+  Node n("clamp", {x});
+  Var y = n.out(kernels::clamp(x.value(), low, high));
+  n.rule([x, low, high](Grads& g) {
+    g.add(0, masked(g.d(), kernels::is_within(x.value(), low, high)));
+  });
+  return y;
+}
+
+Var softplus(const Var& x) {  // dx = dy sigmoid(x)
+  Node n("softplus", {x});
+  Var y = n.out(kernels::softplus(x.value()));
+  n.rule([x](Grads& g) { g.add(0, g.d() * sigmoid(x)); });
   return y;
 }
 
@@ -127,7 +260,7 @@ Var relu(const Var& x) {  // dx = dy [x > 0]
   Node n("relu", {x});
   Var y = n.out(kernels::relu(x.value()));
   n.rule([y](Grads& g) {
-    if (g.graph()) return g.add(0, g.d() * kernels::is_positive(y.value()));
+    if (g.graph()) return g.add(0, masked(g.d(), kernels::is_positive(y.value())));
     g.add(0, kernels::relu_backward(y.value(), g.d().value()));
   });
   return y;

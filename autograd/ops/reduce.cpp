@@ -1,11 +1,54 @@
 #include "reduce.h"
 
+#include <cstdint>
+
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
 #include "check.h"
 #include "elementwise.h"
+#include "shape.h"
 
 namespace tapegrad {
+
+namespace {
+
+Var put_at(const char* op, const Var& y, std::size_t axis, const Var& index, std::size_t size);
+
+/// The elements of x at `index` along `axis`, which disappears.   dx = dy there, else 0
+Var take_at(const char* op, const Var& x, std::size_t axis, const Var& index) {
+  Node n(op, {x, index});
+  Var y = n.out(kernels::take_at(x.value(), axis, index.value()));
+  n.rule([op, axis, index, size = x.size(axis)](Grads& g) {
+    g.add(0, put_at(op, g.d(), axis, index, size));
+  });
+  return y;
+}
+
+/// Its adjoint.
+Var put_at(const char* op, const Var& y, std::size_t axis, const Var& index, std::size_t size) {
+  Node n(op, {y, index});
+  Var x = n.out(kernels::put_at(y.value(), axis, index.value(), size));
+  n.rule([op, axis, index](Grads& g) { g.add(0, take_at(op, g.d(), axis, index)); });
+  return x;
+}
+
+/// The elements along the axis can be compared, and numbered by an int32.
+void check_choice(const char* op, const Var& x, std::size_t axis) {
+  check::real(op, "x", x.dtype());
+  check::axis_exists(op, x.shape(), axis);
+  if (x.size(axis) - 1 < INT32_MAX) return;  // 0 - 1 is the largest of all
+  check::wrong_shape(op, "x", x.shape(), "of 1 to 2147483647 elements along the axis");
+}
+
+/// x as one axis.
+Var flat(const char* op, const Var& x) {
+  check::real(op, "x", x.dtype());
+  const std::size_t size = x.shape().numel();
+  if (size == 0) check::wrong_shape(op, "x", x.shape(), "of at least one element");
+  return reshape(x, {size});
+}
+
+}  // namespace
 
 Var sum(const Var& x) {  // dx = dy everywhere
   check::real("sum", "x", x.dtype());
@@ -34,6 +77,38 @@ Var mean(const Var& x, std::size_t axis) {
   if (x.size(axis) == 0)
     check::wrong_shape("mean", "x", x.shape(), "of at least one element along the axis");
   return sum(x, axis) / static_cast<double>(x.size(axis));
+}
+
+Tensor argmax(const Var& x, std::size_t axis) {
+  check_choice("argmax", x, axis);
+  return kernels::argmax(x.value(), axis);
+}
+
+Tensor argmin(const Var& x, std::size_t axis) {
+  check_choice("argmin", x, axis);
+  return kernels::argmin(x.value(), axis);
+}
+
+Var max(const Var& x, std::size_t axis) {
+  check_choice("max", x, axis);
+  return take_at("max", x, axis, kernels::argmax(x.value(), axis));
+}
+
+Var min(const Var& x, std::size_t axis) {
+  check_choice("min", x, axis);
+  return take_at("min", x, axis, kernels::argmin(x.value(), axis));
+}
+
+Var max(const Var& x) { return max(flat("max", x), 0); }
+Var min(const Var& x) { return min(flat("min", x), 0); }
+
+Var cumsum(const Var& x, std::size_t axis, bool reverse) {  // dx = cumsum of dy from the other end
+  check::real("cumsum", "x", x.dtype());
+  check::axis_exists("cumsum", x.shape(), axis);
+  Node n("cumsum", {x});
+  Var y = n.out(kernels::cumsum(x.value(), axis, reverse));
+  n.rule([axis, reverse](Grads& g) { g.add(0, cumsum(g.d(), axis, !reverse)); });
+  return y;
 }
 
 Var sum_to(const Var& x, const Shape& shape) {

@@ -4,7 +4,8 @@
 
 #include "../var.h"
 
-/// Sums and means, and what undoes them. ShapeError for an axis that does not exist.
+/// Sums, means, extremes along axes, and what undoes a sum. ShapeError for an axis that does not
+/// exist, DtypeError for int32.
 namespace tapegrad {
 
 /// The sum of all elements: a scalar.
@@ -14,6 +15,20 @@ Var sum(const Var& x, std::size_t axis);
 /// The mean; ShapeError if there is nothing to average.
 Var mean(const Var& x);
 Var mean(const Var& x, std::size_t axis);
+
+/// The largest (smallest) of all elements, or along one axis, which disappears; NaN if there is
+/// one. The gradient goes to the first such element (the first NaN). ShapeError if there is nothing
+/// to choose from.
+Var max(const Var& x);
+Var max(const Var& x, std::size_t axis);
+Var min(const Var& x);
+Var min(const Var& x, std::size_t axis);
+/// Where along `axis` that element is: int32, of x's shape without the axis. Not recorded.
+Tensor argmax(const Var& x, std::size_t axis);
+Tensor argmin(const Var& x, std::size_t axis);
+
+/// y[i] = x[0] + ... + x[i] along `axis`; with `reverse` x[i] + ... + x[n - 1].
+Var cumsum(const Var& x, std::size_t axis, bool reverse = false);
 
 /// The sum over leading axes until `shape`, a suffix of x's shape, is left.
 Var sum_to(const Var& x, const Shape& shape);

@@ -12,24 +12,51 @@ Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
+Tensor pow(const Tensor& a, const Tensor& b);
+/// NaN if either is.
+Tensor maximum(const Tensor& a, const Tensor& b);
+Tensor minimum(const Tensor& a, const Tensor& b);
+/// 1 where the result is a, 0 where it is b, 1/2 where both are equal; a NaN is the result.
+Tensor maximum_share(const Tensor& a, const Tensor& b);
+Tensor minimum_share(const Tensor& a, const Tensor& b);
+
+/// 1 where the derivative of a^b for a (for b) is 0, or is defined as 0, but its formula is not.
+Tensor is_flat_in_base(const Tensor& a, const Tensor& b);
+Tensor is_flat_in_exponent(const Tensor& a, const Tensor& b);
+
+/// x factor, and 0 where factor is 0 whatever x is; shapes equal.
+Tensor masked(const Tensor& x, const Tensor& factor);
+/// a where condition (int32) is not 0, else b; each has the last axes of `shape`.
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b, const Shape& shape);
 
 Tensor neg(const Tensor& x);
 Tensor scale(const Tensor& x, double factor);
 Tensor add_scalar(const Tensor& x, double summand);
 Tensor exp(const Tensor& x);
 Tensor log(const Tensor& x);
+Tensor log1p(const Tensor& x);
+Tensor expm1(const Tensor& x);
+Tensor pow(const Tensor& x, double exponent);
+/// log(1 + e^x), computed as max(x, 0) + log1p(e^-|x|).
+Tensor softplus(const Tensor& x);
+Tensor abs(const Tensor& x);
+Tensor clamp(const Tensor& x, double low, double high);
 Tensor sqrt(const Tensor& x);
 Tensor square(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor relu(const Tensor& x);
 
-/// dx from dy and the result: dy y (1 - y), dy (1 - y^2), dy [y > 0].
+/// dx from dy and the result: dy y (1 - y), dy (1 - y^2), 0 where y <= 0, else dy.
 Tensor sigmoid_backward(const Tensor& y, const Tensor& dy);
 Tensor tanh_backward(const Tensor& y, const Tensor& dy);
 Tensor relu_backward(const Tensor& y, const Tensor& dy);
-/// 1 where x > 0, else 0.
+/// 0 where x <= 0, else 1: at NaN too, because the result of relu is x there.
 Tensor is_positive(const Tensor& x);
+/// 0 where x < low or x > high, else 1.
+Tensor is_within(const Tensor& x, double low, double high);
+/// -1, 0, 1 or NaN.
+Tensor sign(const Tensor& x);
 
 /// total += x; shapes equal. Does not throw if shapes and dtypes agree.
 void accumulate(Tensor& total, const Tensor& x);

@@ -59,6 +59,56 @@ void sum_axis(const T* x, const Axes& axes, T* to) {
   }
 }
 
+/// to[j] = number of the first of x[0][j], ..., x[n - 1][j] that no other one beats.
+template <class T, class Beats>
+void first_columns(const T* x, std::size_t n, std::size_t stride, std::size_t width,
+                   std::int32_t* to, Beats beats) {
+  std::array<T, column_chunk> best{};
+  std::copy_n(x, width, best.begin());
+  std::fill_n(to, width, 0);
+  for (std::size_t i = 1; i < n; ++i) {
+    const T* row = x + i * stride;
+    for (std::size_t j = 0; j < width; ++j) {
+      const bool better = beats(row[j], best[j]);
+      best[j] = better ? row[j] : best[j];
+      to[j] = better ? static_cast<std::int32_t>(i) : to[j];
+    }
+  }
+}
+
+/// A NaN beats every number, so that it is seen.
+template <class Before>
+Tensor first_along(const Tensor& x, std::size_t axis, Before before) {
+  Tensor result = Tensor::empty(x.shape().without(axis), DType::int32);
+  const auto [outer, n, inner] = Axes::around(x.shape(), axis);
+  dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
+    const T* from = x.data<T>();
+    std::int32_t* to = result.mutable_data<std::int32_t>();
+    const auto beats = [before](T a, T b) { return before(a, b) || (a != a && b == b); };
+    for (std::size_t o = 0; o < outer; ++o) {
+      for (std::size_t j = 0; j < inner; j += column_chunk) {
+        first_columns(from + o * n * inner + j, n, inner, std::min(column_chunk, inner - j),
+                      to + o * inner + j, beats);
+      }
+    }
+  });
+  return result;
+}
+
+/// to[i][j] = x[0][j] + ... + x[i][j], or from the end; rows are `stride` apart.
+template <class T>
+void running_columns(const T* x, std::size_t n, std::size_t stride, std::size_t width, T* to,
+                     bool reverse) {
+  std::array<double, column_chunk> total{};
+  for (std::size_t k = 0; k < n; ++k) {
+    const std::size_t row = (reverse ? n - 1 - k : k) * stride;
+    for (std::size_t j = 0; j < width; ++j) {
+      total[j] += static_cast<double>(x[row + j]);
+      to[row + j] = static_cast<T>(total[j]);
+    }
+  }
+}
+
 Tensor sum_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
   Tensor result = Tensor::empty(shape, x.dtype());
   dispatch_float(x.dtype(),
@@ -70,7 +120,7 @@ Tensor sum_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
 Tensor repeat_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
   Tensor result = Tensor::empty(shape, x.dtype());
   const auto [outer, n, inner] = axes;
-  dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
+  dispatch(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
     const T* from = x.data<T>();
     T* to = result.mutable_data<T>();
     for (std::size_t o = 0; o < outer; ++o, from += inner) {
@@ -119,6 +169,61 @@ Tensor repeat(const Tensor& x, std::size_t axis, std::size_t size) {
 
 Tensor broadcast(const Tensor& x, const Shape& shape) {
   return repeat_to_shape(x, before(shape, x.shape()), shape);
+}
+
+Tensor argmax(const Tensor& x, std::size_t axis) {
+  return first_along(x, axis, [](auto a, auto b) { return a > b; });
+}
+Tensor argmin(const Tensor& x, std::size_t axis) {
+  return first_along(x, axis, [](auto a, auto b) { return a < b; });
+}
+
+Tensor take_at(const Tensor& x, std::size_t axis, const Tensor& index) {
+  Tensor result = Tensor::empty(index.shape(), x.dtype());
+  const auto [outer, n, inner] = Axes::around(x.shape(), axis);
+  dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
+    const T* from = x.data<T>();
+    const std::int32_t* at = index.data<std::int32_t>();
+    T* to = result.mutable_data<T>();
+    for (std::size_t o = 0; o < outer; ++o, from += n * inner) {
+      for (std::size_t j = 0; j < inner; ++j) {
+        *to++ = from[static_cast<std::size_t>(*at++) * inner + j];
+      }
+    }
+  });
+  return result;
+}
+
+Tensor put_at(const Tensor& y, std::size_t axis, const Tensor& index, std::size_t size) {
+  const Shape shape = y.shape().inserted(axis, size);
+  Tensor result = Tensor::zeros(shape, y.dtype());
+  const auto [outer, n, inner] = Axes::around(shape, axis);
+  dispatch_float(y.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
+    const T* from = y.data<T>();
+    const std::int32_t* at = index.data<std::int32_t>();
+    T* to = result.mutable_data<T>();
+    for (std::size_t o = 0; o < outer; ++o, to += n * inner) {
+      for (std::size_t j = 0; j < inner; ++j) {
+        to[static_cast<std::size_t>(*at++) * inner + j] = *from++;
+      }
+    }
+  });
+  return result;
+}
+
+Tensor cumsum(const Tensor& x, std::size_t axis, bool reverse) {
+  Tensor result = Tensor::empty(x.shape(), x.dtype());
+  const auto [outer, n, inner] = Axes::around(x.shape(), axis);
+  dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
+    const T* from = x.data<T>();
+    T* to = result.mutable_data<T>();
+    for (std::size_t o = 0; o < outer; ++o, from += n * inner, to += n * inner) {
+      for (std::size_t j = 0; j < inner; j += column_chunk) {
+        running_columns(from + j, n, inner, std::min(column_chunk, inner - j), to + j, reverse);
+      }
+    }
+  });
+  return result;
 }
 
 double norm(const Tensor& x) {

@@ -4,8 +4,9 @@
 
 #include "../tensor.h"
 
-/// Sums. float32 is summed in blocks of fixed size, float64 pairwise or in blocks too: the order
-/// depends on the shape alone. Shapes and dtypes have been checked by the caller.
+/// Sums and extremes along axes. float32 is summed in blocks of fixed size, float64 pairwise or in
+/// blocks too: the order depends on the shape alone. Shapes and dtypes have been checked by the
+/// caller.
 namespace tapegrad::kernels {
 
 /// The sum of all elements: a scalar.
@@ -19,6 +20,15 @@ Tensor sum_to(const Tensor& x, const Shape& shape);
 Tensor repeat(const Tensor& x, std::size_t axis, std::size_t size);
 /// x repeated along leading axes up to `shape`, of which x's shape is a suffix.
 Tensor broadcast(const Tensor& x, const Shape& shape);
+/// Where along `axis` the first of the largest (smallest) elements is, or the first NaN: int32 of
+/// x's shape without the axis, whose size is in [1, 2^31).
+Tensor argmax(const Tensor& x, std::size_t axis);
+Tensor argmin(const Tensor& x, std::size_t axis);
+/// The elements at such an index, and these elements back in zeros: adjoint to each other.
+Tensor take_at(const Tensor& x, std::size_t axis, const Tensor& index);
+Tensor put_at(const Tensor& y, std::size_t axis, const Tensor& index, std::size_t size);
+/// y[i] = x[0] + ... + x[i] along `axis`, added in double; reverse: x[i] + ... + x[n - 1].
+Tensor cumsum(const Tensor& x, std::size_t axis, bool reverse);
 /// Square root of the sum of squares of all elements, in double and scaled, so that it is right for
 /// any finite elements; NaN or inf if an element is.
 double norm(const Tensor& x);
