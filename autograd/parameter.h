@@ -19,7 +19,9 @@ struct ParameterData {
 /// A weight of a model: a value that is learned and the gradient of the loss for it.
 ///
 /// Move-only, and its identity moves along: an optimizer made from a model stays valid when the
-/// model is moved. A frozen Parameter (`requires_grad` false) is a constant on the tape.
+/// model is moved. Two members are one Parameter only where somebody wrote share(). A frozen
+/// Parameter (`requires_grad` false) is a constant on the tape. What needs a value throws
+/// UsageError if there is none: a layer that was never constructed, or has been moved from.
 class Parameter {
  public:
   Parameter() = default;
@@ -28,21 +30,36 @@ class Parameter {
   Parameter(Parameter&&) = default;
   Parameter& operator=(Parameter&&) = default;
 
+  /// The same Parameter once more, to tie two members of a model (Press and Wolf 2017):
+  ///
+  ///   model.head.weight = model.embed.weight.share();
+  ///
+  /// Its gradient is the sum over all uses; it is listed, saved, clipped and stepped once.
+  Parameter share() const;
+
   bool defined() const { return data_ != nullptr; }
-  const Tensor& value() const { return data_->value; }
+  const Tensor& value() const { return existing().value; }
   /// The gradient; zeros of the value's shape if there is none yet.
   Tensor grad() const {
-    return data_->grad.defined() ? data_->grad : Tensor::zeros(value().shape(), value().dtype());
+    return existing().grad.defined() ? data_->grad
+                                     : Tensor::zeros(value().shape(), value().dtype());
   }
-  bool requires_grad() const { return data_->requires_grad; }
-  void set_requires_grad(bool on) { data_->requires_grad = on; }
+  bool requires_grad() const { return existing().requires_grad; }
+  /// False freezes, and forgets the gradient, which would go stale.
+  void set_requires_grad(bool on);
   /// A new value: initialisation, loading. Throws ShapeError or DtypeError unless shape and dtype
   /// stay.
-  void set_value(const Tensor& value) { data_->value.copy_from(value); }
+  void set_value(const Tensor& value) { existing().value.copy_from(value); }
 
   const std::shared_ptr<ParameterData>& data() const { return data_; }
 
  private:
+  ParameterData& existing() const {
+    if (data_ == nullptr) undefined();
+    return *data_;
+  }
+  [[noreturn]] static void undefined();
+
   std::shared_ptr<ParameterData> data_;
 };
 
@@ -50,6 +67,7 @@ class Parameter {
 struct NamedParameter {
   std::string name;
   std::shared_ptr<ParameterData> data;
+  std::vector<std::string> ties = {};  // its other names, if several members share() it
 
   const Tensor& value() const { return data->value; }
   const Tensor& grad() const { return data->grad; }

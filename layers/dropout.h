@@ -10,7 +10,7 @@ class Dropout {
   double p = 0;
 
   Var operator()(Tape& tape, const Var& x) const { return dropout(tape, x, p); }
-  void visit(auto&&) {}
+  void visit(auto&& v) { v("p", p); }
 };
 
 }  // namespace tapegrad

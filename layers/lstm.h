@@ -44,7 +44,8 @@ class LSTM {
   std::size_t hidden() const;
 
   void visit(auto&& v) {
-    for (std::size_t l = 0; l < layers.size(); ++l) layers[l].visit_as(v, "_l" + std::to_string(l));
+    v("layers", layers);
+    v("dropout", dropout_);
   }
 
  private:

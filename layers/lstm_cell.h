@@ -32,6 +32,8 @@ struct LSTMParameters {
   /// Throws ShapeError if a size is 0.
   LSTMParameters(const LSTMCellOptions& options, Rng& rng);
   LSTMWeights on(Tape& tape) const;
+  /// As a layer of a stack: torch's names end in the number, "weight_ih_l0".
+  void visit(auto&& v, std::size_t layer) { visit_as(v, "_l" + std::to_string(layer)); }
   void visit_as(auto&& v, const std::string& suffix) {
     v("weight_ih" + suffix, weight_ih);
     v("weight_hh" + suffix, weight_hh);

@@ -40,31 +40,39 @@ void update(std::size_t n, const Factors<T> k, const T* __restrict grad, T* __re
 
 }  // namespace
 
-Adam::Adam(Parameters parameters, const AdamOptions& options)
-    : Optimizer("Adam", std::move(parameters), options.lr),
-      options_(options),
-      steps_(this->parameters().size()),
-      m_(this->parameters().size()),
-      v_(this->parameters().size()) {
-  check_option("beta1", options.beta1, 0, 1);
-  check_option("beta2", options.beta2, 0, 1);
-  check_option("epsilon", options.epsilon, 0, INFINITY);
-  if (options.epsilon == 0) {
-    throw UsageError("[Adam] epsilon is 0: it must be greater, or a gradient of 0 divides 0 by 0");
+Adam::Adam(const std::vector<Group>& groups)
+    : Optimizer("Adam", groups),
+      steps_(parameters().size()),
+      m_(parameters().size()),
+      v_(parameters().size()) {
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const AdamOptions& o = groups[g].options;
+    check_option(g, "beta1", o.beta1, 0, 1);
+    check_option(g, "beta2", o.beta2, 0, 1);
+    check_option(g, "epsilon", o.epsilon, 0, INFINITY);
+    if (o.epsilon == 0) {
+      throw UsageError(about(g) +
+                       " epsilon is 0: it must be greater, or a gradient of 0 divides 0 by 0");
+    }
+    check_option(g, "weight_decay", o.weight_decay, 0, INFINITY);
+    options_.push_back(o);
   }
-  check_option("weight_decay", options.weight_decay, 0, INFINITY);
 }
 
 void Adam::step() {
   check_gradients();
-  prepare(m_);
-  prepare(v_);
   for (std::size_t i = 0; i < parameters().size(); ++i) {
+    if (!moves(i)) continue;
+    prepare(i, m_[i]);
+    prepare(i, v_[i]);
+  }
+  for (std::size_t i = 0; i < parameters().size(); ++i) {
+    if (!moves(i)) continue;
     ParameterData& p = *parameters()[i].data;
-    if (!moves(p)) continue;
+    const std::size_t g = group_of(i);
     const auto t = static_cast<double>(++steps_[i]);
     dispatch_float(p.value.dtype(), [&]<class T>(T) {
-      const Factors<T> k = factors<T>(options_, learning_rate(), t);
+      const Factors<T> k = factors<T>(options_[g], learning_rate(g), t);
       const T* grad = p.grad.data<T>();
       T* m = m_[i].mutable_data<T>();
       T* v = v_[i].mutable_data<T>();

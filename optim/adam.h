@@ -30,8 +30,12 @@ struct AdamOptions {
 /// t counts the steps that a parameter took part in.
 class Adam : public Optimizer {
  public:
+  using Group = ParameterGroup<AdamOptions>;
+
   /// Throws UsageError for an option out of range.
-  explicit Adam(Parameters parameters, const AdamOptions& options = {});
+  explicit Adam(const Parameters& parameters, const AdamOptions& options = {})
+      : Adam(std::vector<Group>{{parameters, options}}) {}
+  explicit Adam(const std::vector<Group>& groups);
   void step() override;
 
   /// What is remembered of parameter i: the moments are undefined before its first step.
@@ -43,7 +47,7 @@ class Adam : public Optimizer {
   State state(std::size_t i) const { return {steps_[i], m_[i], v_[i]}; }
 
  private:
-  AdamOptions options_;
+  std::vector<AdamOptions> options_;  // of each group; the rest of each Parameter
   std::vector<std::uint64_t> steps_;
   std::vector<Tensor> m_;
   std::vector<Tensor> v_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "../core/error.h"
@@ -12,71 +13,105 @@ void zero_grad(const Parameters& parameters) {
   for (const NamedParameter& p : parameters) p.data->grad = Tensor();
 }
 
-Optimizer::Optimizer(const char* name, Parameters parameters, double learning_rate)
-    : name_(name), parameters_(std::move(parameters)) {
-  if (parameters_.empty()) {
-    throw UsageError(fmt::format("[{}] there are no parameters: nothing could be learned", name_));
+void Optimizer::check_groups() const {
+  if (groups() == 0) throw UsageError(fmt::format("[{}] there are no groups: give one", name_));
+  for (std::size_t g = 0; g < groups(); ++g) {
+    check_learning_rate(learning_rates_[g], g);
+    if (std::ranges::find(group_of_, g) != group_of_.end()) continue;
+    throw UsageError(
+        about(g) +
+        " there are no parameters: nothing could be learned; construct the model first, and do not "
+        "use it after a move");
   }
+  const auto named = [&](std::size_t i) {
+    const std::string& name = parameters_[i].name;
+    return groups() == 1 ? name : fmt::format("{} of group {}", name, group_of_[i]);
+  };
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const NamedParameter& p = parameters_[i];
     if (p.data == nullptr || !p.value().defined()) {
-      throw UsageError(fmt::format("[{}] {} is undefined: it must have a value", name_, p.name));
+      throw UsageError(fmt::format("[{}] {} is undefined: it must have a value", name_, named(i)));
     }
     if (p.value().dtype() == DType::int32) {
       throw DtypeError(
-          fmt::format("[{}] {} is int32: it must be float32 or float64", name_, p.name));
+          fmt::format("[{}] {} is int32: it must be float32 or float64", name_, named(i)));
     }
     for (std::size_t k = 0; k < i; ++k) {
       if (p.data != parameters_[k].data) continue;
       throw UsageError(fmt::format(
           "[{}] {} and {} are the same parameter: it would move twice a step; name it once", name_,
-          parameters_[k].name, p.name));
+          named(k), named(i)));
     }
   }
-  set_learning_rate(learning_rate);
+}
+
+double Optimizer::learning_rate(std::size_t group) const {
+  if (group < groups()) return learning_rates_[group];
+  throw UsageError(
+      fmt::format("[{}] there is no group {}: it must be in [0, {})", name_, group, groups()));
+}
+
+void Optimizer::check_learning_rate(double lr, std::size_t group) const {
+  check_option(group, "lr", lr, 0, INFINITY);
 }
 
 void Optimizer::set_learning_rate(double lr) {
-  check_option("lr", lr, 0, INFINITY);
-  learning_rate_ = lr;
+  check_learning_rate(lr, 0);
+  for (double& rate : learning_rates_) rate = lr;
 }
 
-void Optimizer::check_option(const char* option, double value, double low, double high) const {
+void Optimizer::set_learning_rate(double lr, std::size_t group) {
+  (void)learning_rate(group);
+  check_learning_rate(lr, group);
+  learning_rates_[group] = lr;
+}
+
+std::string Optimizer::about(std::size_t group) const {
+  return groups() == 1 ? fmt::format("[{}]", name_) : fmt::format("[{}] in group {}", name_, group);
+}
+
+void Optimizer::check_option(std::size_t group, const char* option, double value, double low,
+                             double high) const {
   if (value >= low && value < high) return;
   throw UsageError(
-      fmt::format("[{}] {} is {}: it must be in [{}, {})", name_, option, value, low, high));
+      fmt::format("{} {} is {}: it must be in [{}, {})", about(group), option, value, low, high));
 }
 
 void Optimizer::check_gradients() const {
-  for (const auto& [name, data] : parameters_) {
-    if (!moves(*data)) continue;
-    const Tensor& value = data->value;
-    const Tensor& grad = data->grad;
+  bool any = false;
+  for (const NamedParameter& p : parameters_) {
+    const Tensor& value = p.value();
+    const Tensor& grad = p.grad();
+    if (!grad.defined()) continue;
+    any = true;
+    if (!p.data->requires_grad) continue;
     if (grad.shape() != value.shape()) {
       throw ShapeError(fmt::format(
           "[{}] {} has shape {} but its gradient has shape {}: the shapes must be equal", name_,
-          name, to_string(value.shape()), to_string(grad.shape())));
+          p.name, to_string(value.shape()), to_string(grad.shape())));
     }
     if (grad.dtype() != value.dtype()) {
       throw DtypeError(fmt::format("[{}] {} is {} but its gradient is {}: the dtypes must be equal",
-                                   name_, name, to_string(value.dtype()), to_string(grad.dtype())));
+                                   name_, p.name, to_string(value.dtype()),
+                                   to_string(grad.dtype())));
     }
   }
+  if (any) return;
+  throw UsageError(fmt::format(
+      "[{}] no parameter has a gradient, so nothing would move: call backward() first, with a loss "
+      "of the model that these parameters belong to",
+      name_));
 }
 
-void Optimizer::prepare(std::vector<Tensor>& state) const {
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto& [name, data] = parameters_[i];
-    if (!moves(*data)) continue;
-    const Shape& shape = data->value.shape();
-    const DType dtype = data->value.dtype();
-    Tensor& s = state[i];
-    if (!s.defined()) s = Tensor::zeros(shape, dtype);
-    if (s.shape() == shape && s.dtype() == dtype) continue;
-    throw UsageError(fmt::format(
-        "[{}] {} is {} {} but was {} {} in its first step: make a new optimizer", name_, name,
-        to_string(dtype), to_string(shape), to_string(s.dtype()), to_string(s.shape())));
-  }
+void Optimizer::prepare(std::size_t i, Tensor& state) const {
+  const NamedParameter& p = parameters_[i];
+  const Shape& shape = p.value().shape();
+  const DType dtype = p.value().dtype();
+  if (!state.defined()) state = Tensor::zeros(shape, dtype);
+  if (state.shape() == shape && state.dtype() == dtype) return;
+  throw UsageError(fmt::format(
+      "[{}] {} is {} {} but was {} {} in its first step: make a new optimizer", name_, p.name,
+      to_string(dtype), to_string(shape), to_string(state.dtype()), to_string(state.shape())));
 }
 
 }  // namespace tapegrad

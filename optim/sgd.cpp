@@ -31,33 +31,37 @@ void descend_with_momentum(std::size_t n, const Factors<T> k, bool nesterov,
 
 }  // namespace
 
-SGD::SGD(Parameters parameters, const SGDOptions& options)
-    : Optimizer("SGD", std::move(parameters), options.lr),
-      options_(options),
-      velocity_(this->parameters().size()),
-      started_(this->parameters().size()) {
-  check_option("momentum", options.momentum, 0, 1);
-  check_option("dampening", options.dampening, 0, 1);
-  check_option("weight_decay", options.weight_decay, 0, INFINITY);
-  if (options.nesterov && (options.momentum == 0 || options.dampening != 0)) {
-    throw UsageError("[SGD] nesterov needs momentum > 0 and dampening = 0");
-  }
-  if (options.dampening != 0 && options.momentum == 0) {
-    throw UsageError("[SGD] dampening needs momentum > 0, which it dampens");
+SGD::SGD(const std::vector<Group>& groups)
+    : Optimizer("SGD", groups), velocity_(parameters().size()), started_(parameters().size()) {
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const SGDOptions& o = groups[g].options;
+    check_option(g, "momentum", o.momentum, 0, 1);
+    check_option(g, "dampening", o.dampening, 0, 1);
+    check_option(g, "weight_decay", o.weight_decay, 0, INFINITY);
+    if (o.nesterov && (o.momentum == 0 || o.dampening != 0)) {
+      throw UsageError(about(g) + " nesterov needs momentum > 0 and dampening = 0");
+    }
+    if (o.dampening != 0 && o.momentum == 0) {
+      throw UsageError(about(g) + " dampening needs momentum > 0, which it dampens");
+    }
+    options_.push_back(o);
   }
 }
 
 void SGD::step() {
-  const bool momentum = options_.momentum > 0;
   check_gradients();
-  if (momentum) prepare(velocity_);
   for (std::size_t i = 0; i < parameters().size(); ++i) {
+    if (moves(i) && options_[group_of(i)].momentum > 0) prepare(i, velocity_[i]);
+  }
+  for (std::size_t i = 0; i < parameters().size(); ++i) {
+    if (!moves(i)) continue;
     ParameterData& p = *parameters()[i].data;
-    if (!moves(p)) continue;
+    const SGDOptions& o = options_[group_of(i)];
+    const bool momentum = o.momentum > 0;
     dispatch_float(p.value.dtype(), [&]<class T>(T) {
-      const double undamped = started_[i] ? 1 - options_.dampening : 1.0;
-      const Factors<T> k{static_cast<T>(learning_rate()), static_cast<T>(options_.momentum),
-                         static_cast<T>(undamped), static_cast<T>(options_.weight_decay)};
+      const double undamped = started_[i] ? 1 - o.dampening : 1.0;
+      const Factors<T> k{static_cast<T>(learning_rate(group_of(i))), static_cast<T>(o.momentum),
+                         static_cast<T>(undamped), static_cast<T>(o.weight_decay)};
       const T* grad = p.grad.data<T>();
       T* v = momentum ? velocity_[i].mutable_data<T>() : nullptr;
       T* value = p.value.mutable_data<T>();
@@ -65,7 +69,7 @@ void SGD::step() {
           p.value.numel(), kernels::cheap_block, [&](std::size_t begin, std::size_t end) {
             const std::size_t n = end - begin;
             if (!momentum) return descend(n, k, grad + begin, value + begin);
-            descend_with_momentum(n, k, options_.nesterov, grad + begin, v + begin, value + begin);
+            descend_with_momentum(n, k, o.nesterov, grad + begin, v + begin, value + begin);
           });
     });
     started_[i] = true;

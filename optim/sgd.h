@@ -23,15 +23,19 @@ struct SGDOptions {
 /// Polyak 1964; Sutskever et al. 2013 for Nesterov's form.
 class SGD : public Optimizer {
  public:
+  using Group = ParameterGroup<SGDOptions>;
+
   /// Throws UsageError for an option out of range.
-  SGD(Parameters parameters, const SGDOptions& options);
+  SGD(const Parameters& parameters, const SGDOptions& options)
+      : SGD(std::vector<Group>{{parameters, options}}) {}
+  explicit SGD(const std::vector<Group>& groups);
   void step() override;
 
   /// The velocity of parameter i; undefined before its first step, or without momentum.
   const Tensor& velocity(std::size_t i) const { return velocity_[i]; }
 
  private:
-  SGDOptions options_;
+  std::vector<SGDOptions> options_;  // of each group; the rest of each Parameter
   std::vector<Tensor> velocity_;
   std::vector<bool> started_;  // the first v is not damped
 };

@@ -184,7 +184,10 @@ TEST_CASE("optim: step leaves gradients alone; zero_grad makes them undefined, b
   check_bits(grad, {6});
   adam.zero_grad();
   CHECK(!p.data()->grad.defined());
-  adam.step();  // nothing to do
+  CHECK_THROWS_WITH_AS(adam.step(),
+                       "[Adam] no parameter has a gradient, so nothing would move: call backward() "
+                       "first, with a loss of the model that these parameters belong to",
+                       UsageError);
   CHECK(adam.state(0).steps == 1);
   backward();
   check_near(p.data()->grad, {2 * p.value().item()});
@@ -268,7 +271,9 @@ TEST_CASE("optim: float32 follows float64 to rounding over 100 steps") {
 TEST_CASE("optim: bad Parameters, with whole messages") {
   const Parameter p = vector_of({1}), q = vector_of({1});
   CHECK_THROWS_WITH_AS(Adam(Parameters{}),
-                       "[Adam] there are no parameters: nothing could be learned", UsageError);
+                       "[Adam] there are no parameters: nothing could be learned; construct the "
+                       "model first, and do not use it after a move",
+                       UsageError);
   CHECK_THROWS_WITH_AS(
       SGD({{"embed.weight", p.data()}, {"q", q.data()}, {"head.weight", p.data()}}, {.lr = 1}),
       "[SGD] embed.weight and head.weight are the same parameter: it would move twice a step; "
