@@ -65,6 +65,10 @@ CLI::Validator not_negative() {
 CLI::Validator below_one() {
   return number("in [0, 1)", [](double x) { return x >= 0 && x < 1; });
 }
+CLI::Validator between(double low, double high) {
+  return number(fmt::format("in [{}, {}]", low, high),
+                [=](double x) { return x >= low && x <= high; });
+}
 
 int run(CLI::App& app, int argc, char** argv, const std::function<int()>& program) {
   const auto say = [&](const char* what) { fmt::print(stderr, "{}: {}\n", app.get_name(), what); };

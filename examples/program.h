@@ -42,10 +42,11 @@ struct CommonOptions {
 };
 void add_common_options(CLI::App& app, CommonOptions& options);
 
-/// Checks of options: finite, and greater than 0, not less than 0, in [0, 1).
+/// Checks of options: finite, and greater than 0, not less than 0, in [0, 1), in [low, high].
 CLI::Validator positive();
 CLI::Validator not_negative();
 CLI::Validator below_one();
+CLI::Validator between(double low, double high);
 
 /// Parses the command line, runs `program`, says what went wrong, and returns the exit status.
 int run(CLI::App& app, int argc, char** argv, const std::function<int()>& program);

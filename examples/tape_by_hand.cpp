@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.footer(
       "Example: tape_by_hand --w 1.5 --x -1 --dot tape.dot && dot -Tsvg tape.dot > tape.svg");
-  const CLI::Range sensible(-100.0, 100.0);
+  const CLI::Validator sensible = examples::between(-100, 100);
   app.add_option("--w", options.w, "The weight")->check(sensible);
   app.add_option("--x", options.x, "The input")->check(sensible);
   app.add_option("--b", options.b, "The bias")->check(sensible);

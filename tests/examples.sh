@@ -5,7 +5,7 @@
 set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 2
 build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
-for program in char_lm lstm_cell_by_hand tape_by_hand your_own_op; do
+for program in char_lm gradient_flow lstm_cell_by_hand tape_by_hand your_own_op; do
   [ -x "$build/$program" ] || { printf '%s\n' "$build/$program is not there; build it first" >&2; exit 2; }
 done
 dir=$(mktemp -d) || exit 2
@@ -36,6 +36,17 @@ ended() {
 refused() { [ "$status" = 2 ] && [ ! -s stdout ] && grep -q -e "$1" stderr; }
 same() { cmp -s "$1" "$2"; }
 without_times() { sed 's/"seconds":[^,]*,//; s/"characters_per_second":[^,]*,//; s/"model":[^,}]*//' stdout; }
+# result KEY RELATION: the number behind KEY (a sed pattern) in the result stands in the relation to another, as in '< 1e-6'.
+result() {
+  number=$(tail -n 1 stdout | sed -n "s/.*$1:\\(-*[0-9][0-9.e+-]*\\)[,}].*/\\1/p")
+  [ -n "$number" ] && awk "BEGIN { exit !($number $2) }"
+}
+# quoted COMMAND: docs/bptt.md shows the command, and each line of the block behind it is one of stdout.
+quoted() {
+  awk -v command="$1" '$0 == command { found = 1 } inside && /^```/ { exit } inside { print } found && /^```text/ { inside = 1 }' \
+    "$root/docs/bptt.md" >quote
+  [ -s quote ] && ! grep -vxFf stdout quote
+}
 is_plain() { ! LC_ALL=C grep -q "$(printf '[\001-\010\013-\037]')" "$1"; }
 
 # A text with a pattern that is quickly learnt, in UTF-8: 6,000 lines.
@@ -56,9 +67,41 @@ check "tape_by_hand: forward before backward, gradients of w, x and b" \
   sh -c "sed -n '/^forward/,/^by hand/p' stdout | tr '\n' ' ' | grep -q '#3 = mul(w, x).*#5 = tanh.*dy = 1 .*db = .*dx = .*dw = '"
 check "tape_by_hand: writes a graph" grep -q '^n3 -> n4 ' tape.dot
 run tape_by_hand --dot no/such/folder/tape.dot
-check "tape_by_hand: refuses a file that cannot be written" refused 'no/such/folder' 
+check "tape_by_hand: refuses a file that cannot be written" refused 'no/such/folder'
+run tape_by_hand --x nan
+check "tape_by_hand: refuses what is no number" refused '--x'
 run your_own_op
 check "your_own_op: the right rule passes, the wrong one is found" ended 0 '"right":"PASS","second_order":"PASS","wrong":"FAIL"'
+
+rnn='"scale":%s,"dh_ratio"' lstm='"forget_bias":%s,[^}]*"%s_ratio"'
+run gradient_flow
+check "gradient_flow: ends with a result" ended 0 '"rnn":\[{"scale":0.5,'
+check "gradient_flow: a line for each state, initial and after each step" test "$(grep -c '^ *[0-9][0-9]* |' stdout)" = 51
+check "gradient_flow: docs/bptt.md quotes what it prints" quoted build/release/gradient_flow
+# shellcheck disable=SC2059  # the formats are above
+{
+  check "gradient_flow: a tanh network with singular values of 0.5 vanishes" result "$(printf "$rnn" 0.5)" '< 1e-15'
+  check "gradient_flow: with singular values of 1 it vanishes, too" result "$(printf "$rnn" 1.0)" '< 1e-5'
+  check "gradient_flow: with singular values of 3 it explodes" result "$(printf "$rnn" 3.0)" '> 1e6'
+  check "gradient_flow: an LSTM's cell alone vanishes with forget bias 0" result "$(printf "$lstm" 0.0 through)" '< 1e-14'
+  check "gradient_flow: and with 1" result "$(printf "$lstm" 1.0 through)" '< 1e-6'
+  check "gradient_flow: with 1, what comes through h is more by far" result "$(printf "$lstm" 1.0 dc)" '> 1e-2'
+  check "gradient_flow: with 5 it keeps more than half" result "$(printf "$lstm" 5.0 through)" '> 0.5'
+  check "gradient_flow: and with what comes through h it grows" result "$(printf "$lstm" 5.0 dc)" '> 10'
+  run gradient_flow --lstm-scale 5
+  check "gradient_flow: docs/bptt.md quotes large weights" quoted 'build/release/gradient_flow --lstm-scale 5'
+  for bias in 0.0 1.0 5.0; do
+    check "gradient_flow: an LSTM with large weights and forget bias $bias explodes" result "$(printf "$lstm" $bias dh)" '> 100'
+  done
+  run gradient_flow --lstm-scale 0 --forget 1
+  check "gradient_flow: without W_hh, all goes through the cell" test "$(awk '$1 ~ /^[0-9]+$/ && $(NF - 1) == $NF' stdout | wc -l)" = 51
+  check "gradient_flow: and is a product of forget gates near sigmoid(1)" result "$(printf "$lstm" 1.0 dc)" '> 0.7 ^ 50'
+}
+run gradient_flow --lstm-scale 1e308 --steps 3
+check "gradient_flow: a gradient that is not finite is a failure" ended 1
+check "gradient_flow: and the result is still there" grep -q '^result {' stdout
+run gradient_flow --forget nan
+check "gradient_flow: refuses a bias that is not a number" refused '--forget'
 
 small='--hidden 16 --embed 8 --batch 4 --seq 10 --quiet'
 # shellcheck disable=SC2086  # $small is a list of options

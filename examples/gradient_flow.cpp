@@ -1,0 +1,173 @@
+// What vanishes and what explodes: the norms of dL/dh_t and dL/dc_t in plain tanh networks and in
+// LSTMs, from the last step back to the initial state, as the tape finds them. The networks are
+// untrained, made of primitive operations; their recurrent matrices are rotations times a scale, so
+// that every singular value of them is that scale. docs/bptt.md tells what the numbers mean.
+//
+//   command:            build/release/gradient_flow
+//   expected last line: result {"program":"gradient_flow", ..., "rnn":[{"scale":0.5,"dh_ratio":...
+//   exit status:        1 if a gradient is not finite
+
+#include <fmt/format.h>
+#include <tapegrad/tapegrad.h>
+
+#include <cmath>
+#include <vector>
+
+#include "program.h"
+
+using namespace tapegrad;
+
+namespace {
+
+struct Options {
+  std::size_t steps = 50, batch = 8, inputs = 4, hidden = 32;
+  std::vector<double> scales{0.5, 1, 3}, forget{0, 1, 5};
+  double lstm_scale = 1;
+  examples::CommonOptions common;
+};
+
+/// Norms k steps back from the last: of the state t = T - k, so the last one is of the initial
+/// state.
+struct Flow {
+  std::vector<double> dh;
+  std::vector<double> dc;       // an LSTM's
+  std::vector<double> through;  // dc_T times all forget gates since: what the cell alone passes on
+};
+
+double norm(const Var& v) { return std::sqrt(sum(square(v.detach())).item()); }
+
+/// The last state's elements, weighted so that dL/dh_T has norm 1 from the loss itself.
+Var loss_of(const Var& h) {
+  return sum(h) * (1 / std::sqrt(static_cast<double>(h.shape().numel())));
+}
+
+/// `blocks` random rotations of (H, H) below each other, times `scale`.
+Tensor rotations(std::size_t blocks, std::size_t hidden, double scale, Rng& rng) {
+  Vars parts;
+  for (std::size_t k = 0; k < blocks; ++k)
+    parts.push_back(scale * Var(init::orthogonal({hidden, hidden}, rng, DType::float64)));
+  return concat(parts, 0).value();
+}
+
+/// h_t = tanh(W_ih x_t + W_hh h_{t-1})
+Flow rnn(const Options& o, const Tensor& x, double scale) {
+  Rng rng(o.common.seed, "rnn");
+  const Var ih = init::xavier_uniform({o.hidden, o.inputs}, rng, DType::float64);
+  const Var hh = rotations(1, o.hidden, scale, rng);
+  Tape tape;
+  Vars h{tape.leaf(Tensor::zeros({o.batch, o.hidden}, DType::float64))};
+  for (const Var& x_t : unbind(x)) h.push_back(tanh(linear(x_t, ih) + linear(h.back(), hh)));
+  const Vars dh = tape.gradient(loss_of(h.back()), h);
+  Flow flow;
+  for (std::size_t t = o.steps + 1; t-- > 0;) flow.dh.push_back(norm(dh[t]));
+  return flow;
+}
+
+/// The LSTM of autograd/ops/lstm_cell.cpp, its forget gates kept. The bias is 0 but for them.
+Flow lstm(const Options& o, const Tensor& x, double forget_bias) {
+  Rng rng(o.common.seed, "lstm");
+  const Var ih = init::xavier_uniform({4 * o.hidden, o.inputs}, rng, DType::float64);
+  const Var hh = rotations(4, o.hidden, o.lstm_scale, rng);
+  Tensor bias = Tensor::zeros({4 * o.hidden}, DType::float64);
+  bias.slice(o.hidden, 2 * o.hidden).fill(forget_bias);
+
+  Tape tape;
+  const Tensor zero = Tensor::zeros({o.batch, o.hidden}, DType::float64);
+  Vars h{tape.leaf(zero)}, c{tape.leaf(zero)}, f{Var(zero)};  // f[t] leads from c[t-1] to c[t]
+  for (const Var& x_t : unbind(x)) {
+    const auto [ai, af, ag, ao] = split<4>(linear(x_t, ih, bias) + linear(h.back(), hh), 1);
+    f.push_back(sigmoid(af));
+    c.push_back(f.back() * c.back() + sigmoid(ai) * tanh(ag));
+    h.push_back(sigmoid(ao) * tanh(c.back()));
+  }
+  const Var loss = loss_of(h.back());
+  const Vars dh = tape.gradient(loss, h, {.retain = true});
+  const Vars dc = tape.gradient(loss, c);
+  Flow flow;
+  Var through = dc.back();
+  for (std::size_t t = o.steps + 1; t-- > 0;) {
+    flow.dh.push_back(norm(dh[t]));
+    flow.dc.push_back(norm(dc[t]));
+    flow.through.push_back(norm(through));
+    through = through * f[t].detach();
+  }
+  return flow;
+}
+
+/// What is left of a gradient at the initial state.
+double left(const std::vector<double>& norms) { return norms.back() / norms.front(); }
+
+int show(const Options& o) {
+  set_threads(o.common.threads);
+  const Tensor x =
+      Rng(o.common.seed, "x").normal({o.steps, o.batch, o.inputs}, 0, 1, DType::float64);
+  std::vector<Flow> flows;
+  nlohmann::ordered_json rnns = nlohmann::ordered_json::array(), lstms = rnns;
+  std::string head = fmt::format("{:>5}", "back"), letters = fmt::format("{:>5}", "");
+  for (const double scale : o.scales) {
+    flows.push_back(rnn(o, x, scale));
+    rnns.push_back({{"scale", scale}, {"dh_ratio", left(flows.back().dh)}});
+    head += fmt::format(" |{:>9}", fmt::format("RNN {}", scale));
+    letters += fmt::format(" |{:>9}", "dh");
+  }
+  for (const double bias : o.forget) {
+    flows.push_back(lstm(o, x, bias));
+    const Flow& flow = flows.back();
+    lstms.push_back({{"forget_bias", bias},
+                     {"dh_ratio", left(flow.dh)},
+                     {"dc_ratio", left(flow.dc)},
+                     {"through_ratio", left(flow.through)}});
+    head += fmt::format(" |{:>27}", fmt::format("LSTM, forget bias {}", bias));
+    letters += fmt::format(" |{:>9}{:>9}{:>9}", "dh", "dc", "through");
+  }
+
+  fmt::print("{}\n{}\n", head, letters);
+  bool finite = true;
+  for (std::size_t k = 0; k <= o.steps; ++k) {
+    std::string line = fmt::format("{:>5}", k);
+    for (const Flow& flow : flows) {
+      line += " |";
+      for (const std::vector<double>* norms : {&flow.dh, &flow.dc, &flow.through}) {
+        if (norms->empty()) continue;
+        line += fmt::format("{:>9.1e}", (*norms)[k]);
+        finite = finite && std::isfinite((*norms)[k]);
+      }
+    }
+    fmt::print("{}\n", line);
+  }
+  if (!finite) fmt::print("a gradient is not finite\n");
+  examples::print_result({{"program", "gradient_flow"},
+                          {"steps", o.steps},
+                          {"batch", o.batch},
+                          {"inputs", o.inputs},
+                          {"hidden", o.hidden},
+                          {"seed", o.common.seed},
+                          {"rnn", rnns},
+                          {"lstm_scale", o.lstm_scale},
+                          {"lstm", lstms}});
+  return finite ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Prints how large the gradients of earlier states are, in tanh networks and LSTMs.",
+               "gradient_flow");
+  app.option_defaults()->always_capture_default();
+  app.footer("Example: gradient_flow --steps 100 --scale 0.9 1.1 --forget 1 3");
+  app.add_option("--steps", options.steps, "Length of the sequence, T")->check(CLI::Range(1, 1000));
+  app.add_option("--batch", options.batch, "Sequences side by side, B")->check(CLI::Range(1, 100));
+  app.add_option("--inputs", options.inputs, "Numbers in a step, I")->check(CLI::Range(1, 100));
+  app.add_option("--hidden", options.hidden, "Hidden units, H")->check(CLI::Range(1, 200));
+  app.add_option("--scale", options.scales,
+                 "Tanh networks: singular values of W_hh, one network each")
+      ->check(examples::not_negative());
+  app.add_option("--forget", options.forget, "LSTMs: bias of the forget gate, one LSTM each")
+      ->check(examples::between(-100, 100));
+  app.add_option("--lstm-scale", options.lstm_scale,
+                 "LSTMs: singular values of each gate's block of W_hh")
+      ->check(examples::not_negative());
+  examples::add_common_options(app, options.common);
+  return examples::run(app, argc, argv, [&] { return show(options); });
+}
