@@ -8,7 +8,6 @@
 #include "kernel_cases.h"
 
 using namespace tapegrad;
-using kernels::Transpose;
 
 namespace {
 

@@ -5,7 +5,6 @@
 #include "../autograd/ops/embedding.h"
 #include "../autograd/ops/loss.h"
 #include "../autograd/ops/lstm.h"
-#include "../autograd/ops/matrix.h"
 #include "../autograd/ops/reduce.h"
 #include "../autograd/ops/shape.h"
 #include "op_check.h"
@@ -17,51 +16,6 @@ using namespace tapegrad;
 using tapegrad::testing::check_op;
 using In = std::span<const Var>;
 using Out = Vars;
-
-TEST_CASE("gradcheck: matmul in all four transpositions, linear in two and three axes") {
-  constexpr Transpose no = Transpose::no, yes = Transpose::yes;
-  check_op("matmul", [](In x) { return Out{matmul(x[0], x[1])}; }, {{2, 3}, {3, 4}});
-  check_op("matmul", [](In x) { return Out{matmul(x[0], x[1], yes, no)}; }, {{3, 2}, {3, 4}});
-  check_op("matmul", [](In x) { return Out{matmul(x[0], x[1], no, yes)}; }, {{2, 3}, {4, 3}});
-  check_op("matmul", [](In x) { return Out{matmul(x[0], x[1], yes, yes)}; }, {{3, 2}, {4, 3}});
-  check_op("matmul", [](In x) { return Out{matmul(x[0], x[0])}; }, {{3, 3}});
-  check_op("matmul", [](In x) { return Out{matmul(x[0], x[1])}; }, {{1, 1}, {1, 1}});
-  check_op("linear", [](In x) { return Out{linear(x[0], x[1], x[2])}; }, {{3, 2}, {4, 2}, {4}});
-  check_op("linear", [](In x) { return Out{linear(x[0], x[1])}; }, {{3, 2}, {4, 2}});
-  check_op("linear", [](In x) { return Out{linear(x[0], x[1], x[2])}; }, {{2, 3, 2}, {4, 2}, {4}});
-}
-
-TEST_CASE("gradcheck: shapes") {
-  check_op("reshape", [](In x) { return Out{square(reshape(x[0], {3, 2}))}; }, {{2, 3}});
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    check_op("slice", [axis](In x) { return Out{square(slice(x[0], axis, 1, 3))}; }, {{3, 3, 4}});
-    check_op("pad", [axis](In x) { return Out{square(pad(x[0], axis, 1, 5))}; }, {{2, 3, 2}});
-    check_op("concat",
-             [axis](In x) {
-               return Out{square(concat({x[0], x[1], x[0]}, axis))};
-             },
-             {{2, 2, 2}, {2, 2, 2}});
-    check_op("stack",
-             [axis](In x) {
-               return Out{square(stack({x[0], x[1]}, axis))};
-             },
-             {{2, 3}, {2, 3}});
-    check_op("split",
-             [axis](In x) {
-               const auto [a, b] = split<2>(x[0], axis);
-               return Out{square(b) * a, b};
-             },
-             {{2, 4, 2}});
-  }
-  check_op("concat", [](In x) { return Out{square(concat({x[0], x[1]}, 1))}; }, {{2, 1}, {2, 3}});
-  check_op("unbind",
-           [](In x) {
-             const Vars rows = unbind(x[0]);
-             return Out{rows[0] * rows[2], square(rows[0])};  // rows[1] is unused
-           },
-           {{3, 2}});
-  check_op("unbind", [](In x) { return Out{square(unbind(x[0])[1])}; }, {{2}});
-}
 
 TEST_CASE("gradcheck: embedding, with rows used twice and never") {
   const Tensor ids = Tensor::of({2, 3}, {0, 3, 3, 1, 0, 3}, DType::int32);

@@ -1,6 +1,10 @@
 #include "check.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
 
 #include "../../core/error.h"
 
@@ -53,6 +57,20 @@ void no_equal_parts(std::string_view op, const Shape& shape, std::size_t axis, s
                                axis, to_string(shape), parts));
 }
 
+void parts_fill_axis(std::string_view op, const Shape& shape, std::size_t axis,
+                     std::span<const std::size_t> sizes) {
+  std::size_t left = shape[axis];
+  const bool fit = std::ranges::all_of(sizes, [&](std::size_t size) {
+    if (size > left) return false;  // so that no sum overflows
+    left -= size;
+    return true;
+  });
+  if (fit && left == 0) return;
+  throw ShapeError(fmt::format(
+      "[{}] axis {} of shape {} has size {} but the parts have sizes {}: they must sum to it", op,
+      axis, to_string(shape), shape[axis], fmt::join(sizes, " + ")));
+}
+
 void no_parts(std::string_view op) {
   throw UsageError(fmt::format("[{}] there are no parts: at least one is needed", op));
 }
@@ -103,6 +121,12 @@ void condition(std::string_view op, DType dtype) {
 void probability(std::string_view op, std::string_view name, double p) {
   if (p >= 0 && p < 1) return;
   throw UsageError(fmt::format("[{}] {} is {}: it must be in [0, 1)", op, name, p));
+}
+
+void positive(std::string_view op, std::string_view name, double value) {
+  if (value > 0 && std::isfinite(value)) return;
+  throw UsageError(
+      fmt::format("[{}] {} is {}: it must be greater than 0 and finite", op, name, value));
 }
 
 }  // namespace tapegrad::check

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string_view>
 
 #include "../../core/tensor.h"
@@ -32,6 +33,9 @@ void axis_exists(std::string_view op, const Shape& shape, std::size_t axis);
                                 std::size_t begin, std::size_t end);
 [[noreturn]] void no_equal_parts(std::string_view op, const Shape& shape, std::size_t axis,
                                  std::size_t parts);
+/// The sizes sum to that of the axis.
+void parts_fill_axis(std::string_view op, const Shape& shape, std::size_t axis,
+                     std::span<const std::size_t> sizes);
 [[noreturn]] void no_parts(std::string_view op);
 /// What an LSTM step or sequence demands of its state, (B, H).
 void lstm_state(std::string_view op, const Shape& demanded, std::string_view name,
@@ -47,5 +51,7 @@ void range(std::string_view op, double low, double high);
 void condition(std::string_view op, DType dtype);
 /// In [0, 1).
 void probability(std::string_view op, std::string_view name, double p);
+/// Greater than 0 and finite.
+void positive(std::string_view op, std::string_view name, double value);
 
 }  // namespace tapegrad::check

@@ -1,7 +1,10 @@
 #include "matrix.h"
 
-#include "../../core/kernels/reduce.h"
+#include <algorithm>
+#include <array>
+#include <string_view>
 
+#include "../../core/kernels/reduce.h"
 #include "../node.h"
 #include "check.h"
 #include "elementwise.h"
@@ -24,17 +27,44 @@ void add_product(Grads& g, std::size_t i, const Var& a, const Var& b, Transpose 
   kernels::gemm(ta, tb, 1.0, a.value(), b.value(), beta, tensor);
 }
 
+/// Names of a matrix's axes, (..., first, second) if it is one of a stack, exchanged if it is read
+/// transposed.
+std::string_view letters(const Shape& shape, Transpose t, std::array<std::string_view, 4> names) {
+  return names[(shape.rank() > 2 ? 2U : 0U) + (t == Transpose::yes ? 1U : 0U)];
+}
+
+void check_factors(const Shape& a, const Shape& b, Transpose ta, Transpose tb) {
+  if (a.rank() < 2) check::wrong_shape("matmul", "a", a, "of rank 2 or more, (..., M, K)");
+  if (b.rank() < 2) check::wrong_shape("matmul", "b", b, "of rank 2 or more, (..., K, N)");
+  const check::Named left{"a", letters(a, ta, {"(M, K)", "(K, M)", "(..., M, K)", "(..., K, M)"}),
+                          a};
+  const check::Named right{"b", letters(b, tb, {"(K, N)", "(N, K)", "(..., K, N)", "(..., N, K)"}),
+                           b};
+  if (a[a.rank() - (ta == Transpose::no ? 1 : 2)] != b[b.rank() - (tb == Transpose::no ? 2 : 1)]) {
+    check::mismatch("matmul", left, right, "K must match");
+  }
+  if (b.rank() != 2 &&
+      !std::ranges::equal(a.dims().first(a.rank() - 2), b.dims().first(b.rank() - 2))) {
+    check::mismatch("matmul", left, right, "the leading axes must be equal, or b a matrix");
+  }
+}
+
+/// (..., M, K) (K, N): the leading axes and M are one axis of rows.
+Var matmul_rows(const Var& a, const Var& b, Transpose ta, Transpose tb) {
+  const std::size_t last = a.shape().rank() - 1;
+  if (ta == Transpose::yes) return matmul_rows(transpose(a, last - 1, last), b, Transpose::no, tb);
+  const Shape flat{a.shape().without(last).numel(), a.size(last)};
+  const Shape result = a.shape().with(last, b.size(tb == Transpose::no ? 1 : 0));
+  return reshape(matmul(reshape(a, flat), b, Transpose::no, tb), result);
+}
+
 }  // namespace
 
 Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
-  if (a.shape().rank() != 2) check::wrong_shape("matmul", "a", a.shape(), "of rank 2, (M, K)");
-  if (b.shape().rank() != 2) check::wrong_shape("matmul", "b", b.shape(), "of rank 2, (K, N)");
-  if (a.size(ta == Transpose::no ? 1 : 0) != b.size(tb == Transpose::no ? 0 : 1)) {
-    check::mismatch("matmul", {"a", ta == Transpose::no ? "(M, K)" : "(K, M)", a.shape()},
-                    {"b", tb == Transpose::no ? "(K, N)" : "(N, K)", b.shape()}, "K must match");
-  }
+  check_factors(a.shape(), b.shape(), ta, tb);
   check::real("matmul", "a", a.dtype());
   check::real("matmul", "b", b.dtype());
+  if (a.shape().rank() > 2 && b.shape().rank() == 2) return matmul_rows(a, b, ta, tb);
   Node n("matmul", {a, b});
   Var y = n.out(kernels::matmul(a.value(), b.value(), ta, tb));
   n.rule([a, b, ta, tb](Grads& g) {  // da = dy b^T, db = a^T dy, each transposed if its operand was
@@ -44,6 +74,12 @@ Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
     if (tb == Transpose::yes) add_product(g, 1, g.d(), a, Transpose::yes, ta);
   });
   return y;
+}
+
+Var outer(const Var& a, const Var& b) {
+  if (a.shape().rank() != 1) check::wrong_shape("outer", "a", a.shape(), "of rank 1, (I)");
+  if (b.shape().rank() != 1) check::wrong_shape("outer", "b", b.shape(), "of rank 1, (J)");
+  return matmul(reshape(a, {a.size(0), 1}), reshape(b, {1, b.size(0)}));
 }
 
 Var linear(const Var& x, const Var& weight, const Var& bias) {

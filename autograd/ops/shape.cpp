@@ -7,6 +7,31 @@
 #include "check.h"
 
 namespace tapegrad {
+namespace {
+
+/// Part k is [ends[k - 1], ends[k]) of the axis; the last end is its size.
+void split_at(const Var& x, std::size_t axis, pool::Vector<std::size_t> ends,
+              std::span<Var> parts) {
+  Node n("split", {x});
+  std::size_t begin = 0;
+  for (std::size_t k = 0; k < ends.size(); begin = ends[k++]) {
+    parts[k] = n.out(kernels::slice(x.value(), axis, begin, ends[k]));
+  }
+  n.rule([axis, ends = std::move(ends)](Grads& g) {
+    if (g.graph()) {
+      Vars d;
+      for (std::size_t k = 0; k < ends.size(); ++k) d.push_back(g.d(k));
+      return g.add(0, concat(d, axis));
+    }
+    auto [dx, beta] = g.into(0);
+    if (beta == 0) dx.fill(0);
+    for (std::size_t k = 0; k < ends.size(); ++k) {
+      if (g.has(k)) kernels::add_slice(dx, g.d(k).value(), axis, k == 0 ? 0 : ends[k - 1]);
+    }
+  });
+}
+
+}  // namespace
 
 Var reshape(const Var& x, const Shape& shape) {
   if (x.shape() == shape) return x;
@@ -18,6 +43,23 @@ Var reshape(const Var& x, const Shape& shape) {
   Var y = n.out(x.value().reshape(shape));
   n.rule([before = x.shape()](Grads& g) { g.add(0, reshape(g.d(), before)); });
   return y;
+}
+
+Var transpose(const Var& x, std::size_t axis0, std::size_t axis1) {
+  check::axis_exists("transpose", x.shape(), axis0);
+  check::axis_exists("transpose", x.shape(), axis1);
+  if (axis0 == axis1) return x;
+  Node n("transpose", {x});
+  Var y = n.out(kernels::transpose(x.value(), axis0, axis1));
+  n.rule([axis0, axis1](Grads& g) { g.add(0, transpose(g.d(), axis0, axis1)); });
+  return y;
+}
+
+Var transpose(const Var& x) {
+  if (x.shape().rank() != 2) {
+    check::wrong_shape("transpose", "x", x.shape(), "of rank 2, (M, N), or the axes be given");
+  }
+  return transpose(x, 0, 1);
 }
 
 Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end) {
@@ -91,6 +133,7 @@ Var stack(const Vars& parts, std::size_t axis) {
 
 Vars unbind(const Var& x) {
   check::axis_exists("unbind", x.shape(), 0);
+  if (x.size(0) == 0) return {};
   Node n("unbind", {x});
   Vars steps;
   steps.reserve(x.size(0));
@@ -112,29 +155,26 @@ Vars unbind(const Var& x) {
   return steps;
 }
 
-void detail::split(const Var& x, std::size_t axis, std::span<Var> parts) {
+void detail::split_equally(const Var& x, std::size_t axis, std::span<Var> parts) {
   check::axis_exists("split", x.shape(), axis);
   const std::size_t count = parts.size();
   if (count == 0 || x.size(axis) % count != 0) {
     check::no_equal_parts("split", x.shape(), axis, count);
   }
-  const std::size_t size = x.size(axis) / count;
-  Node n("split", {x});
-  for (std::size_t k = 0; k < count; ++k) {
-    parts[k] = n.out(kernels::slice(x.value(), axis, k * size, (k + 1) * size));
-  }
-  n.rule([axis, size, count](Grads& g) {
-    if (g.graph()) {
-      Vars d;
-      for (std::size_t k = 0; k < count; ++k) d.push_back(g.d(k));
-      return g.add(0, concat(d, axis));
-    }
-    auto [dx, beta] = g.into(0);
-    if (beta == 0) dx.fill(0);
-    for (std::size_t k = 0; k < count; ++k) {
-      if (g.has(k)) kernels::add_slice(dx, g.d(k).value(), axis, k * size);
-    }
-  });
+  pool::Vector<std::size_t> ends;
+  for (std::size_t k = 1; k <= count; ++k) ends.push_back(k * (x.size(axis) / count));
+  split_at(x, axis, std::move(ends), parts);
+}
+
+Vars split(const Var& x, std::span<const std::size_t> sizes, std::size_t axis) {
+  if (sizes.empty()) check::no_parts("split");
+  check::axis_exists("split", x.shape(), axis);
+  check::parts_fill_axis("split", x.shape(), axis, sizes);
+  pool::Vector<std::size_t> ends;
+  for (const std::size_t size : sizes) ends.push_back(ends.empty() ? size : ends.back() + size);
+  Vars parts(sizes.size());
+  split_at(x, axis, std::move(ends), parts);
+  return parts;
 }
 
 }  // namespace tapegrad

@@ -2,16 +2,21 @@
 
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 #include <span>
-#include <vector>
 
 #include "../var.h"
 
-/// Taking values apart and putting them together. ShapeError for what does not fit.
+/// Taking values apart and putting them together. ShapeError for what does not fit, and for an axis
+/// that does not exist.
 namespace tapegrad {
 
 /// The same elements in row-major order, in another shape.
 Var reshape(const Var& x, const Shape& shape);
+/// Axes `axis0` and `axis1` exchanged, copied: (..., M, ..., N, ...) -> (..., N, ..., M, ...).
+Var transpose(const Var& x, std::size_t axis0, std::size_t axis1);
+/// A matrix transposed: (M, N) -> (N, M). ShapeError unless rank is 2: with more, say which axes.
+Var transpose(const Var& x);
 /// Elements [begin, end) along `axis`. In a loop over all steps use unbind(): a slice's gradient is
 /// as large as x.
 Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end);
@@ -26,18 +31,25 @@ Vars unbind(const Var& x);
 template <std::size_t N>
 std::array<Var, N> split(const Var& x, std::size_t axis);
 
+/// Parts of these sizes along `axis`, as one node: `split(x, {2, 3}, 1)`. At least one part; the
+/// sizes, of which some may be 0, sum to the axis's.
+Vars split(const Var& x, std::span<const std::size_t> sizes, std::size_t axis);
+inline Vars split(const Var& x, std::initializer_list<std::size_t> sizes, std::size_t axis) {
+  return split(x, std::span(sizes.begin(), sizes.size()), axis);
+}
+
 /// What slice() leaves out, filled with zeros: x at [begin, begin + x.size(axis)) along `axis` of
 /// size `size`.
 Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size);
 
 namespace detail {
-void split(const Var& x, std::size_t axis, std::span<Var> parts);
+void split_equally(const Var& x, std::size_t axis, std::span<Var> parts);
 }
 
 template <std::size_t N>
 std::array<Var, N> split(const Var& x, std::size_t axis) {
   std::array<Var, N> parts;
-  detail::split(x, axis, parts);
+  detail::split_equally(x, axis, parts);
   return parts;
 }
 

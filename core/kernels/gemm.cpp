@@ -11,6 +11,7 @@
 #include "../dispatch-inl.h"
 #include "../error.h"
 #include "../threads.h"
+#include "loops-inl.h"
 
 namespace tapegrad::kernels {
 namespace {
@@ -88,21 +89,28 @@ void block_product(std::size_t m, std::size_t n, std::size_t k, T alpha, const O
   }
 }
 
+constexpr double least_operations = 4e6;  // below, waking a thread costs more than it saves
+
+double operations(std::size_t m, std::size_t n, std::size_t k) {
+  return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+}
+
 /// How many rows (or columns, if C is wider than high) one block of C has. A function of the sizes
 /// alone. Every block packs the whole other operand anew, so blocks are no smaller than
 /// `least_length`.
 std::size_t block_length(std::size_t m, std::size_t n, std::size_t k) {
-  constexpr double least_operations = 4e6;  // below, waking a thread costs more than it saves
   constexpr std::size_t least_length = 256;
   constexpr std::size_t most_blocks = 8;
   constexpr std::size_t tile = 64;  // a multiple of the tiles of all of OpenBLAS's kernels
   const std::size_t length = std::max(m, n);
-  if (2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) <
-      least_operations) {
-    return length;
-  }
+  if (operations(m, n, k) < least_operations) return length;
   const std::size_t even = std::max(least_length, (length + most_blocks - 1) / most_blocks);
   return (even + tile - 1) / tile * tile;
+}
+
+/// How many products of a stack one thread makes at a time.
+std::size_t products_per_block(std::size_t m, std::size_t n, std::size_t k) {
+  return 1 + static_cast<std::size_t>(least_operations / std::max(1.0, operations(m, n, k)));
 }
 
 }  // namespace
@@ -146,17 +154,29 @@ template void gemm<double>(Transpose, Transpose, std::size_t, std::size_t, std::
 
 void gemm(Transpose ta, Transpose tb, double alpha, const Tensor& a, const Tensor& b, double beta,
           Tensor& c) {
-  const std::size_t k = a.size(ta == Transpose::yes ? 0 : 1);
+  const std::size_t row = c.rank() - 2, column = c.rank() - 1;
+  const std::size_t m = c.size(row), n = c.size(column);
+  const std::size_t k = a.size(ta == Transpose::yes ? row : column);
+  const std::size_t products = product(c.shape().dims().first(row));
   dispatch_float(c.dtype(), [&]<class T>(T) {
-    gemm<T>(ta, tb, c.size(0), c.size(1), k, static_cast<T>(alpha), a.data<T>(), a.size(1),
-            b.data<T>(), b.size(1), static_cast<T>(beta), c.mutable_data<T>(), c.size(1));
+    const T* left = a.data<T>();
+    const T* right = b.data<T>();
+    T* to = c.mutable_data<T>();
+    for_blocks(products, products_per_block(m, n, k), [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        gemm<T>(ta, tb, m, n, k, static_cast<T>(alpha), left + i * m * k, a.size(column),
+                right + i * k * n, b.size(column), static_cast<T>(beta), to + i * m * n, n);
+      }
+    });
   });
 }
 
 Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
-  const std::size_t m = a.size(ta == Transpose::yes ? 1 : 0);
-  const std::size_t n = b.size(tb == Transpose::yes ? 0 : 1);
-  Tensor c = Tensor::empty({m, n}, a.dtype());
+  const std::size_t row = a.rank() - 2, column = a.rank() - 1;
+  const std::size_t m = a.size(ta == Transpose::yes ? column : row);
+  const std::size_t n = b.size(tb == Transpose::yes ? row : column);
+  // The columns first: (..., m, m), on the other way there, may be too large to exist.
+  Tensor c = Tensor::empty(a.shape().with(column, n).with(row, m), a.dtype());
   gemm(ta, tb, 1, a, b, 0, c);
   return c;
 }

@@ -4,9 +4,13 @@
 
 #include "../tensor.h"
 
-namespace tapegrad::kernels {
+namespace tapegrad {
 
+/// Not in `kernels`: or a call of matmul() with Tensors and a Transpose would find the kernel,
+/// which checks nothing.
 enum class Transpose : bool { no, yes };
+
+namespace kernels {
 
 /// C = alpha op(A) op(B) + beta C, row-major: op(A) is (m, k), op(B) (k, n), C (m, n); `lda`,
 /// `ldb`, `ldc` are the distances between rows as stored. With beta = 0, C need not be initialised.
@@ -16,7 +20,8 @@ template <class T>
 void gemm(Transpose ta, Transpose tb, std::size_t m, std::size_t n, std::size_t k, T alpha,
           const T* a, std::size_t lda, const T* b, std::size_t ldb, T beta, T* c, std::size_t ldc);
 
-/// The same for tensors of rank 2; C is written. Shapes and dtypes have been checked by the caller.
+/// The same for tensors: of rank 2, or of rank 3 and 4 with equal leading axes, one product for
+/// each matrix. C is written. Shapes and dtypes have been checked by the caller.
 void gemm(Transpose ta, Transpose tb, double alpha, const Tensor& a, const Tensor& b, double beta,
           Tensor& c);
 
@@ -24,4 +29,5 @@ void gemm(Transpose ta, Transpose tb, double alpha, const Tensor& a, const Tenso
 Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta = Transpose::no,
               Transpose tb = Transpose::no);
 
-}  // namespace tapegrad::kernels
+}  // namespace kernels
+}  // namespace tapegrad

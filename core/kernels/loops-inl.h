@@ -50,21 +50,27 @@ inline std::size_t rows_per_block(std::size_t columns, std::size_t elements) {
   return std::max<std::size_t>(1, elements / std::max<std::size_t>(1, columns));
 }
 
-/// f(x[0]) + ... + f(x[n - 1]) in Sum's arithmetic. Element i goes to lane i % 16, and the lanes
-/// are added in a tree: vectors of any width give the same bits, and the error grows with n / 16.
-template <class Sum, class T, class F>
-Sum lane_sum(const T* x, std::size_t n, F f) {
+/// f(0) + ... + f(n - 1) in Sum's arithmetic. Term i goes to lane i % 16, and the lanes are added
+/// in a tree: vectors of any width give the same bits, and the error grows with n / 16.
+template <class Sum, class F>
+Sum lane_sum_of(std::size_t n, F f) {
   constexpr std::size_t lanes = 16;
   std::array<Sum, lanes> sums{};
   std::size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    for (std::size_t l = 0; l < lanes; ++l) sums[l] += f(static_cast<Sum>(x[i + l]));
+    for (std::size_t l = 0; l < lanes; ++l) sums[l] += f(i + l);
   }
-  for (std::size_t l = 0; i + l < n; ++l) sums[l] += f(static_cast<Sum>(x[i + l]));
+  for (std::size_t l = 0; i + l < n; ++l) sums[l] += f(i + l);
   for (std::size_t half = lanes / 2; half > 0; half /= 2) {
     for (std::size_t l = 0; l < half; ++l) sums[l] += sums[l + half];
   }
   return sums[0];
+}
+
+/// The same for terms f(x[0]), ..., f(x[n - 1]).
+template <class Sum, class T, class F>
+Sum lane_sum(const T* x, std::size_t n, F f) {
+  return lane_sum_of<Sum>(n, [=](std::size_t i) { return f(static_cast<Sum>(x[i])); });
 }
 
 }  // namespace tapegrad::kernels

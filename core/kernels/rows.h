@@ -20,5 +20,13 @@ Tensor slice(const Tensor& x, std::size_t axis, std::size_t begin, std::size_t e
 void add_slice(Tensor& total, const Tensor& part, std::size_t axis, std::size_t begin);
 /// The parts one after the other along `axis`; all other axes agree.
 Tensor concat(std::span<const Tensor> parts, std::size_t axis);
+/// Two axes exchanged, copied.
+Tensor transpose(const Tensor& x, std::size_t axis0, std::size_t axis1);
+
+/// y[o, i, j] = x[o, index[o, i, j], j], where `axis` is the middle one; int32 indices in [0,
+/// x.size(axis)), all other axes of x and index agree.
+Tensor gather(const Tensor& x, std::size_t axis, const Tensor& index);
+/// total[o, index[o, i, j], j] += part[o, i, j], in the order of i.
+void scatter_add(Tensor& total, std::size_t axis, const Tensor& index, const Tensor& part);
 
 }  // namespace tapegrad::kernels

@@ -1,0 +1,42 @@
+#include "gather.h"
+
+#include "../../core/kernels/rows.h"
+#include "../node.h"
+#include "check.h"
+
+namespace tapegrad {
+
+Var gather(const Var& x, std::size_t axis, const Tensor& index) {
+  check::axis_exists("gather", x.shape(), axis);
+  if (index.rank() != x.shape().rank() || index.shape().with(axis, 0) != x.shape().with(axis, 0)) {
+    check::mismatch("gather", {"x", "", x.shape()}, {"index", "", index.shape()},
+                    "all axes but the one of the indices must be equal");
+  }
+  check::ids("gather", index, x.size(axis));
+  const Var places = index;
+  Node n("gather", {x, places});
+  Var y = n.out(kernels::gather(x.value(), axis, index));
+  n.rule([axis, places, size = x.size(axis)](Grads& g) {
+    if (g.graph()) return g.add(0, scatter_add(g.d(), axis, places.value(), size));
+    auto [dx, beta] = g.into(0);
+    if (beta == 0) dx.fill(0);
+    kernels::scatter_add(dx, axis, places.value(), g.d().value());
+  });
+  return y;
+}
+
+Var scatter_add(const Var& x, std::size_t axis, const Tensor& index, std::size_t size) {
+  check::axis_exists("scatter_add", x.shape(), axis);
+  check::equal_shapes("scatter_add", "x", x.shape(), "index", index.shape());
+  check::real("scatter_add", "x", x.dtype());
+  check::ids("scatter_add", index, size);
+  const Var places = index;
+  Node n("scatter_add", {x, places});
+  Tensor whole = Tensor::zeros(x.shape().with(axis, size), x.dtype());
+  kernels::scatter_add(whole, axis, index, x.value());
+  Var y = n.out(std::move(whole));
+  n.rule([axis, places](Grads& g) { g.add(0, gather(g.d(), axis, places.value())); });
+  return y;
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,79 @@
+#include "layer_norm.h"
+
+#include "../../core/kernels/layer_norm.h"
+#include "../node.h"
+#include "check.h"
+#include "elementwise.h"
+#include "reduce.h"
+
+namespace tapegrad {
+namespace {
+
+void check_parameter(const char* op, const Var& x, const char* name, const Var& parameter) {
+  if (!parameter.defined()) return;
+  check::real(op, name, parameter.dtype());
+  if (parameter.shape() != Shape{x.size(x.shape().rank() - 1)}) {
+    check::mismatch(op, {"x", "(..., I)", x.shape()}, {name, "(I)", parameter.shape()},
+                    "I must match");
+  }
+}
+
+void check_inputs(const char* op, const Var& x, const Var& gamma, const Var& beta, double epsilon) {
+  const std::size_t rank = x.shape().rank();
+  if (rank == 0) check::wrong_shape(op, "x", x.shape(), "of rank 1 or more, (..., I)");
+  if (x.size(rank - 1) == 0) check::wrong_shape(op, "x", x.shape(), "(..., I) with I >= 1");
+  check::real(op, "x", x.dtype());
+  check_parameter(op, x, "gamma", gamma);
+  check_parameter(op, x, "beta", beta);
+  check::positive(op, "epsilon", epsilon);
+}
+
+/// An absent gamma or beta is an empty constant on the tape.
+bool is_absent(const Var& parameter) { return parameter.shape().numel() == 0; }
+Tensor value_of(const Var& parameter) {
+  return is_absent(parameter) ? Tensor() : parameter.value();
+}
+
+}  // namespace
+
+Var layer_norm(const Var& x, const Var& gamma, const Var& beta, double epsilon) {
+  check_inputs("layer_norm", x, gamma, beta, epsilon);
+  const Var none = Tensor::zeros({0}, x.dtype());
+  const Var scale = gamma.defined() ? gamma : none, shift = beta.defined() ? beta : none;
+  Node n("layer_norm", {x, scale, shift});
+  const kernels::LayerNorm result =
+      kernels::layer_norm(x.value(), value_of(scale), value_of(shift), epsilon);
+  Var y = n.out(result.y);
+  const Var mean = result.mean, inverse = result.inverse;
+  n.rule([x, scale, shift, mean, inverse, epsilon](Grads& g) {
+    if (g.graph()) {
+      return g.through(
+          [&](const Vars& in) {
+            const auto present = [](const Var& v) { return is_absent(v) ? Var() : v; };
+            return Vars{layer_norm_composed(in[0], present(in[1]), present(in[2]), epsilon)};
+          },
+          {x, scale, shift});
+    }
+    const kernels::LayerNormGradients d = kernels::layer_norm_backward(
+        x.value(), value_of(scale), mean.value(), inverse.value(), g.d().value(),
+        {.x = g.needs(0), .parameters = g.needs(1) || g.needs(2)});
+    if (g.needs(0)) g.add(0, d.x);
+    if (g.needs(1)) g.add(1, d.gamma);
+    if (g.needs(2)) g.add(2, d.beta);
+  });
+  return y;
+}
+
+Var layer_norm_composed(const Var& x, const Var& gamma, const Var& beta, double epsilon) {
+  check_inputs("layer_norm_composed", x, gamma, beta, epsilon);
+  const std::size_t last = x.shape().rank() - 1;
+  const auto along_rows = [&](const Var& v) { return repeat(v, last, x.size(last)); };
+  const Var centred = x - along_rows(mean(x, last));
+  const Var variance = mean(square(centred), last);
+  Var y = centred / along_rows(sqrt(variance + epsilon));
+  if (gamma.defined()) y = y * gamma;
+  if (beta.defined()) y = y + beta;
+  return y;
+}
+
+}  // namespace tapegrad
