@@ -12,7 +12,7 @@
 
 /// One line for an op: its gradients are checked in float64 to first and second order, for every
 /// subset of its inputs being differentiable, and for accumulation into gradients that are there
-/// already; then its float32 gradients against the float64 ones.
+/// already; then its recorded gradients against the raw ones, and float32 against float64.
 ///
 /// All of it is repeated with as many seeds as the environment's TAPEGRAD_SEEDS says (default 1):
 /// tests/extended.sh takes 200.

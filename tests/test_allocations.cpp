@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/loss.h"
 #include "../layers/dropout.h"
 #include "../layers/embedding.h"
@@ -75,6 +76,32 @@ TEST_CASE("allocations: a training step asks the heap for nothing from the secon
       clip_grad_norm(adam.parameters(), 1.0);
       adam.step();
       state = next.detach();
+    }
+    if (step >= 2) CHECK(allocations - before == 0);
+  }
+}
+
+TEST_CASE("allocations: weighted losses ask the heap for nothing from the second time on") {
+  Rng rng(2);
+  const Tensor x = rng.normal({5, 3}, 0, 1, DType::float32);
+  const Tensor target = Tensor::full({5, 3}, 0.5), median = Tensor::full({5}, 0.5);
+  const Tensor ids = Tensor::zeros({5}, DType::int32);
+  const Tensor weights = Tensor::full({5, 3}, 2), rows = Tensor::full({5}, 2);
+  const Tensor classes = Tensor::full({3}, 2);
+  for (int step = 0; step < 6; ++step) {
+    const std::size_t before = allocations;
+    {
+      Tape tape;
+      const Var y = tape.leaf(x);
+      const Var loss =
+          l1(y, target, {weights}) + mse(y, target, {weights}) + huber(y, target, 1, {weights}) +
+          bce_with_logits(y, target, {weights, classes}) +
+          gaussian_nll(y, target, target, {.weights = weights}) + masked_mean(y, weights) +
+          quantile_loss(y, median, {0.1, 0.5, 0.9}, {rows}) +
+          nll(log_softmax(y), ids, {.class_weights = classes, .weights = rows}) +
+          cross_entropy(y, ids,
+                        {.label_smoothing = 0.1, .class_weights = classes, .weights = rows});
+      tape.gradient(loss, {y});
     }
     if (step >= 2) CHECK(allocations - before == 0);
   }

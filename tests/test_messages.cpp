@@ -85,10 +85,11 @@ TEST_CASE("messages: wrong sizes name both sides and the letter that must match"
                        "one the last axes "
                        "of the other",
                        ShapeError);
-  CHECK_THROWS_WITH_AS(
-      mse(values({2, 1}), values({2})),
-      "[mse] prediction has shape (2, 1) but target has shape (2): the shapes must be equal",
-      ShapeError);
+  CHECK_THROWS_WITH_AS(mse(values({2, 1}), values({2})),
+                       "[mse] prediction has shape (2, 1) but target has shape (2): the shapes "
+                       "must be equal, a loss "
+                       "never broadcasts; reshape(prediction, target.shape()) makes them so",
+                       ShapeError);
   CHECK_THROWS_WITH_AS(cross_entropy(values({2, 3}), Tensor::zeros({3}, DType::int32)),
                        "[cross_entropy] logits has shape (..., V) = (2, 3) but ids has shape (...) "
                        "= (3): the leading "

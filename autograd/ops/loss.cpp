@@ -1,82 +1,212 @@
 #include "loss.h"
 
-#include "../../core/kernels/softmax.h"
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include "../../core/error.h"
+#include "../../core/kernels/loss.h"
+#include "../../core/kernels/reduce.h"
 #include "../node.h"
+#include "../tape_errors.h"
 #include "check.h"
 #include "elementwise.h"
 #include "reduce.h"
+#include "weights.h"
 
 namespace tapegrad {
 namespace {
 
-void check_classes(const char* op, const Var& logits, const Tensor& ids, std::int32_t ignore) {
-  const Shape& shape = logits.shape();
-  if (shape.rank() == 0 || shape.without(shape.rank() - 1) != ids.shape()) {
-    check::mismatch(op, {"logits", "(..., V)", shape}, {"ids", "(...)", ids.shape()},
-                    "the leading axes must match");
+struct Named {
+  const char* name;
+  const Var& x;
+};
+
+void check_dtypes(const char* op, Named a, Named b) {
+  check::real(op, a.name, a.x.dtype());
+  check::real(op, b.name, b.x.dtype());
+  if (a.x.dtype() != b.x.dtype()) tape_errors::mixed_dtypes(op, a.x.dtype(), b.x.dtype());
+}
+
+/// Broadcasting (N) against (N, 1) would give (N, N) and a loss that looks well.
+void check_pair(const char* op, Named a, Named b) {
+  if (a.x.shape() != b.x.shape()) {
+    std::string rule = "the shapes must be equal, a loss never broadcasts";
+    if (a.x.shape().numel() == b.x.shape().numel()) {
+      rule += fmt::format("; reshape({}, {}.shape()) makes them so", a.name, b.name);
+    }
+    check::mismatch(op, {a.name, "", a.x.shape()}, {b.name, "", b.x.shape()}, rule);
   }
-  check::real(op, "logits", logits.dtype());
-  check::ids(op, ids, shape[shape.rank() - 1], &ignore);
+  check_dtypes(op, a, b);
+}
+
+/// The first element for which `wrong` holds throws UsageError: "[op] what is v ...: rule".
+template <class Wrong>
+void check_elements(const char* op, const char* what, const Tensor& x, Wrong wrong,
+                    const char* rule) {
+  for (std::size_t i = 0; i < x.numel(); ++i) {
+    if (!wrong(x.at(i))) continue;
+    throw UsageError(fmt::format("[{}] {} is {} at position {} of shape {}: {}", op, what, x.at(i),
+                                 i, to_string(x.shape()), rule));
+  }
+}
+
+void check_positive(const char* op, const char* what, double x) {
+  if (x > 0 && std::isfinite(x)) return;
+  throw UsageError(fmt::format("[{}] {} is {}: it must be finite and above 0", op, what, x));
+}
+
+// What single elements cost. Slopes that are constant between kinks are constants of the rule.
+
+Var l1_of(const Var& e) {  // de = dl sign(e)
+  Node n("l1", {e});
+  Var l = n.out(kernels::l1(e.value()));
+  n.rule([e](Grads& g) { g.add(0, g.d() * kernels::l1_slope(e.value())); });
+  return l;
+}
+
+Var huber_slope_of(const Var& e, double delta) {  // de = ds [|e| <= delta]
+  Node n("huber_slope", {e});
+  Var s = n.out(kernels::huber_slope(e.value(), delta));
+  n.rule([e, delta](Grads& g) { g.add(0, g.d() * kernels::huber_curvature(e.value(), delta)); });
+  return s;
+}
+
+Var huber_of(const Var& e, double delta) {  // de = dl clamp(e, -delta, delta)
+  Node n("huber", {e});
+  Var l = n.out(kernels::huber(e.value(), delta));
+  n.rule([e, delta](Grads& g) { g.add(0, g.d() * huber_slope_of(e, delta)); });
+  return l;
+}
+
+Var pinball_of(const Var& e, const Var& q) {  // de = dl (q - [e < 0])
+  Node n("quantile_loss", {e});
+  Var l = n.out(kernels::pinball(e.value(), q.value()));
+  n.rule([e, q](Grads& g) { g.add(0, g.d() * kernels::pinball_slope(e.value(), q.value())); });
+  return l;
+}
+
+/// dx = dl ((1 - t) sigmoid(x) - p t sigmoid(-x)). The loss is linear in t: dt = dl (l(1) - l(0)).
+Var bce_of(const Var& x, const Var& t, const Var& p) {
+  Node n("bce_with_logits", {x, t});
+  Var l = n.out(kernels::binary_cross_entropy(x.value(), t.value(), p.value()));
+  n.rule([x, t, p](Grads& g) {
+    if (g.needs(0)) {
+      const Var slope = g.graph()
+                            ? (1.0 - t) * sigmoid(x) - p * t * sigmoid(-x)
+                            : kernels::binary_cross_entropy_slope(x.value(), t.value(), p.value());
+      g.add(0, g.d() * slope);
+    }
+    if (g.needs(1)) {
+      const auto at = [&](double target) {
+        return bce_of(x, Tensor::full(x.shape(), target, x.dtype()), p);
+      };
+      g.add(1, g.d() * (at(1) - at(0)));
+    }
+  });
+  return l;
+}
+
+Var believed(const Var& variance, double epsilon) {  // dvariance = dv
+  Node n("gaussian_nll", {variance});
+  Var v = n.out(kernels::at_least(variance.value(), epsilon));
+  n.rule([](Grads& g) { g.add(0, g.d()); });
+  return v;
 }
 
 }  // namespace
 
-Var log_softmax(const Var& x) {  // dx = dy - softmax(x) sum(dy)
-  if (x.shape().rank() == 0) check::wrong_shape("log_softmax", "x", x.shape(), "of rank 1 or more");
-  check::real("log_softmax", "x", x.dtype());
-  Node n("log_softmax", {x});
-  Var y = n.out(kernels::log_softmax(x.value()));
-  n.rule([y](Grads& g) {
-    if (!g.graph()) return g.add(0, kernels::log_softmax_backward(y.value(), g.d().value()));
-    const std::size_t last = y.shape().rank() - 1;
-    g.add(0, g.d() - exp(y) * repeat(sum(g.d(), last), last, y.size(last)));
-  });
-  return y;
+Var l1(const Var& prediction, const Var& target, const LossOptions& options) {
+  check_pair("l1", {"prediction", prediction}, {"target", target});
+  const Weights w("l1", options.weights, "target", target);
+  return w.mean(l1_of(w.keep(prediction - target)));
 }
 
-Var cross_entropy(const Var& logits, const Tensor& ids, CrossEntropyOptions options) {
-  check_classes("cross_entropy", logits, ids, options.ignore_index);
-  const Var classes = ids;
-  Node n("cross_entropy", {logits, classes});
-  const kernels::CrossEntropy result =
-      kernels::cross_entropy(logits.value(), ids, options.ignore_index, n.recording());
-  Var loss = n.out(result.loss);
-  if (!n.recording()) return loss;
-  const Var probabilities = result.probabilities;
-  n.rule([logits, classes, options, probabilities, counted = result.counted](Grads& g) {
-    if (g.graph()) {
-      return g.through(
-          [&](const Vars& in) {
-            return Vars{cross_entropy_composed(in[0], in[1].value(), options)};
-          },
-          {logits, classes});
+Var mse(const Var& prediction, const Var& target, const LossOptions& options) {
+  check_pair("mse", {"prediction", prediction}, {"target", target});
+  const Weights w("mse", options.weights, "target", target);
+  return w.mean(square(w.keep(prediction - target)));
+}
+
+Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options) {
+  check_pair("huber", {"prediction", prediction}, {"target", target});
+  check_positive("huber", "delta", delta);
+  const Weights w("huber", options.weights, "target", target);
+  return w.mean(huber_of(w.keep(prediction - target), delta));
+}
+
+Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& options) {
+  constexpr auto op = "bce_with_logits";
+  check_pair(op, {"logits", logits}, {"targets", targets});
+  const Weights w(op, options.weights, "logits", logits);
+  const Var t = w.keep(targets);
+  check_elements(
+      op, "target", t.value(), [](double v) { return v < 0 || v > 1; },
+      "it must be in [0, 1]; a target of -1 or 1 becomes one by (t + 1) / 2");
+  Tensor p = Tensor::scalar(1, logits.dtype());
+  if (options.positive_weight.defined()) {
+    p = options.positive_weight;
+    const std::size_t rank = logits.shape().rank();
+    if (p.rank() > 1 || p.rank() > rank || !p.shape().is_suffix_of(logits.shape())) {
+      check::mismatch(op, {"positive_weight", "() or (C)", p.shape()},
+                      {"logits", "(..., C)", logits.shape()}, "C must match");
     }
-    g.add(0, kernels::cross_entropy_backward(probabilities.value(), classes.value(),
-                                             options.ignore_index, counted, g.d().item()));
-  });
-  return loss;
-}
-
-Var cross_entropy_composed(const Var& logits, const Tensor& ids, CrossEntropyOptions options) {
-  check_classes("cross_entropy_composed", logits, ids, options.ignore_index);
-  const Shape& shape = logits.shape();
-  const std::size_t classes = shape[shape.rank() - 1];
-  Tensor one_hot = Tensor::zeros(shape, DType::float64);
-  std::size_t counted = 0;
-  const std::span<const std::int32_t> id = ids.values<std::int32_t>();
-  double* const weights = one_hot.mutable_data<double>();
-  for (std::size_t row = 0; row < id.size(); ++row) {
-    if (id[row] == options.ignore_index) continue;
-    weights[row * classes + static_cast<std::size_t>(id[row])] = 1;
-    ++counted;
+    check_weights(op, "positive_weight", p);
+    p = p.to(logits.dtype());
   }
-  const double count = counted == 0 ? 1.0 : static_cast<double>(counted);
-  return -sum(log_softmax(logits) * Var(one_hot.to(logits.dtype()))) / count;
+  return w.mean(bce_of(w.keep(logits), t, p));
 }
 
-Var mse(const Var& prediction, const Var& target) {  // dprediction = 2 (prediction - target) dy / n
-  check::equal_shapes("mse", "prediction", prediction.shape(), "target", target.shape());
-  return mean(square(prediction - target));
+Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
+                 const GaussianNLLOptions& options) {
+  constexpr auto op = "gaussian_nll";
+  check_pair(op, {"mean", mean}, {"target", target});
+  check_pair(op, {"variance", variance}, {"target", target});
+  check_positive(op, "epsilon", options.epsilon);
+  const Weights w(op, options.weights, "target", target);
+  const Var counted = w.keep(variance, 1);
+  check_elements(
+      op, "variance", counted.value(), [](double v) { return v < 0; },
+      "it must be at least 0; exp() or a square of what the model gives makes it so");
+  const Var v = believed(counted, options.epsilon);
+  const Var twice = log(v) + square(w.keep(mean - target)) / v;
+  const double constant = options.full ? std::log(2 * std::numbers::pi) : 0;
+  return 0.5 * w.mean(twice + constant);
+}
+
+Var quantile_loss(const Var& prediction, const Var& target, std::span<const double> quantiles,
+                  const LossOptions& options) {
+  constexpr auto op = "quantile_loss";
+  const Shape& shape = prediction.shape();
+  const std::size_t rank = target.shape().rank();
+  if (shape.rank() != rank + 1 || shape.without(rank) != target.shape() ||
+      shape[rank] != quantiles.size()) {
+    check::mismatch(op, {"prediction", "(..., Q)", shape}, {"target", "(...)", target.shape()},
+                    fmt::format("prediction must have one more axis, of size Q = {}, the number of "
+                                "quantiles",
+                                quantiles.size()));
+  }
+  check_dtypes(op, {"prediction", prediction}, {"target", target});
+  const Tensor q = Tensor::from({quantiles.size()}, quantiles);
+  check_elements(
+      op, "quantile", q, [](double v) { return !(v > 0 && v < 1); }, "it must be in (0, 1)");
+  Tensor weights = options.weights;
+  if (weights.defined()) {
+    check_weights(op, weights, "target", target.shape());
+    weights = kernels::repeat(weights.to(DType::float64), rank, quantiles.size());
+  }
+  const Weights w(op, weights, "prediction", prediction);
+  const Var e = w.keep(repeat(target, rank, quantiles.size()) - prediction);
+  return w.mean(pinball_of(e, q.to(prediction.dtype())));
+}
+
+Var masked_mean(const Var& x, const Tensor& mask) {
+  check::real("masked_mean", "x", x.dtype());
+  const Weights w("masked_mean", mask, "x", x, "mask");
+  return w.mean(w.keep(x));
 }
 
 }  // namespace tapegrad

@@ -1,27 +1,78 @@
 #pragma once
 
-#include <cstdint>
+#include <initializer_list>
+#include <span>
 
 #include "../var.h"
+#include "cross_entropy.h"
+#include "softmax.h"
 
-/// Losses: scalars, means over what is counted. None of them ever broadcasts.
+/// Losses: scalars, means over what is counted, differentiable in targets as in predictions. None
+/// of them ever broadcasts: ShapeError unless shapes are equal, and for no elements at all;
+/// DtypeError for ids or mixed dtypes.
+///
+/// Weights, one for each element (or sample, or step), turn the mean into sum(w l) / sum(w), so
+/// that only their ratios matter. They have the shape of what they weigh and never broadcast:
+/// weights (B) of samples over steps become (T, B) by
+///
+///     mse(y, target, {.weights = repeat(weights, 0, steps).value()})
+///
+/// Their dtype does not matter, and nothing differentiates them; UsageError unless they are finite
+/// and at least 0. An element of weight 0 contributes nothing to the loss or to any gradient, even
+/// if its loss is NaN or infinite. If all weights are 0 the loss and its gradients are 0.
+///
+/// What counts and is NaN makes the loss NaN, what costs infinitely much makes it inf.
 namespace tapegrad {
 
-/// y = x - log sum exp x over the last axis; stable for any finite x.
-Var log_softmax(const Var& x);
-
-struct CrossEntropyOptions {
-  std::int32_t ignore_index = -100;  // rows with this id do not count
+struct LossOptions {
+  Tensor weights;  // undefined: 1
 };
 
-/// Mean over the counted rows of -log softmax(logits)[id], in nats. logits (..., V), ids (...)
-/// int32 in [0, V) or ignore_index. If no row counts the loss and its gradient are 0. Throws
-/// ShapeError, DtypeError, or UsageError for an id out of range.
-Var cross_entropy(const Var& logits, const Tensor& ids, CrossEntropyOptions options = {});
-/// The same, composed of log_softmax and sums: the definition, and the twin of the fused one.
-Var cross_entropy_composed(const Var& logits, const Tensor& ids, CrossEntropyOptions options = {});
+/// Mean of |prediction - target|; gradient 0 where they are equal.
+Var l1(const Var& prediction, const Var& target, const LossOptions& options = {});
+/// Mean of (prediction - target)^2.
+Var mse(const Var& prediction, const Var& target, const LossOptions& options = {});
+/// Mean of e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), of e = prediction - target
+/// (Huber 1964). Throws UsageError unless delta is finite and above 0.
+Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options = {});
 
-/// Mean of (prediction - target)^2 over all elements; shapes must be equal.
-Var mse(const Var& prediction, const Var& target);
+struct BCEOptions {
+  Tensor weights;          // undefined: 1
+  Tensor positive_weight;  // () or (C), a class an element of the last axis; undefined: 1
+};
+
+/// Binary cross entropy of sigmoid(logits), in nats: the mean of -p t log sigmoid(x)
+/// - (1 - t) log(1 - sigmoid(x)), p the positive weight; stable, and exact in the tails. Throws
+/// UsageError for a target outside [0, 1] or a positive weight that is not finite or below 0.
+Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& options = {});
+
+struct GaussianNLLOptions {
+  Tensor weights;         // undefined: 1
+  double epsilon = 1e-6;  // the smallest variance that is believed
+  bool full = false;      // with the constant log(2 pi) / 2
+};
+
+/// Negative log likelihood under a normal distribution, the mean of
+/// (log v + (target - mean)^2 / v) / 2 with v = max(variance, epsilon), as torch's GaussianNLLLoss.
+/// At the clamp the gradient passes unchanged, as that of v, so that a variance that has become too
+/// small can grow again. Throws UsageError for a negative variance, and unless epsilon > 0.
+Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
+                 const GaussianNLLOptions& options = {});
+
+/// Pinball loss of several quantiles (Koenker and Bassett 1978): the mean of max(q e, (q - 1) e)
+/// with e = target - prediction, gradient 0 at e = 0. prediction (..., Q), target and weights
+/// (...), quantiles Q numbers in (0, 1), else UsageError.
+Var quantile_loss(const Var& prediction, const Var& target, std::span<const double> quantiles,
+                  const LossOptions& options = {});
+inline Var quantile_loss(const Var& prediction, const Var& target,
+                         std::initializer_list<double> quantiles, const LossOptions& options = {}) {
+  return quantile_loss(prediction, target, std::span(quantiles.begin(), quantiles.size()), options);
+}
+
+/// sum(mask x) / sum(mask), mask of x's shape and any dtype: the mean of what a mask of 0 and 1
+/// leaves. What x was made of needs finite derivatives even where the mask is 0: there they are
+/// multiplied by a gradient of 0. The losses above take the mask as their weights, and do not
+/// need that of their inputs.
+Var masked_mean(const Var& x, const Tensor& mask);
 
 }  // namespace tapegrad

@@ -1,31 +1,25 @@
 #pragma once
 
-#include <cstdint>
-
 #include "../tensor.h"
 
-/// Softmax over the last axis, and the losses made of it. Stable for any finite logits (the row's
-/// maximum is subtracted). Shapes and dtypes have been checked by the caller.
+/// Softmax over the last axis and its relatives. Shapes and dtypes have been checked by the caller.
+///
+/// Exponentials are of x minus the row's largest element, so no finite x overflows. An element of
+/// -inf has probability 0. A row of nothing else has no possible class: its softmax is 0, its
+/// log_softmax and logsumexp are -inf. An element of inf makes softmax and log_softmax of its row
+/// NaN (inf / inf), its logsumexp is inf. A NaN makes its row NaN. No row touches another.
 namespace tapegrad::kernels {
 
+/// y = exp(x - log sum exp x), per row.
+Tensor softmax(const Tensor& x);
 /// y = x - log sum exp x, per row.
 Tensor log_softmax(const Tensor& x);
-Tensor softmax(const Tensor& x);
+/// y = log sum exp x, per row: x (..., V) -> (...).
+Tensor logsumexp(const Tensor& x);
+
+/// dx = y (dy - sum(dy y)), per row, from the result y.
+Tensor softmax_backward(const Tensor& y, const Tensor& dy);
 /// dx = dy - exp(y) sum(dy), per row, from the result y.
 Tensor log_softmax_backward(const Tensor& y, const Tensor& dy);
-
-/// Mean over the counted rows of -log softmax(logits)[id]. `logits` (..., V), `ids` (...) int32; a
-/// row whose id is `ignore` does not count. `probabilities` (out, may be null): softmax of the
-/// logits, for the backward.
-struct CrossEntropy {
-  Tensor loss;           // scalar; 0 if nothing counts
-  Tensor probabilities;  // like logits; undefined if not asked for
-  std::size_t counted;
-};
-CrossEntropy cross_entropy(const Tensor& logits, const Tensor& ids, std::int32_t ignore,
-                           bool with_probabilities);
-/// dlogits = (probabilities - one_hot(id)) dloss / counted, and 0 in ignored rows.
-Tensor cross_entropy_backward(const Tensor& probabilities, const Tensor& ids, std::int32_t ignore,
-                              std::size_t counted, double dloss);
 
 }  // namespace tapegrad::kernels

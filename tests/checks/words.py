@@ -14,7 +14,7 @@ def check(root):
         if command not in readme:
             yield f"README.md:1: does not name {command}; tell the reader to run it"
     for name in files(root):
-        if name.parts[0] != ".ci" and b"\0" not in (root / name).read_bytes()[:4096]:
+        if name.parts[0] not in (".ci", ".git") and b"\0" not in (root / name).read_bytes()[:4096]:
             source = text(root, name)
             for found in MACHINE_PATH.finditer(source):
                 yield f"{name}:{line_of(source, found.start())}: {found[0]} is a path of one machine; write a relative one"

@@ -1,0 +1,111 @@
+#include "cross_entropy.h"
+
+#include "../../core/kernels/cross_entropy.h"
+#include "../../core/kernels/reduce.h"
+#include "../node.h"
+#include "check.h"
+#include "elementwise.h"
+#include "reduce.h"
+#include "softmax.h"
+#include "weights.h"
+
+namespace tapegrad {
+namespace {
+
+/// Everything but the logits, checked and as kernels take it.
+kernels::CrossEntropyTargets checked_targets(const char* op, const char* name, const Var& x,
+                                             const Tensor& ids,
+                                             const CrossEntropyOptions& options) {
+  const Shape& shape = x.shape();
+  if (shape.rank() == 0 || shape.without(shape.rank() - 1) != ids.shape()) {
+    check::mismatch(op, {name, "(..., V)", shape}, {"ids", "(...)", ids.shape()},
+                    "the leading axes must match");
+  }
+  const std::size_t classes = shape[shape.rank() - 1];
+  check::real(op, name, x.dtype());
+  check::ids(op, ids, classes, &options.ignore_index);
+  check::probability(op, "label_smoothing", options.label_smoothing);
+  check_weights(op, options.weights, "ids", ids.shape());
+  check_weights(op, "class_weights", options.class_weights);
+  if (options.class_weights.defined() && options.class_weights.shape() != Shape{classes}) {
+    check::mismatch(op, {"class_weights", "(V)", options.class_weights.shape()},
+                    {name, "(..., V)", shape}, "V must match");
+  }
+  const auto in_double = [](const Tensor& w) { return w.defined() ? w.to(DType::float64) : w; };
+  return {ids, options.ignore_index, in_double(options.weights), in_double(options.class_weights),
+          options.label_smoothing};
+}
+
+/// The same as constants, that a rule may keep: a tensor overwritten in between is noticed.
+struct SavedTargets {
+  explicit SavedTargets(const kernels::CrossEntropyTargets& t)
+      : ids(t.ids),
+        weights(t.weights),
+        class_weights(t.class_weights),
+        ignore(t.ignore),
+        smoothing(t.smoothing) {}
+  kernels::CrossEntropyTargets targets() const {
+    return {ids.value(), ignore, value(weights), value(class_weights), smoothing};
+  }
+  CrossEntropyOptions options() const {
+    return {ignore, smoothing, value(class_weights), value(weights)};
+  }
+  static Tensor value(const Var& v) { return v.defined() ? v.value() : Tensor(); }
+
+  Var ids, weights, class_weights;
+  std::int32_t ignore;
+  double smoothing;
+};
+
+/// m with loss = -sum(m log p).
+Var factors_of(const Var& log_p, const kernels::CrossEntropyTargets& targets) {
+  return kernels::cross_entropy_factors(log_p.shape(), targets).to(log_p.dtype());
+}
+
+}  // namespace
+
+Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& options) {
+  const kernels::CrossEntropyTargets targets =
+      checked_targets("nll", "log_probabilities", log_probabilities, ids,
+                      {options.ignore_index, 0, options.class_weights, options.weights});
+  const Var m = factors_of(log_probabilities, targets);
+  return -sum(m * keep(log_probabilities, m));  // a log p of -inf must not meet a factor of 0
+}
+
+Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOptions& options) {
+  const kernels::CrossEntropyTargets targets =
+      checked_targets("cross_entropy", "logits", logits, ids, options);
+  const SavedTargets saved(targets);
+  Node n("cross_entropy", {logits, saved.ids});
+  const kernels::CrossEntropy result =
+      kernels::cross_entropy(logits.value(), targets, n.recording());
+  Var loss = n.out(result.loss);
+  if (!n.recording()) return loss;
+  const Var probabilities = result.probabilities;
+  n.rule([logits, saved, probabilities, total_weight = result.total_weight](Grads& g) {
+    if (g.graph()) {
+      return g.through(
+          [&](const Vars& in) {
+            return Vars{cross_entropy_composed(in[0], in[1].value(), saved.options())};
+          },
+          {logits, saved.ids});
+    }
+    g.add(0, kernels::cross_entropy_backward(probabilities.value(), saved.targets(), total_weight,
+                                             g.d().item()));
+  });
+  return loss;
+}
+
+// Rows that do not count are left out before the softmax, so that a NaN there reaches nothing;
+// classes that do not, after it, because 0 times a log p of -inf is NaN.
+Var cross_entropy_composed(const Var& logits, const Tensor& ids,
+                           const CrossEntropyOptions& options) {
+  const kernels::CrossEntropyTargets targets =
+      checked_targets("cross_entropy_composed", "logits", logits, ids, options);
+  const Var m = factors_of(logits, targets);
+  const std::size_t last = logits.shape().rank() - 1;
+  const Var rows = kernels::repeat(kernels::sum(m.value(), last), last, logits.size(last));
+  return -sum(m * keep(log_softmax(keep(logits, rows)), m));
+}
+
+}  // namespace tapegrad

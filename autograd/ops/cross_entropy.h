@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+
+#include "../var.h"
+
+/// Losses of class probabilities: scalars, in nats. ids (...) int32 name the right class of each
+/// row. Throw ShapeError, DtypeError; UsageError for an id or an option out of range. If no row
+/// counts, or all weights are 0, the loss and its gradient are 0.
+namespace tapegrad {
+
+struct NLLOptions {
+  std::int32_t ignore_index = -100;  // rows with this id do not count
+  Tensor class_weights;              // (V), finite, >= 0, of any dtype; undefined: 1
+  Tensor weights;                    // (...) like ids, finite, >= 0, of any dtype; undefined: 1
+};
+
+/// Negative log likelihood: sum_r w_r c_k (-log_probabilities[r, k]) / sum_r w_r c_k with k =
+/// ids[r], w the rows' weights and c the classes'. log_probabilities (..., V), ids (...). What a
+/// row of weight 0 holds is not read.
+Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& options = {});
+
+struct CrossEntropyOptions {
+  std::int32_t ignore_index = -100;  // rows with this id do not count
+  double label_smoothing = 0;  // in [0, 1): this part of the target is spread over all V classes
+  Tensor class_weights;        // (V), finite, >= 0, of any dtype; undefined: 1
+  Tensor weights;              // (...) like ids, finite, >= 0, of any dtype; undefined: 1
+};
+
+/// Cross entropy of softmax(logits) with the classes: logits (..., V), ids (...). With s =
+/// label_smoothing (Szegedy et al. 2016), p = softmax(logits), k = ids[r]:
+///   l_r = (1 - s) c_k (-log p_k) + s / V sum_j c_j (-log p_j),
+///   loss = sum_r w_r l_r / sum_r w_r c_k,
+/// as torch's CrossEntropyLoss, with rows' weights besides. A row of weight 0 is not read. A class
+/// with logit -inf has p = 0: its loss is inf where it is the target (and wherever labels are
+/// smoothed), with the finite gradient p - target; elsewhere it contributes 0.
+Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOptions& options = {});
+/// The same, composed of log_softmax and a sum: the definition, and the twin of the fused one.
+Var cross_entropy_composed(const Var& logits, const Tensor& ids,
+                           const CrossEntropyOptions& options = {});
+
+}  // namespace tapegrad

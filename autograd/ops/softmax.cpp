@@ -1,0 +1,56 @@
+#include "softmax.h"
+
+#include "../../core/kernels/softmax.h"
+#include "../node.h"
+#include "check.h"
+#include "elementwise.h"
+#include "reduce.h"
+
+namespace tapegrad {
+namespace {
+
+void check_rows(const char* op, const Var& x) {
+  if (x.shape().rank() == 0) check::wrong_shape(op, "x", x.shape(), "of rank 1 or more");
+  check::real(op, "x", x.dtype());
+}
+
+/// The row's value for each of its elements: y (...) -> (..., V).
+Var along_rows(const Var& y, const Shape& shape) {
+  const std::size_t last = shape.rank() - 1;
+  return repeat(y, last, shape[last]);
+}
+Var row_sums(const Var& x) { return sum(x, x.shape().rank() - 1); }
+
+}  // namespace
+
+Var softmax(const Var& x) {  // dx = y (dy - sum(dy y))
+  check_rows("softmax", x);
+  Node n("softmax", {x});
+  Var y = n.out(kernels::softmax(x.value()));
+  n.rule([y](Grads& g) {
+    if (!g.graph()) return g.add(0, kernels::softmax_backward(y.value(), g.d().value()));
+    g.add(0, y * (g.d() - along_rows(row_sums(g.d() * y), y.shape())));
+  });
+  return y;
+}
+
+Var log_softmax(const Var& x) {  // dx = dy - softmax(x) sum(dy)
+  check_rows("log_softmax", x);
+  Node n("log_softmax", {x});
+  Var y = n.out(kernels::log_softmax(x.value()));
+  n.rule([y](Grads& g) {
+    if (!g.graph()) return g.add(0, kernels::log_softmax_backward(y.value(), g.d().value()));
+    g.add(0, g.d() - exp(y) * along_rows(row_sums(g.d()), y.shape()));
+  });
+  return y;
+}
+
+Var logsumexp(const Var& x) {  // dx = dy softmax(x)
+  check_rows("logsumexp", x);
+  Node n("logsumexp", {x});
+  Var y = n.out(kernels::logsumexp(x.value()));
+  n.rule([x](Grads& g) { g.add(0, softmax(x) * along_rows(g.d(), x.shape())); });
+  return y;
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,71 @@
+#include "weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "../../core/error.h"
+#include "../../core/kernels/elementwise.h"
+#include "../../core/kernels/loss.h"
+#include "../../core/kernels/reduce.h"
+#include "../node.h"
+#include "check.h"
+#include "elementwise.h"
+#include "reduce.h"
+
+namespace tapegrad {
+
+void check_weights(std::string_view op, std::string_view name, const Tensor& weights) {
+  for (std::size_t i = 0; weights.defined() && i < weights.numel(); ++i) {
+    const double w = weights.at(i);
+    if (w >= 0 && std::isfinite(w)) continue;
+    throw UsageError(fmt::format(
+        "[{}] {} has {} at position {} of shape {}: all of it must be finite and at least 0", op,
+        name, w, i, to_string(weights.shape())));
+  }
+}
+
+void check_weights(std::string_view op, const Tensor& weights, std::string_view weighed,
+                   const Shape& shape, std::string_view name) {
+  if (weights.defined() && weights.shape() != shape) {
+    check::mismatch(op, {name, "", weights.shape()}, {weighed, "", shape},
+                    weights.shape().is_suffix_of(shape)
+                        ? "the shapes must be equal; repeat() gives weights a leading axis"
+                        : "the shapes must be equal");
+  }
+  check_weights(op, name, weights);
+}
+
+Var keep(const Var& x, const Var& weights, double other) {  // dx = dy [weights != 0]
+  Node n("keep", {x});
+  Var y = n.out(kernels::keep(x.value(), weights.value(), other));
+  n.rule([weights](Grads& g) { g.add(0, keep(g.d(), weights)); });
+  return y;
+}
+
+Weights::Weights(std::string_view op, const Tensor& weights, std::string_view weighed, const Var& x,
+                 std::string_view name) {
+  const Shape& shape = x.shape();
+  if (shape.numel() == 0) check::wrong_shape(op, weighed, shape, "of at least one element");
+  check_weights(op, weights, weighed, shape, name);
+  if (!weights.defined()) return;
+  Tensor scaled = weights.to(DType::float64).clone();
+  const std::span<double> w = scaled.mutable_values<double>();
+  if (const double largest = *std::ranges::max_element(w); largest > 0) {
+    for (double& v : w) v /= largest;
+  }
+  total_ = kernels::sum(scaled).item();
+  weights_ = scaled.to(x.dtype());
+}
+
+Var Weights::keep(const Var& x, double other) const {
+  return weights_.defined() ? tapegrad::keep(x, weights_, other) : x;
+}
+
+Var Weights::mean(const Var& x) const {
+  if (!weights_.defined()) return tapegrad::mean(x);
+  return sum(x * weights_) / (total_ > 0 ? total_ : 1.0);
+}
+
+}  // namespace tapegrad

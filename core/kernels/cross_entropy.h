@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+
+#include "../tensor.h"
+
+/// Cross entropy of logits (..., V) with classes (...), fused with the softmax it is made of.
+/// Shapes, dtypes and ranges have been checked by the caller.
+namespace tapegrad::kernels {
+
+/// What the logits are compared with. With s = smoothing, row r of weight w_r and class k costs
+///   l_r = w_r ((1 - s) c_k (-log p_k) + s / V sum_j c_j (-log p_j)),
+/// and the loss is sum_r l_r / sum_r w_r c_k. A row does not count if its id is `ignore` or its
+/// weight 0, whatever its logits are; a term whose factor is 0 does not, either.
+struct CrossEntropyTargets {
+  Tensor ids;  // (...) int32
+  std::int32_t ignore = -100;
+  Tensor weights;        // w (...) float64; undefined: 1
+  Tensor class_weights;  // c (V) float64; undefined: 1
+  double smoothing = 0;  // s
+};
+
+struct CrossEntropy {
+  Tensor loss;  // scalar; 0 if the weights of what counts are 0 together
+  /// Softmax of the logits, for the backward, and 0 in rows that do not count; undefined if not
+  /// asked for.
+  Tensor probabilities;
+  double total_weight;  // sum_r w_r c_k
+};
+CrossEntropy cross_entropy(const Tensor& logits, const CrossEntropyTargets& targets,
+                           bool with_probabilities);
+
+/// dlogits_j = dloss / total_weight w_r (((1 - s) c_k + s / V sum c) p_j - (1 - s) c_k [j = k]
+/// - s / V c_j), and 0 in rows that do not count.
+Tensor cross_entropy_backward(const Tensor& probabilities, const CrossEntropyTargets& targets,
+                              double total_weight, double dloss);
+
+/// m (..., V) in float64 with loss = -sum(m log p): the loss by its definition.
+Tensor cross_entropy_factors(const Shape& logits, const CrossEntropyTargets& targets);
+
+}  // namespace tapegrad::kernels
