@@ -5,6 +5,8 @@
 
 #include "../core/tensor.h"
 
+#pragma GCC visibility push(hidden)
+
 /// The texts of what can go wrong with a tape. Private to autograd/.
 namespace tapegrad::tape_errors {
 
@@ -31,3 +33,5 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void leaf_of_ids();
 
 }  // namespace tapegrad::tape_errors
+
+#pragma GCC visibility pop

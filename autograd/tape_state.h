@@ -13,8 +13,14 @@
 #include "tape.h"
 #include "tape_errors.h"
 
+#pragma GCC visibility push(hidden)
+
 /// The inside of a tape. Private to autograd/*.cpp.
 namespace tapegrad {
+
+// Public headers have named these already, so for g++ the pragma comes too late.
+struct [[gnu::visibility("hidden")]] TapeState;
+struct [[gnu::visibility("hidden")]] Sweep;
 
 struct NodeRecord {
   enum class Kind : std::uint8_t { op, leaf, freed };
@@ -127,3 +133,5 @@ struct TapeState {
 };
 
 }  // namespace tapegrad
+
+#pragma GCC visibility pop

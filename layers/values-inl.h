@@ -6,6 +6,8 @@
 #include "../autograd/parameter.h"
 #include "../core/io/safetensors.h"
 
+#pragma GCC visibility push(hidden)
+
 namespace tapegrad::detail {
 
 /// Why `values` cannot be those of `parameters`: names that are missing, unexpected, of another
@@ -18,3 +20,5 @@ void assign(const std::vector<NamedTensor>& values, const Parameters& parameters
 std::vector<NamedTensor> values_of(const Parameters& parameters);
 
 }  // namespace tapegrad::detail
+
+#pragma GCC visibility pop

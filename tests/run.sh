@@ -42,14 +42,15 @@ add "$status" "$(count "$cases *\\([0-9]*\\) passed")" \
   "$(count "$cases *[0-9]* passed *| *\\([0-9]*\\) failed")" \
   "$(count "$cases *[0-9]* passed *| *[0-9]* failed *| *\\([0-9]*\\) skipped")"
 
-if [ -e tests/examples.sh ]; then
-  say "tests: examples"
-  shown sh tests/examples.sh
+for script in examples clients/run; do
+  [ -e "tests/$script.sh" ] || continue
+  say "tests: ${script%/run}"
+  shown sh "tests/$script.sh"
   status=$?
   add "$status" "$(count '\([0-9][0-9]*\) passed, [0-9][0-9]* failed')" \
     "$(count '[0-9][0-9]* passed, \([0-9][0-9]*\) failed')" \
     "$(count '[0-9][0-9]* passed, [0-9][0-9]* failed, \([0-9][0-9]*\) skipped')"
-fi
+done
 
 if [ "$skipped" = 0 ]; then say "$passed passed, $failed failed"; else say "$passed passed, $failed failed, $skipped skipped"; fi
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -6,6 +6,8 @@
 
 #include "../../core/tensor.h"
 
+#pragma GCC visibility push(hidden)
+
 /// What ops demand of their inputs, and the words they say it in. Private to autograd/ and layers/.
 namespace tapegrad::check {
 
@@ -55,3 +57,5 @@ void probability(std::string_view op, std::string_view name, double p);
 void positive(std::string_view op, std::string_view name, double value);
 
 }  // namespace tapegrad::check
+
+#pragma GCC visibility pop

@@ -4,6 +4,8 @@
 
 #include "../var.h"
 
+#pragma GCC visibility push(hidden)
+
 /// What a loss is the mean of. Private to autograd/ops.
 namespace tapegrad {
 
@@ -40,3 +42,5 @@ void check_weights(std::string_view op, const Tensor& weights, std::string_view 
 void check_weights(std::string_view op, std::string_view name, const Tensor& weights);
 
 }  // namespace tapegrad
+
+#pragma GCC visibility pop

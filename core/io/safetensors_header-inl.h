@@ -17,6 +17,8 @@
 #include "../tensor.h"
 #include "atomic_file.h"
 
+#pragma GCC visibility push(hidden)
+
 /// The header of a safetensors file: what its words are, and how it is taken apart.
 namespace tapegrad::safetensors {
 
@@ -252,3 +254,5 @@ inline Header read_header(InputFile& file) {
 }
 
 }  // namespace tapegrad::safetensors
+
+#pragma GCC visibility pop

@@ -7,6 +7,8 @@
 
 #include "lstm.h"
 
+#pragma GCC visibility push(hidden)
+
 namespace tapegrad::kernels {
 
 /// One step forward of `rows` rows. Rows follow each other without gaps. No two pointers alias.
@@ -60,6 +62,9 @@ void lstm_step_backward(const LstmStepBackward<T>& step, const T* peephole,
 /// sums (columns): the sum of x (rows, columns) over its rows, added to what is there if
 /// `accumulate`. The order of summation depends on the sizes alone.
 template <class T>
-void lstm_sum_rows(const T* x, std::size_t rows, std::size_t columns, bool accumulate, T* sums);
+[[gnu::visibility("hidden")]] void lstm_sum_rows(const T* x, std::size_t rows, std::size_t columns,
+                                                 bool accumulate, T* sums);
 
 }  // namespace tapegrad::kernels
+
+#pragma GCC visibility pop

@@ -10,6 +10,8 @@
 #include "loops-inl.h"
 #include "vector_math.h"
 
+#pragma GCC visibility push(hidden)
+
 /// What softmax and cross entropy share: rows of a tensor, and the exponentials of a row.
 namespace tapegrad::kernels {
 
@@ -82,3 +84,5 @@ RowSums<T> softmax_row(const T* x, std::size_t n, T* y) {
 }
 
 }  // namespace tapegrad::kernels
+
+#pragma GCC visibility pop
