@@ -104,15 +104,16 @@ struct PlainLstm {
 // f(x) of one variable with the claimed derivative.
 GradcheckReport check_scalar(double (*f)(double), double x, double claimed,
                              const GradcheckOptions& options = {}) {
-  return gradcheck([&] { return f(x); }, {GradBlock{"x", &x, &claimed, {}}}, options);
+  return gradcheck([&] { return f(x); }, {grad_block("x", &x, &claimed, 1)}, options);
 }
 
 // The named block failed in `failed` entries, the others in none.
 void check_failed(const GradcheckReport& report, const std::string& name, std::size_t failed) {
   INFO(report);
   CHECK(report.verdict == Verdict::fail);
-  CHECK(report.blocks[report.entries.front().block].name == name);
-  for (const GradBlockSummary& b : report.blocks) CHECK(b.failed == (b.name == name ? failed : 0));
+  CHECK(report.blocks[report.entries.front().block].block.name == name);
+  for (const GradBlockSummary& b : report.blocks)
+    CHECK(b.failed == (b.block.name == name ? failed : 0));
 }
 
 }  // namespace
@@ -150,7 +151,7 @@ TEST_CASE("gradcheck: LSTM by hand, every entry decided, at T = 1, 20, 50, 300")
     CHECK(report);
     CHECK(report.checked == 128);
     CHECK(report.inconclusive == 0);
-    CHECK(report.evaluations == 3 + 6 * 128);
+    CHECK(report.evaluations == 3 + 7 * 3 + 6 * 128);  // the noise is measured in each block
     // T = 1 with h0 = c0 = 0 leaves weight_hh and the forget gate without effect.
     CHECK(report.unexercised == (steps == 1 ? 80 : 0));
     for (const GradEntry& e : report.entries) CHECK(e.error < 1e-12);
@@ -215,9 +216,12 @@ TEST_CASE("gradcheck: what cannot be decided is inconclusive, what is clearly wr
     for (const double v : w) sum += std::sin(static_cast<float>(v));
     return static_cast<double>(sum);
   };
-  const GradcheckOptions coarse{.inconclusive_at = 0.1};
-  CHECK(gradcheck(single, {grad_block("w", w, dw)}).verdict == Verdict::inconclusive);
-  CHECK(gradcheck(single, {grad_block("w", w, dw)}, coarse));
+  const GradcheckReport measured = gradcheck(single, {grad_block("w", w, dw)});
+  CHECK(measured);  // with the step that fits this noise
+  CHECK(measured.noise > 1e-6);
+  CHECK(measured.entries[0].step > 0.01);
+  CHECK(gradcheck(single, {grad_block("w", w, dw)}, {.inconclusive_at = 1e-5}).verdict ==
+        Verdict::inconclusive);
   dw[3] = -dw[3];
   check_failed(gradcheck(single, {grad_block("w", w, dw)}), "w", 1);  // beyond even a wide bound
 
@@ -225,17 +229,26 @@ TEST_CASE("gradcheck: what cannot be decided is inconclusive, what is clearly wr
   const auto cancel = [](double v) { return (1e12 + std::sin(v)) - 1e12; };
   CHECK(check_scalar(cancel, 0.3, std::cos(0.3)).verdict == Verdict::inconclusive);
   const auto magnitude = [](double v) { return std::abs(v); };
-  CHECK(check_scalar(magnitude, 1e-3, 1).verdict == Verdict::inconclusive);
-  CHECK(check_scalar(magnitude, 1e-3, 1, {.step = 1e-4}).verdict == Verdict::pass);
+  CHECK(check_scalar(magnitude, 1e-3, 1, {.step = 1e-3}).verdict == Verdict::inconclusive);
+  CHECK(check_scalar(magnitude, 0.01, 1).verdict == Verdict::pass);  // with a smaller step
   Vector k = {0.4, 1e-3, 0.6}, dk = {2 * 0.4, 1, 2 * 0.6};  // one kink among smooth entries
   const auto kink = [&] { return k[0] * k[0] + std::abs(k[1]) + k[2] * k[2]; };
-  const GradcheckReport report = gradcheck(kink, {grad_block("k", k, dk)});
-  CHECK(report.verdict == Verdict::inconclusive);
-  CHECK(report.inconclusive == 1);
-  CHECK(report.entries[0].index == 1);
+  CHECK(gradcheck(kink, {grad_block("k", k, dk)}));
+  k[1] = 0;  // at the kink any slope in [-1, 1] is one
+  for (const double slope : {-1.0, 0.3, 1.0}) {
+    dk[1] = slope;
+    const GradcheckReport report = gradcheck(kink, {grad_block("k", k, dk)});
+    CHECK(report);
+    CHECK(report.kinks == 1);
+    CHECK(report.entries[0].index == 1);
+    CHECK(report.entries[0].left == doctest::Approx(-1));
+    CHECK(report.entries[0].right == doctest::Approx(1));
+  }
+  dk[1] = 1.001;
+  check_failed(gradcheck(kink, {grad_block("k", k, dk)}), "k", 1);
   const auto log = [](double v) { return std::log(v); };
-  CHECK(check_scalar(log, 1e-3, 1e3).verdict == Verdict::inconclusive);
-  CHECK(check_scalar(log, 1e-3, 1e3, {.step = 1e-5}).verdict == Verdict::pass);
+  CHECK(check_scalar(log, 1e-3, 1e3, {.step = 1e-3}).verdict == Verdict::inconclusive);
+  CHECK(check_scalar(log, 1e-3, 1e3).verdict == Verdict::pass);
 }
 
 TEST_CASE("gradcheck restores the values bit for bit, also when the loss throws") {
@@ -266,13 +279,14 @@ TEST_CASE("gradcheck: reasons, the whole text") {
   CHECK(gradcheck(squares, {good}));
   CHECK(reason(gradcheck(none, {good})) == "no loss was given: it must be callable");
   CHECK(reason(gradcheck(squares, {})) == "no blocks were given: name at least one block to check");
-  CHECK(reason(gradcheck(squares, {grad_block("e", {}, {})})) ==
+  CHECK(reason(gradcheck(squares, {grad_block("e", Vector(), Vector())})) ==
         "every block is empty: there is nothing to check");
-  CHECK(reason(gradcheck(squares, {GradBlock{"w", nullptr, dx.data(), {4}}})) ==
-        "block w has 4 entries but its values pointer is null: it must point at the entries");
-  CHECK(reason(gradcheck(squares, {GradBlock{"w", x.data(), nullptr, {}}})) ==
-        "block w has 1 entry but its gradient pointer is null: it must point at the entries");
-  CHECK(reason(gradcheck(squares, {GradBlock{"tail", &x[3], &dx[3], {1}}, good})) ==
+  CHECK(
+      reason(gradcheck(squares, {grad_block("w", static_cast<double*>(nullptr), dx.data(), 4)})) ==
+      "block w: its values pointer is null: it must point at the entries");
+  CHECK(reason(gradcheck(squares, {grad_block("w", x.data(), static_cast<double*>(nullptr), 1)})) ==
+        "block w: its gradient pointer is null: it must point at the entries");
+  CHECK(reason(gradcheck(squares, {grad_block("tail", &x[3], &dx[3], 1), good})) ==
         "blocks w and tail overlap in memory: a value must belong to one block only; give a "
         "shared weight once, with its summed gradient");
   CHECK(reason(gradcheck(squares, {good}, {.step = -1})) ==
@@ -283,8 +297,8 @@ TEST_CASE("gradcheck: reasons, the whole text") {
         "the loss is nan: it must be finite at the given values");
   double calls = 0;
   CHECK(reason(gradcheck([&] { return calls++; }, {good})) ==
-        "the loss is not deterministic: two calls at the same values gave 0 and 1; use a fixed "
-        "seed for dropout and all random draws");
+        "the loss is not deterministic: two calls at the same values gave 0 and 1; dropout? "
+        "set the seed of all random draws in `reseed`; or it keeps state between calls");
   dx[2] = not_a_number;
   CHECK(reason(gradcheck(squares, {good})) ==
         "the analytic gradient of w[1, 0] is nan: it must be finite");
@@ -292,20 +306,51 @@ TEST_CASE("gradcheck: reasons, the whole text") {
   CHECK(reason(gradcheck(squares, {good})) == "the value of w[0, 1] is nan: it must be finite");
 
   double v = 1, dv = 1, highest = 1;  // a loss that remembers the largest value it has seen
-  const GradBlock stateful{"v", &v, &dv, {}};
-  CHECK(gradcheck([&] { return highest = std::max(highest, v); }, {stateful}).reason ==
-        "the loss changed from 1 to 1.01171875 although every value was restored: it keeps state "
-        "between calls; reset that state inside the loss");
+  const GradBlock stateful = grad_block("v", &v, &dv, 1);
+  const std::string kept =
+      gradcheck([&] { return highest = std::max(highest, v); }, {stateful}).reason;
+  CHECK(kept.starts_with("the loss changed from 1 to 1."));
+  CHECK(
+      kept.ends_with(" although every value was restored: it keeps state between calls; reset "
+                     "that state inside the loss"));
 }
 
-TEST_CASE("grad_block: sizes must agree") {
+TEST_CASE(
+    "grad_block: sizes must agree, and float arrays, spans and get/set pairs are blocks too") {
   Vector four(4), three(3);
-  CHECK_THROWS_WITH_AS(grad_block("w", four, three),
-                       "[grad_block] w has 4 values but 3 gradient entries: they must agree",
-                       std::invalid_argument);
-  CHECK_THROWS_WITH_AS(grad_block("w", four, four, {3, 2}),
-                       "[grad_block] w has 4 values but shape (3, 2) = 6 entries: they must agree",
-                       std::invalid_argument);
+  const auto reason = [](const GradBlock& b) { return gradcheck([] { return 0.0; }, {b}).reason; };
+  CHECK(reason(grad_block("w", four, three)) ==
+        "block w has 4 values but 3 gradient entries: they must agree");
+  CHECK(reason(grad_block("w", four, four, {3, 2})) ==
+        "block w has 4 values but shape (3, 2) = 6 entries: they must agree");
+  CHECK(reason(grad_block("w", four, four, {SIZE_MAX, 2, 2})).starts_with("block w has 4 values"));
+  CHECK(reason(GradBlock{"w", {4}, {}, {}, {}}) ==
+        "block w lacks get, set or gradient: make it with grad_block()");
+  CHECK(gradcheck([&] { return four[0]; },
+                  {grad_block("w", four, four), grad_block("w", three, three)})
+            .reason == "two blocks are called w: each needs a name of its own");
+
+  std::vector<float> x = {0.5f, -1.25f}, dx = {1.0f, -2.5f};
+  const auto squares = [&] {
+    return static_cast<double>(x[0]) * x[0] + static_cast<double>(x[1]) * x[1];
+  };
+  CHECK(gradcheck(squares, {grad_block("x", x, dx)}));
+  const std::vector<float> before = x;
+  dx[1] = 2.5f;
+  CHECK(gradcheck(squares, {grad_block("x", std::span(x), std::span(dx))}).failed == 1);
+  CHECK(x == before);
+
+  // Memory that we may not touch: a device, another process.
+  Vector far = {2, 3};
+  std::size_t calls = 0;
+  GradBlock remote{"far",
+                   {2},
+                   [&](std::size_t i) { return ++calls, far[i]; },
+                   [&](std::size_t i, double v) { far[i] = v; },
+                   [&](std::size_t i) { return 2 * far[i]; }};
+  CHECK(gradcheck([&] { return far[0] * far[0] + far[1] * far[1]; }, {remote}));
+  CHECK(calls > 0);
+  CHECK(far == Vector{2, 3});
 }
 
 TEST_CASE("gradcheck counts and names what was not exercised") {
@@ -319,43 +364,66 @@ TEST_CASE("gradcheck counts and names what was not exercised") {
   CHECK(report.unexercised == 4);
   CHECK(report.blocks[1].unexercised == 3);
   CHECK(report.text().ends_with(
-      "\n  x: 1 of 2 entries not exercised; u: 3 of 3 entries not exercised"));
-  const GradcheckReport strict = check({.require_exercised = true});
+      "\n  x: 1 of 2 entries not exercised, zero both ways (T = 1, a zero state, an unused input?)"
+      "\n  u: 3 of 3 entries not exercised, zero both ways (T = 1, a zero state, an unused "
+      "input?)"));
+  const GradcheckReport strict = check({.strict = true});
   CHECK(strict.verdict == Verdict::fail);
-  CHECK(strict.reason ==
-        "block u was not exercised: its gradient is zero both ways in all 3 entries checked, and "
-        "require_exercised is set");
+  CHECK(strict.reason == "entries were not exercised, and `strict` is set");
   du[1] = 1e-3;  // a gradient claimed where there is none
   check_failed(check({}), "u", 1);
 }
 
-TEST_CASE("gradcheck: max_entries takes largest, first, last, smallest and random entries") {
-  Vector x = wave(1000, 0.37, 1.0), dx(1000);
-  for (std::size_t i = 0; i < 1000; ++i) dx[i] = 2 * x[i];
-  dx[417] = 50;    // wrong, and the largest
-  dx[611] = 1e-9;  // wrong, and the smallest
+TEST_CASE(
+    "gradcheck: beyond the budget blocks are sampled: largest, first, last, smallest, random") {
+  Vector x = wave(10000, 0.37, 1.0), dx(10000);
+  for (std::size_t i = 0; i < x.size(); ++i) dx[i] = 2 * x[i];
+  x[417] = 25, dx[417] = 50;       // the largest
+  x[611] = 5e-10, dx[611] = 1e-9;  // the smallest
   const auto loss = [&] {
     double sum = 0;
     for (const double v : x) sum += v * v;
     return sum;
   };
-  const auto chosen = [&](std::size_t max_entries, std::uint64_t seed) {
+  const auto chosen = [&](std::size_t entries, std::uint64_t seed) {
     std::set<std::size_t> indices;
     const GradcheckReport r =
-        gradcheck(loss, {grad_block("x", x, dx)}, {.max_entries = max_entries, .seed = seed});
+        gradcheck(loss, {grad_block("x", x, dx)},
+                  {.budget = 1000, .entries = entries, .directions = 0, .seed = seed});
+    CHECK(r);
     for (const GradEntry& e : r.entries) indices.insert(e.index);
     CHECK(r.checked == indices.size());
-    CHECK(r.evaluations == 3 + 6 * indices.size());
+    CHECK(r.evaluations == 3 + 7 + 6 * indices.size());
     return indices;
   };
   using Set = std::set<std::size_t>;
   CHECK(chosen(1, 0) == Set{417});
-  CHECK(chosen(3, 0) == Set{0, 417, 999});
-  CHECK(chosen(4, 0) == Set{0, 417, 611, 999});
+  CHECK(chosen(3, 0) == Set{0, 417, 9999});
+  CHECK(chosen(4, 0) == Set{0, 417, 611, 9999});
   CHECK(chosen(12, 0).size() == 12);
   CHECK(chosen(12, 0) == chosen(12, 0));
   CHECK(chosen(12, 0) != chosen(12, 1));
-  CHECK(chosen(1000, 0).size() == 1000);
+}
+
+TEST_CASE("gradcheck: a failing direction is followed to the entry that is wrong") {
+  Vector x = wave(10000, 0.37, 1.0), dx(10000);
+  for (std::size_t i = 0; i < x.size(); ++i) dx[i] = 2 * x[i];
+  dx[7123] += 0.05;
+  const auto loss = [&] {
+    double sum = 0;
+    for (const double v : x) sum += v * v;
+    return sum;
+  };
+  const GradcheckReport r = gradcheck(loss, {grad_block("x", x, dx, {100, 100})}, {.seed = 3});
+  INFO(r);
+  CHECK(r.verdict == Verdict::fail);
+  CHECK(r.blocks[0].directions == 8);
+  CHECK(r.blocks[0].missed < 1e-20);
+  const auto found = std::ranges::find_if(
+      r.entries, [](const GradEntry& e) { return !e.direction && e.verdict == Verdict::fail; });
+  REQUIRE(found != r.entries.end());
+  CHECK(r.entry_name(*found) == "x[71, 23]");
+  CHECK(x == wave(10000, 0.37, 1.0));
 }
 
 TEST_CASE("gradcheck: text of the report") {
@@ -365,20 +433,28 @@ TEST_CASE("gradcheck: text of the report") {
   const auto check = [&] {
     return gradcheck(loss, {grad_block("w", w, dw, {2, 2}), grad_block("b", b, db)}, {.seed = 9});
   };
-  CHECK(GradBlockSummary{{}, "w", {2, 3, 4}, 24}.entry_name(18) == "w[1, 1, 2]");
-  CHECK(GradBlockSummary{{}, "w", {}, 1}.entry_name(0) == "w");
+  GradBlock block{"w", {2, 3, 4}, {}, {}, {}};
+  CHECK(block.entry_name(18) == "w[1, 1, 2]");
+  block.column_major = true;
+  CHECK(block.entry_name(18) == "w[0, 0, 3]");
+  CHECK(GradBlock{"w", {}, {}, {}, {}}.entry_name(0) == "w");
+  block = {"w", {8, 3}, {}, {}, {}, {"i", "f", "g", "o"}};
+  CHECK(block.entry_name(10) == "w[gate f, row 1, col 1]");
   std::ostringstream out;
   out << check();
   CHECK(out.str() ==
         "gradcheck: FAIL 5 entries of 2 blocks: 1 failed, 0 inconclusive, 1 not exercised; "
-        "33 evaluations, seed 9\n"
-        "  w (2, 2): 1 failed, 0 inconclusive, 0 not exercised of 4 entries\n"
+        "89 evaluations, seed 9\n"
+        "  w (2, 2): 1 failed, 0 inconclusive of 4 entries\n"
+        "    part: wrong in row 1 only\n"
         "  b (1): 0 failed, 0 inconclusive, 1 not exercised of 1 entry\n"
-        "  w[1, 0] FAIL: numeric 6 ± 4.3e-12, analytic 7, error 1.0e+00, h 0.015625\n"
-        "    loss at x - 3h, x - 2h, x - h: 29.720947265625, 29.8134765625, 29.906494140625\n"
-        "    loss at x + h, x + 2h, x + 3h: 30.093994140625, 30.1884765625, 30.283447265625");
+        "  w[1, 0] FAIL: numeric 6 ± 3.1e-13, analytic 7, error 1.0e+00, h 0.25\n"
+        "    loss at x - 3h, x - 2h, x - h: 26.0625, 27.25, 28.5625\n"
+        "    loss at x + h, x + 2h, x + 3h: 31.5625, 33.25, 35.0625\n"
+        "  again: {.seed = 9, .only_block = \"w\", .only_entry = 2}");
   dw[2] = 6;
   CHECK(check().text() ==
         "gradcheck: PASS 5 entries of 2 blocks, worst error 0.0e+00 (bound 1.7e-11) in w[0, 0]; "
-        "33 evaluations\n  b: 1 of 1 entry not exercised");
+        "47 evaluations\n  b: 1 of 1 entry not exercised, zero both ways (T = 1, a zero state, an "
+        "unused input?)");
 }

@@ -32,7 +32,7 @@ TEST_CASE("tape_gradcheck: a model's parameters by name") {
       [&](Tape& tape) { return sum(square(tanh(model(tape, points)))); }, parameters(model));
   CHECK_MESSAGE(report, report.text());
   CHECK(report.checked == 8);
-  CHECK(report.blocks[0].name == "weight");
+  CHECK(report.blocks[0].block.name == "weight");
 }
 
 TEST_CASE(

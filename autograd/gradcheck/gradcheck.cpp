@@ -5,281 +5,546 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <numbers>
 #include <numeric>
 #include <set>
 #include <utility>
+
+#include "blocks.h"
+#include "diagnosis.h"
+#include "stencil.h"
 
 namespace tapegrad {
 namespace {
 
 using Loss = std::function<double()>;
 using Blocks = std::span<const GradBlock>;
+using stencil::Samples;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
+/// Blocks up to this size have their gradients copied, and directions; larger ones only entries.
+constexpr std::size_t most_copied = std::size_t{1} << 23;
+/// A sampled block that failed is checked in full up to this size, to say what is wrong with it.
+constexpr std::size_t most_diagnosed = 4096;
 
-// D6 amplifies independent errors sigma of f to 1.08 sigma / h; 10 leaves room for an estimate of
-// sigma that came out small.
-constexpr double noise_factor = 10;
-
-// ---- what to check ------------------------------------------------------------------------------
-
-bool finite(double v) { return std::isfinite(v); }
+// ---- small things -------------------------------------------------------------------------------
 
 bool same_bits(double a, double b) {
   return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
 }
 
-// SplitMix64 (Steele, Lea & Flood 2014); the standard library's distributions differ by vendor.
-std::uint64_t next_random(std::uint64_t& state) {
-  std::uint64_t z = (state += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
-bool smaller_magnitude(double a, double b) { return std::abs(a) < std::abs(b); }
-
-double largest_magnitude(std::span<const double> values) {
-  return values.empty() ? 0 : std::abs(*std::ranges::max_element(values, smaller_magnitude));
-}
-
-// The entries of one block to check, in order. `state` is the random stream of the whole check.
-std::vector<std::size_t> choose_entries(const std::vector<double>& gradient,
-                                        std::size_t max_entries, std::uint64_t& state) {
-  const std::size_t size = gradient.size();
-  if (max_entries == 0 || max_entries >= size) {
-    std::vector<std::size_t> all(size);
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    return all;
-  }
-  const auto [smallest, largest] =
-      std::minmax_element(gradient.begin(), gradient.end(), smaller_magnitude);
-  std::set<std::size_t> chosen;
-  for (const std::size_t index :
-       {static_cast<std::size_t>(largest - gradient.begin()), std::size_t{0}, size - 1,
-        static_cast<std::size_t>(smallest - gradient.begin())}) {
-    if (chosen.size() < max_entries) chosen.insert(index);
-  }
-  while (chosen.size() < max_entries) chosen.insert(next_random(state) % size);
-  return {chosen.begin(), chosen.end()};
-}
-
-// ---- stencil ------------------------------------------------------------------------------------
-
-// Puts one value back, bit for bit, however the scope is left.
-class Restore {
- public:
-  explicit Restore(double& value) : value_(value), saved_(value) {}
-  ~Restore() { value_ = saved_; }
-  Restore(const Restore&) = delete;
-  Restore& operator=(const Restore&) = delete;
-
- private:
-  double& value_;
-  double saved_;
-};
-
-double automatic_step(double x) {
-  const double h = std::pow(epsilon, 1.0 / 7) * std::max(1.0, std::abs(x));
-  return std::ldexp(1.0, std::ilogb(h));
-}
-
-struct Stencil {
-  std::size_t block = 0;
-  std::size_t index = 0;
-  double step = 0;
-  std::array<double, 6> f = {};           // as GradEntry::f
-  std::array<long double, 3> width = {};  // 2h, 4h, 6h as stored
-};
-
-Stencil evaluate_stencil(const Loss& loss, double& x, double h) {
-  const Restore restore(x);
-  const double center = x;
-  Stencil s;
-  s.step = h;
-  for (std::size_t k = 1; k <= 3; ++k) {
-    const double below = center - static_cast<double>(k) * h;
-    const double above = center + static_cast<double>(k) * h;
-    x = below;
-    s.f[3 - k] = loss();
-    x = above;
-    s.f[2 + k] = loss();
-    s.width[k - 1] = static_cast<long double>(above) - below;
-  }
-  return s;
-}
-
-// Estimate of the noise of the loss from the sixth difference; sum of binomial(6, k)^2 = 924.
-double sixth_difference_noise(const Stencil& s, double center) {
-  const auto pair = [&](std::size_t k) {
-    return static_cast<long double>(s.f[3 - k]) + s.f[2 + k];
-  };
-  const long double d6 = pair(3) - 6 * pair(2) + 15 * pair(1) - 20.0L * center;
-  return static_cast<double>(std::abs(d6) / std::sqrt(924.0L));
-}
-
-// Noise belongs to the loss as a whole and one entry's estimate may be small by chance: the median
-// of all entries that move the loss.
-double common_noise(const std::vector<Stencil>& stencils, double center) {
-  std::vector<double> noise;
-  for (const Stencil& s : stencils) {
-    const double estimate = sixth_difference_noise(s, center);
-    const bool moved = std::ranges::any_of(s.f, [&](double f) { return f != center; });
-    if (moved && finite(estimate)) noise.push_back(estimate);
-  }
-  if (noise.empty()) return 0;
-  const auto middle = noise.begin() + static_cast<std::ptrdiff_t>(noise.size() / 2);
-  std::nth_element(noise.begin(), middle, noise.end());
-  return *middle;
-}
-
-// ---- entry and verdict --------------------------------------------------------------------------
-
-// Numeric derivative and its bound; `noise` is the common estimate.
-GradEntry differentiate(const Stencil& s, double analytic, double center, double noise) {
-  const auto quotient = [&](std::size_t k) {
-    return (static_cast<long double>(s.f[2 + k]) - s.f[3 - k]) / s.width[k - 1];
-  };
-  const long double d6 = 1.5L * quotient(1) - 0.6L * quotient(2) + 0.1L * quotient(3);
-  const long double d4 = (4 * quotient(1) - quotient(2)) / 3;
-  noise = std::max({noise, epsilon * largest_magnitude(s.f), sixth_difference_noise(s, center)});
-
-  GradEntry e;
-  e.block = s.block;
-  e.index = s.index;
-  e.analytic = analytic;
-  e.numeric = static_cast<double>(d6);
-  e.bound = static_cast<double>(std::abs(d6 - d4)) + noise_factor * noise / s.step;
-  e.error = std::abs(e.analytic - e.numeric);
-  e.step = s.step;
-  e.f = s.f;
-  return e;
-}
-
-double magnitude(const GradEntry& e) { return std::max(std::abs(e.analytic), std::abs(e.numeric)); }
-
-double tolerance(const GradEntry& e, double rtol) { return e.bound + rtol * magnitude(e); }
-
-Verdict judge(const GradEntry& e, double block_scale, const GradcheckOptions& options) {
-  if (!std::ranges::all_of(e.f, finite) || !finite(e.numeric) || !finite(e.bound)) {
-    return Verdict::inconclusive;
-  }
-  if (e.error > tolerance(e, options.rtol)) return Verdict::fail;
-  if (!e.exercised()) return Verdict::pass;
-  const double decided = options.inconclusive_at * std::max(magnitude(e), block_scale);
-  return e.bound > decided ? Verdict::inconclusive : Verdict::pass;
-}
-
-// Failed before inconclusive before passed; within these by error in units of the tolerance.
-std::pair<int, double> severity(const GradEntry& e, double rtol) {
-  const int rank = e.verdict == Verdict::fail ? 2 : e.verdict == Verdict::inconclusive ? 1 : 0;
-  if (e.error == 0) return {rank, 0.0};
-  const double ratio = e.error / tolerance(e, rtol);
-  return {rank, std::isnan(ratio) ? std::numeric_limits<double>::infinity() : ratio};
-}
-
-// ---- preflight ----------------------------------------------------------------------------------
-
-std::string to_text(double v) {
+std::string exact(double v) {
   std::array<char, 32> buffer;
   std::snprintf(buffer.data(), buffer.size(), "%.17g", v);
   return buffer.data();
 }
 
+/// SplitMix64 (Steele, Lea & Flood 2014); the standard library's distributions differ by vendor.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t next() {
+    std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+  /// Box and Muller 1958.
+  double normal() {
+    const double radius = std::sqrt(-2 * std::log(1 - uniform()));
+    return radius * std::cos(2 * std::numbers::pi * uniform());
+  }
+
+ private:
+  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+
+  std::uint64_t state_;
+};
+
+std::vector<double> unit_vector(std::size_t size, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<double> v(size);
+  double squares = 0;
+  for (double& e : v) {
+    e = random.normal();
+    squares += e * e;
+  }
+  for (double& e : v) e /= std::sqrt(squares);
+  return v;
+}
+
+double dot(std::span<const double> a, std::span<const double> b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+// ---- preflight ----------------------------------------------------------------------------------
+
 std::string check_options(const GradcheckOptions& o) {
   const auto refuse = [](const std::string& name, double v) {
-    return "option " + name + " is " + to_text(v) + ": it must be finite and not negative";
+    return "option " + name + " is " + exact(v) + ": it must be finite and not negative";
   };
-  if (!finite(o.step) || o.step < 0) return refuse("step", o.step);
-  if (!finite(o.rtol) || o.rtol < 0) return refuse("rtol", o.rtol);
+  if (!std::isfinite(o.step) || o.step < 0) return refuse("step", o.step);
+  if (!std::isfinite(o.rtol) || o.rtol < 0) return refuse("rtol", o.rtol);
   if (!(o.inconclusive_at >= 0)) return refuse("inconclusive_at", o.inconclusive_at);
   return {};
 }
 
 std::string check_loss(double first, double second) {
-  if (!finite(first)) {
-    return "the loss is " + to_text(first) + ": it must be finite at the given values";
+  if (!std::isfinite(first)) {
+    return "the loss is " + exact(first) + ": it must be finite at the given values";
   }
   if (!same_bits(first, second)) {
-    return "the loss is not deterministic: two calls at the same values gave " + to_text(first) +
-           " and " + to_text(second) + "; use a fixed seed for dropout and all random draws";
+    return "the loss is not deterministic: two calls at the same values gave " + exact(first) +
+           " and " + exact(second) +
+           "; dropout? set the seed of all random draws in `reseed`; or it keeps state between "
+           "calls";
   }
   return {};
 }
 
-// ---- report -------------------------------------------------------------------------------------
+// ---- the check ----------------------------------------------------------------------------------
 
-std::string check_exercised(const GradcheckReport& report) {
-  for (const GradBlockSummary& b : report.blocks) {
-    if (b.checked > 0 && b.unexercised == b.checked) {
-      return "block " + b.name + " was not exercised: its gradient is zero both ways in all " +
-             std::to_string(b.checked) + " entries checked, and require_exercised is set";
+/// What is to be looked at in one block, with the analytic gradient as it was before the first call
+/// of the loss, which may overwrite it.
+struct Plan {
+  std::vector<double> gradient;  ///< all of it, or nothing if the block is too large
+  std::vector<std::size_t> entries;
+  std::vector<double> analytic;  ///< of these entries
+  std::size_t directions = 0;
+  double scale = 0;
+};
+
+class Check {
+ public:
+  Check(const Loss& loss, Blocks blocks, const GradcheckOptions& options)
+      : loss_(loss), blocks_(blocks), options_(options) {
+    report_.seed = options.seed;
+    for (const GradBlock& b : blocks) {
+      report_.blocks.push_back({});
+      report_.blocks.back().block = b;
+      report_.blocks.back().size = b.size();
     }
   }
+
+  GradcheckReport run() {
+    report_.reason = preflight();
+    if (!report_.reason.empty()) return std::move(report_);
+    measure_noise();
+    first_look();
+    judge_all();
+    for (std::size_t b = 0; b < blocks_.size(); ++b) look_closer(b);
+    report_.reason = afterwards();
+    finish();
+    return std::move(report_);
+  }
+
+ private:
+  /// One line through the values and what was seen there.
+  struct Look {
+    GradEntry entry;
+    Samples samples;
+  };
+
+  std::string preflight();
+  Plan plan(std::size_t b, bool in_full, Random& random) const;
+  void measure_noise();
+  void first_look();
+  void judge_all();
+  void look_closer(std::size_t b);
+  std::string afterwards();
+  void finish();
+
+  double evaluate() {
+    if (options_.reseed) options_.reseed();
+    ++report_.evaluations;
+    return loss_();
+  }
+  Samples sample(stencil::Line& line, double step) {
+    bool same = true;
+    Samples s = stencil::sample(
+        [&] {
+          const double f = evaluate();
+          same = same && (!options_.branches || options_.branches() == branches_);
+          return f;
+        },
+        line, step);
+    s.same_branches = same;
+    return s;
+  }
+  double relative_noise() const {
+    return report_.noise / std::max(std::abs(center_), std::numeric_limits<double>::min());
+  }
+  double first_step(const stencil::Line& line) const {
+    return options_.step > 0 ? options_.step : stencil::step_for(line, relative_noise());
+  }
+
+  void fill(Look& look) const;
+  void judge(Look& look) const;
+  void insist(Look& look, stencil::Line& line);
+  void find_kink(Look& look, stencil::Line& line, double step);
+  Look look_at(std::size_t b, std::size_t index, double analytic);
+  Look look_along(std::size_t b, std::size_t number, std::size_t first,
+                  std::span<const double> along);
+  void find_entry(std::size_t b, std::size_t number);
+
+  const Loss& loss_;
+  Blocks blocks_;
+  const GradcheckOptions& options_;
+  GradcheckReport report_;
+  std::vector<Plan> plans_;
+  std::vector<Look> looks_;
+  double center_ = 0;
+  double measured_ = -1;  ///< noise, before the first look; -1: unknown
+  std::uint64_t branches_ = 0;
+};
+
+std::string Check::preflight() {
+  if (!loss_) return "no loss was given: it must be callable";
+  if (std::string problem = check_options(options_); !problem.empty()) return problem;
+  if (std::string problem = check_blocks(blocks_); !problem.empty()) return problem;
+  if (options_.backward) {
+    if (std::string problem = check_backward(blocks_, options_.backward); !problem.empty()) {
+      return problem;
+    }
+  }
+  std::size_t total = 0;
+  for (const GradBlock& b : blocks_) total += std::min(b.size(), options_.budget + 1);
+  Random random(options_.seed);
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    plans_.push_back(plan(b, 6 * total <= options_.budget, random));
+    report_.blocks[b].scale = plans_[b].scale;
+  }
+  if (!options_.only_block.empty() &&
+      std::ranges::all_of(plans_, [](const Plan& p) { return p.entries.empty(); })) {
+    return "option only_block is " + options_.only_block + ", only_entry " +
+           std::to_string(options_.only_entry) + ": there is no such entry";
+  }
+  center_ = evaluate();
+  if (options_.branches) branches_ = options_.branches();
+  return check_loss(center_, evaluate());
+}
+
+Plan Check::plan(std::size_t b, bool in_full, Random& random) const {
+  const GradBlock& block = blocks_[b];
+  const std::size_t size = block.size();
+  Plan plan;
+  if (size == 0) return plan;
+  if (size <= most_copied) plan.gradient.reserve(size);
+  std::size_t largest = 0, smallest = 0;
+  double most = -1, least = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < size; ++i) {
+    const double g = block.gradient(i), magnitude = std::abs(g);
+    if (size <= most_copied) plan.gradient.push_back(g);
+    if (magnitude > most) most = magnitude, largest = i;
+    if (magnitude < least) least = magnitude, smallest = i;
+  }
+  plan.scale = most;
+  if (!options_.only_block.empty()) {
+    if (block.name == options_.only_block && options_.only_entry < size) {
+      plan.entries = {options_.only_entry};
+    }
+  } else if (in_full || size <= options_.entries) {
+    plan.entries.resize(size);
+    std::iota(plan.entries.begin(), plan.entries.end(), std::size_t{0});
+  } else {
+    std::set<std::size_t> chosen;
+    for (const std::size_t index : {largest, std::size_t{0}, size - 1, smallest}) {
+      if (chosen.size() < options_.entries) chosen.insert(index);
+    }
+    while (chosen.size() < options_.entries) chosen.insert(random.next() % size);
+    plan.entries.assign(chosen.begin(), chosen.end());
+    if (size <= most_copied) plan.directions = options_.directions;
+  }
+  for (const std::size_t index : plan.entries) plan.analytic.push_back(block.gradient(index));
+  return plan;
+}
+
+/// Seven values so close together that what their sixth difference shows is noise: a float inside
+/// the loss shows here. On one side of x, because a kink likes to be at x. The median over the
+/// entry of largest gradient of up to six blocks.
+void Check::measure_noise() {
+  std::vector<double> seen;
+  for (std::size_t b = 0; b < blocks_.size() && seen.size() < 6; ++b) {
+    const Plan& p = plans_[b];
+    if (p.entries.empty()) continue;
+    const auto best =
+        std::ranges::max_element(p.analytic, {}, [](double g) { return std::abs(g); });
+    stencil::EntryLine line(blocks_[b],
+                            p.entries[static_cast<std::size_t>(best - p.analytic.begin())]);
+    const double noise = stencil::noise_beside([&] { return evaluate(); }, line);
+    if (noise >= 0 && std::isfinite(noise)) seen.push_back(noise);
+  }
+  std::ranges::sort(seen);
+  measured_ = seen.empty() ? -1 : seen[seen.size() / 2];
+  report_.noise = std::max(epsilon * std::abs(center_), measured_);
+}
+
+Check::Look Check::look_at(std::size_t b, std::size_t index, double analytic) {
+  Look look;
+  look.entry.block = b;
+  look.entry.index = index;
+  look.entry.analytic = analytic;
+  stencil::EntryLine line(blocks_[b], index);
+  look.entry.step = first_step(line);
+  if (look.entry.step > 0) look.samples = sample(line, look.entry.step);
+  return look;
+}
+
+Check::Look Check::look_along(std::size_t b, std::size_t number, std::size_t first,
+                              std::span<const double> along) {
+  Look look;
+  look.entry.block = b;
+  look.entry.index = number;
+  look.entry.direction = true;
+  look.entry.analytic = dot(along, std::span(plans_[b].gradient).subspan(first, along.size()));
+  stencil::DirectionLine line(blocks_[b], first, along);
+  look.entry.step = first_step(line);
+  if (look.entry.step > 0) look.samples = sample(line, look.entry.step);
+  return look;
+}
+
+void Check::first_look() {
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    const Plan& p = plans_[b];
+    for (std::size_t k = 0; k < p.entries.size(); ++k) {
+      looks_.push_back(look_at(b, p.entries[k], p.analytic[k]));
+    }
+    for (std::size_t d = 0; d < p.directions; ++d) {
+      const std::vector<double> v = unit_vector(blocks_[b].size(), options_.seed + 1000 * b + d);
+      looks_.push_back(look_along(b, d, 0, v));
+    }
+  }
+}
+
+/// Numeric derivative and bound of what was sampled.
+void Check::fill(Look& look) const {
+  GradEntry& e = look.entry;
+  const stencil::Derivative d = stencil::differentiate(look.samples, center_, report_.noise);
+  e.numeric = d.value;
+  e.bound = d.bound();
+  e.error = std::abs(e.analytic - e.numeric);
+  e.step = look.samples.step;
+  e.f = look.samples.f;
+}
+
+double magnitude(const GradEntry& e) { return std::max(std::abs(e.analytic), std::abs(e.numeric)); }
+
+void Check::judge(Look& look) const {
+  GradEntry& e = look.entry;
+  const auto finite = [](double v) { return std::isfinite(v); };
+  e.verdict = Verdict::inconclusive;
+  if (!(e.step > 0) || !std::ranges::all_of(e.f, finite) || !finite(e.numeric) ||
+      !finite(e.bound)) {
+    return;
+  }
+  if (e.error > e.bound + options_.rtol * magnitude(e)) {
+    e.verdict = Verdict::fail;
+  } else if (!e.exercised() ||
+             e.bound <= options_.inconclusive_at * std::max(magnitude(e), plans_[e.block].scale)) {
+    e.verdict = Verdict::pass;
+  }
+}
+
+/// Noise belongs to the loss as a whole and one entry's estimate may be small by chance: the median
+/// of all that move the loss.
+void Check::judge_all() {
+  std::vector<double> noise;
+  for (const Look& look : looks_) {
+    const double estimate = stencil::noise_of(look.samples, center_);
+    const bool moved = std::ranges::any_of(look.samples.f, [&](double f) { return f != center_; });
+    if (look.samples.step > 0 && moved && std::isfinite(estimate)) noise.push_back(estimate);
+  }
+  if (!noise.empty()) {
+    const auto middle = noise.begin() + static_cast<std::ptrdiff_t>(noise.size() / 2);
+    std::nth_element(noise.begin(), middle, noise.end());
+    const double trusted =
+        measured_ >= 0 ? std::clamp(*middle, measured_, 10 * measured_) : *middle;
+    report_.noise = std::max(epsilon * std::abs(center_), trusted);
+  }
+  for (Look& look : looks_) {
+    fill(look);
+    judge(look);
+    if (look.entry.verdict == Verdict::pass && look.samples.same_branches) continue;
+    const GradEntry& e = look.entry;
+    if (e.direction) {
+      const std::vector<double> v =
+          unit_vector(blocks_[e.block].size(), options_.seed + 1000 * e.block + e.index);
+      stencil::DirectionLine line(blocks_[e.block], 0, v);
+      insist(look, line);
+    } else {
+      stencil::EntryLine line(blocks_[e.block], e.index);
+      insist(look, line);
+    }
+  }
+}
+
+/// What did not pass, or took several branches, is tried with other steps. A try counts only if its
+/// bound is smaller, so that a wrong gradient cannot hide behind a wider one; but a step that stays
+/// on one branch beats any that does not.
+void Check::insist(Look& look, stencil::Line& line) {
+  if (!(look.entry.step > 0) || options_.step > 0) return;
+  const double first = look.samples.step;
+  const stencil::Derivative d = stencil::differentiate(look.samples, center_, report_.noise);
+  const bool rough = !look.samples.same_branches || !d.finite() || d.truncation > d.rounding ||
+                     stencil::noise_of(look.samples, center_) > 10 * report_.noise ||
+                     look.entry.verdict == Verdict::fail;
+  const std::array<double, 5> factors = rough ? std::array{0x1p-3, 0x1p-6, 0x1p-9, 4.0, 16.0}
+                                              : std::array{4.0, 16.0, 0x1p-3, 0x1p-6, 0x1p-9};
+  for (const double factor : factors) {
+    const double step = first * factor;
+    if (step > 0.25 * line.size || 3 * step > std::min(line.high, -line.low)) continue;
+    Look again = look;
+    again.samples = sample(line, step);
+    fill(again);
+    judge(again);
+    const bool steadier = again.samples.same_branches && !look.samples.same_branches;
+    const bool sharper = again.samples.same_branches == look.samples.same_branches &&
+                         !(again.entry.bound >= look.entry.bound);
+    if (steadier || sharper) look = again;
+    if (look.entry.verdict == Verdict::pass && look.samples.same_branches) return;
+  }
+  find_kink(look, line, first * 0x1p-9);
+}
+
+/// Slopes on both sides that stay apart while the step shrinks.
+void Check::find_kink(Look& look, stencil::Line& line, double step) {
+  const Samples wide = sample(line, 8 * step), narrow = sample(line, step);
+  const stencil::OneSided before = stencil::one_sided(wide, center_, report_.noise);
+  const stencil::OneSided now = stencil::one_sided(narrow, center_, report_.noise);
+  const double steep = std::max(std::abs(now.left), std::abs(now.right));
+  const bool apart =
+      now.gap() > 0.5 * before.gap() && now.gap() > 2 * now.uncertainty && now.gap() > 1e-4 * steep;
+  if (!apart && (narrow.same_branches || !options_.branches)) return;
+  GradEntry& e = look.entry;
+  e.left = now.left;
+  e.right = now.right;
+  const double tolerance = now.uncertainty + options_.rtol * steep;
+  const auto [low, high] = std::minmax(now.left, now.right);
+  const bool between = e.analytic >= low - tolerance && e.analytic <= high + tolerance;
+  e.verdict = between ? Verdict::kink : Verdict::fail;
+  if (options_.where && options_.branches) {
+    // The last call was on the other side of the kink than this one, or than the centre.
+    line.move(-3 * step);
+    (void)evaluate();
+    e.branch = options_.where();
+    line.restore();
+  }
+}
+
+/// A block that failed: a direction is followed to an entry, and a small block is checked in full,
+/// so that the report can say what is wrong.
+void Check::look_closer(std::size_t b) {
+  const auto failed = [&](const Look& look) {
+    return look.entry.block == b && look.entry.verdict == Verdict::fail;
+  };
+  if (std::ranges::none_of(looks_, failed)) return;
+  Plan& p = plans_[b];
+  const bool sampled = p.entries.size() < blocks_[b].size() && options_.only_block.empty();
+  if (sampled && blocks_[b].size() <= most_diagnosed) {
+    const std::set<std::size_t> seen(p.entries.begin(), p.entries.end());
+    for (std::size_t i = 0; i < blocks_[b].size(); ++i) {
+      if (seen.contains(i)) continue;
+      Look look = look_at(b, i, p.gradient[i]);
+      fill(look);
+      judge(look);
+      if (look.entry.verdict != Verdict::pass || !look.samples.same_branches) {
+        stencil::EntryLine line(blocks_[b], i);
+        insist(look, line);
+      }
+      looks_.push_back(std::move(look));
+    }
+  } else if (sampled) {
+    const auto entry = [&](const Look& look) { return failed(look) && !look.entry.direction; };
+    if (std::ranges::none_of(looks_, entry)) {
+      find_entry(b, std::ranges::find_if(looks_, failed)->entry.index);
+    }
+  }
+  std::vector<GradEntry> entries;
+  for (const Look& look : looks_) {
+    if (look.entry.block == b && !look.entry.direction) entries.push_back(look.entry);
+  }
+  report_.blocks[b].diagnosis = diagnose(blocks_[b], entries, options_.sizes);
+}
+
+/// Halves a failing direction until one entry is left: the half with the larger error in units of
+/// its bound.
+void Check::find_entry(std::size_t b, std::size_t number) {
+  const std::vector<double> v = unit_vector(blocks_[b].size(), options_.seed + 1000 * b + number);
+  std::size_t first = 0, size = v.size();
+  while (size > 1) {
+    const std::size_t half = size / 2;
+    const auto badness = [&](std::size_t from, std::size_t count) {
+      Look look = look_along(b, number, from, std::span(v).subspan(from, count));
+      fill(look);
+      return look.entry.error / (look.entry.bound + options_.rtol * magnitude(look.entry));
+    };
+    if (badness(first, half) >= badness(first + half, size - half)) {
+      size = half;
+    } else {
+      first += half;
+      size -= half;
+    }
+  }
+  Look look = look_at(b, first, plans_[b].gradient[first]);
+  fill(look);
+  judge(look);
+  looks_.push_back(std::move(look));
+}
+
+std::string Check::afterwards() {
+  const double last = evaluate();
+  if (!same_bits(center_, last)) {
+    return "the loss changed from " + exact(center_) + " to " + exact(last) +
+           " although every value was restored: it keeps state between calls; reset that state "
+           "inside the loss";
+  }
   return {};
 }
 
-Verdict overall(const GradcheckReport& report) {
-  if (report.failed > 0 || !report.reason.empty()) return Verdict::fail;
-  return report.inconclusive > 0 ? Verdict::inconclusive : Verdict::pass;
+/// Counts, sorts, and says what could have been missed.
+void Check::finish() {
+  for (const Look& look : looks_) {
+    const GradEntry& e = look.entry;
+    report_.count(e);
+    report_.blocks[e.block].count(e);
+    report_.blocks[e.block].directions += e.direction;
+    report_.entries.push_back(e);
+  }
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    GradBlockSummary& block = report_.blocks[b];
+    if (block.size == 0 || block.checked == block.size) continue;
+    const auto n = static_cast<double>(block.size);
+    block.missed = 1 - static_cast<double>(block.checked) / n;
+    for (const GradEntry& e : report_.entries) {
+      if (e.block != b || !e.direction) continue;
+      // A unit vector's component is about normal with deviation 1 / sqrt(n).
+      const double tolerance = e.bound + options_.rtol * magnitude(e);
+      block.missed *= std::erf(tolerance * std::sqrt(n / 2) / (block.scale / 100));
+    }
+  }
+  const auto severity = [&](const GradEntry& e) {
+    constexpr std::array<int, 4> rank = {0, 3, 2, 1};  // pass, fail, inconclusive, kink
+    const double ratio = e.error == 0 ? 0 : e.error / (e.bound + options_.rtol * magnitude(e));
+    return std::pair(rank[static_cast<std::size_t>(e.verdict)],
+                     std::isnan(ratio) ? std::numeric_limits<double>::infinity() : ratio);
+  };
+  std::ranges::stable_sort(report_.entries, std::greater<>{}, severity);
+  if (report_.reason.empty() && options_.strict && report_.unexercised > 0) {
+    report_.reason = "entries were not exercised, and `strict` is set";
+  }
+  if (report_.failed > 0 || !report_.reason.empty()) {
+    report_.verdict = Verdict::fail;
+  } else if (report_.inconclusive > 0 && !options_.accept_inconclusive) {
+    report_.verdict = Verdict::inconclusive;
+  } else {
+    report_.verdict = Verdict::pass;
+  }
 }
 
 }  // namespace
 
 GradcheckReport gradcheck(const Loss& loss, Blocks blocks, const GradcheckOptions& options) {
-  GradcheckReport report;
-  report.seed = options.seed;
-  for (const GradBlock& b : blocks) report.blocks.push_back({{}, b.name, b.shape, b.size()});
-  report.reason = loss ? check_options(options) : "no loss was given: it must be callable";
-  if (report.reason.empty()) report.reason = check_blocks(blocks);
-  if (!report.reason.empty()) return report;
-
-  // The loss may run a backward pass that overwrites the caller's gradients.
-  std::vector<std::vector<double>> gradients;
-  std::vector<double> scales;
-  for (const GradBlock& b : blocks) {
-    gradients.emplace_back(b.gradient, b.gradient + b.size());
-    scales.push_back(largest_magnitude(gradients.back()));
-  }
-
-  const Loss counted = [&] { return ++report.evaluations, loss(); };
-  const double center = counted();
-  report.reason = check_loss(center, counted());
-  if (!report.reason.empty()) return report;
-
-  std::vector<Stencil> stencils;
-  std::uint64_t random = options.seed;
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    for (const std::size_t i : choose_entries(gradients[b], options.max_entries, random)) {
-      double& x = blocks[b].values[i];
-      const double h = options.step > 0 ? options.step : automatic_step(x);
-      stencils.push_back(evaluate_stencil(counted, x, h));
-      stencils.back().block = b;
-      stencils.back().index = i;
-    }
-  }
-  const double last = counted();
-
-  const double noise = common_noise(stencils, center);
-  for (const Stencil& s : stencils) {
-    GradEntry e = differentiate(s, gradients[s.block][s.index], center, noise);
-    e.verdict = judge(e, scales[s.block], options);
-    report.count(e);
-    report.blocks[s.block].count(e);
-    report.entries.push_back(e);
-  }
-  std::ranges::stable_sort(report.entries, std::greater<>{},
-                           [&](const GradEntry& e) { return severity(e, options.rtol); });
-
-  if (!same_bits(center, last)) {
-    report.reason = "the loss changed from " + to_text(center) + " to " + to_text(last) +
-                    " although every value was restored: it keeps state between calls; reset "
-                    "that state inside the loss";
-  } else if (options.require_exercised) {
-    report.reason = check_exercised(report);
-  }
-  report.verdict = overall(report);
-  return report;
+  return Check(loss, blocks, options).run();
 }
 
 GradcheckReport gradcheck(const Loss& loss, std::initializer_list<GradBlock> blocks,

@@ -1,7 +1,7 @@
 #pragma once
 
-/// Numeric gradient checking for any code, ours or not: a loss as a callable, parameters as named
-/// blocks of the caller's own memory. Needs the C++20 standard library and nothing else.
+/// Numeric gradient checking for any code, ours or not. Needs the C++20 standard library and
+/// nothing else: no tape, no test framework, no exceptions.
 ///
 ///     std::vector<double> W = ..., dW = my_backward(W);
 ///     auto report = gradcheck([&] { return my_loss(W); }, {grad_block("W", W, dW, {4, 3})});
@@ -13,53 +13,123 @@
 #include <functional>
 #include <initializer_list>
 #include <iosfwd>
+#include <limits>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace tapegrad {
 
 /// pass: agrees within the computed error bound. fail: differs by more than the bound.
-/// inconclusive: agrees, but the bound is so wide that agreement says nothing.
-enum class Verdict { pass, fail, inconclusive };
+/// inconclusive: agrees, but the bound is so wide that agreement says nothing. kink: the loss has
+/// no derivative there, and the analytic gradient lies between the one-sided slopes.
+enum class Verdict { pass, fail, inconclusive, kink };
 
-/// "PASS", "FAIL" or "INCONCLUSIVE".
+/// "PASS", "FAIL", "INCONCLUSIVE" or "KINK".
 const char* to_string(Verdict verdict);
 
-/// One named array of parameters beside the analytic gradient to be checked. The memory is the
-/// caller's, row-major, and must outlive the check; an empty shape is a scalar.
+/// One named array of parameters beside the analytic gradient to be checked, in memory that is not
+/// ours: it is read and written entry by entry, restored bit for bit, and must outlive the check.
 struct GradBlock {
   std::string name;
-  double* values = nullptr;          ///< perturbed during the check, restored bit for bit
-  const double* gradient = nullptr;  ///< copied before the first call of the loss
-  std::vector<std::size_t> shape;
+  std::vector<std::size_t> shape;  ///< row-major; empty: a scalar
+  std::function<double(std::size_t)> get;
+  std::function<void(std::size_t, double)> set;
+  std::function<double(std::size_t)> gradient;
 
-  std::size_t size() const;  ///< number of entries, the product of shape
+  /// Names of the equal parts of the first axis: {"i", "f", "g", "o"} for an LSTM's weights. Rows
+  /// are then called "gate f, row 2".
+  std::vector<std::string> gates = {};
+  bool column_major = false;  ///< the entries lie column after column, as Eigen's
+  /// The loss is defined for values in [low, high]: the stencil stays inside.
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+
+  std::span<const std::byte> memory = {};  ///< where the values lie; empty if unknown
+  std::string problem = {};                ///< why this block cannot be checked, or empty
+
+  std::size_t size() const;                         ///< number of entries, the product of shape
+  std::string entry_name(std::size_t index) const;  ///< `weight_hh_l0[gate f, row 2, col 1]`
 };
 
-/// Makes a block from two arrays of one size; without a shape it is one-dimensional.
-/// Throws std::invalid_argument if the number of values, of gradient entries and shape disagree.
-GradBlock grad_block(std::string name, std::span<double> values, std::span<const double> gradient,
-                     std::vector<std::size_t> shape = {});
+namespace detail {
+GradBlock make_block(std::string name, std::size_t values, std::size_t gradients,
+                     std::vector<std::size_t> shape, std::span<const std::byte> memory);
+}
 
-/// Why these blocks cannot be checked: none or only empty ones, a null pointer, overlapping values,
-/// a value or gradient that is not finite. Empty if all is well.
-std::string check_blocks(std::span<const GradBlock> blocks);
+/// A block over two arrays of float or double; without a shape it is one-dimensional. What does not
+/// fit (sizes, shape, a null pointer) fails the check with a reason.
+template <class Value, class Gradient>
+GradBlock grad_block(std::string name, Value* values, const Gradient* gradient, std::size_t size,
+                     std::vector<std::size_t> shape = {}, std::size_t gradient_size = SIZE_MAX) {
+  static_assert(std::is_floating_point_v<Value> && std::is_floating_point_v<Gradient>);
+  GradBlock block = detail::make_block(
+      std::move(name), size, gradient_size == SIZE_MAX ? size : gradient_size, std::move(shape),
+      std::as_bytes(std::span<const Value>(values, values == nullptr ? 0 : size)));
+  if (size > 0 && (values == nullptr || gradient == nullptr)) {
+    block.problem = "block " + block.name + ": its " + (values == nullptr ? "values" : "gradient") +
+                    " pointer is null: it must point at the entries";
+  }
+  block.get = [values](std::size_t i) { return static_cast<double>(values[i]); };
+  block.set = [values](std::size_t i, double v) { values[i] = static_cast<Value>(v); };
+  block.gradient = [gradient](std::size_t i) { return static_cast<double>(gradient[i]); };
+  return block;
+}
+
+/// The same for anything with data() and size(): std::vector, std::span, Eigen's matrices.
+template <class Values, class Gradients>
+requires requires(Values& v, const Gradients& g) { v.data(), v.size(), g.data(), g.size(); }
+GradBlock grad_block(std::string name, Values&& values, const Gradients& gradient,
+                     std::vector<std::size_t> shape = {}) {
+  return grad_block(std::move(name), values.data(), gradient.data(),
+                    static_cast<std::size_t>(values.size()), std::move(shape),
+                    static_cast<std::size_t>(gradient.size()));
+}
+
+/// A size that means something, for the diagnosis: {"T", 20}, {"B", 4}.
+struct NamedSize {
+  std::string name;
+  std::size_t size = 0;
+};
 
 struct GradcheckOptions {
-  double rtol = 1e-7;              ///< allowed error relative to max(|analytic|, |numeric|)
-  double inconclusive_at = 1e-3;   ///< a bound above this x max(|a|, |n|, block scale) is undecided
-  std::size_t max_entries = 0;     ///< per block, 0 = all; else the entries of largest |gradient|,
-                                   ///< first, last, smallest |gradient|, then random ones
-  std::uint64_t seed = 0;          ///< picks the random ones
-  double step = 0;                 ///< h, absolute; 0 = eps^(1/7) max(1, |x|)
-  bool require_exercised = false;  ///< fail if a whole block has zero gradient both ways
+  double rtol = 1e-7;             ///< allowed error relative to max(|analytic|, |numeric|)
+  double inconclusive_at = 1e-3;  ///< a bound above this x max(|a|, |n|, block scale) is undecided
+  bool accept_inconclusive = false;  ///< undecided entries do not keep the check from passing
+  bool strict = false;               ///< entries that are zero both ways fail the check
+
+  /// Blocks are checked in full as long as that takes at most so many calls of the loss; else each
+  /// block of more entries is sampled: `entries` of them (first, last, those of largest and
+  /// smallest |gradient|, then random ones) and the derivative along `directions` random
+  /// directions.
+  std::size_t budget = 30000;
+  std::size_t entries = 16;
+  std::size_t directions = 8;
+  std::uint64_t seed = 0;  ///< of the sample
+  double step = 0;         ///< h, absolute; 0: from the measured noise
+
+  /// Called before every call of the loss: set the seed of dropout and of all random draws.
+  std::function<void()> reseed = {};
+  /// Computes the analytic gradients in place again: called twice, they must be the same each time.
+  std::function<void()> backward = {};
+  /// Which way all branches went in the last call of the loss (a hash): entries where it changes
+  /// within the stencil stand at a kink. `where` names the first branch that differs from the call
+  /// before the last.
+  std::function<std::uint64_t()> branches = {};
+  std::function<std::string()> where = {};
+  std::vector<NamedSize> sizes = {};  ///< for the diagnosis
+  /// Checks only this entry: what the report's last line says.
+  std::string only_block = {};
+  std::size_t only_entry = 0;
 };
 
-/// One checked entry with all that its verdict rests on.
+/// One checked entry, or direction, with all that its verdict rests on.
 struct GradEntry {
-  std::size_t block = 0;  ///< position in GradcheckReport::blocks
-  std::size_t index = 0;  ///< flat, row-major
+  std::size_t block = 0;   ///< position in GradcheckReport::blocks
+  std::size_t index = 0;   ///< flat, as it lies in memory; of a direction: its number
+  bool direction = false;  ///< along a random unit vector through the whole block
   double analytic = 0;
   double numeric = 0;            ///< D6
   double bound = 0;              ///< error bound of numeric
@@ -67,6 +137,8 @@ struct GradEntry {
   double step = 0;               ///< h
   std::array<double, 6> f = {};  ///< loss at x-3h, x-2h, x-h, x+h, x+2h, x+3h
   Verdict verdict = Verdict::pass;
+  double left = 0, right = 0;  ///< one-sided slopes, of a kink
+  std::string branch = {};     ///< where a kink lies, if known: "relu#4[2, 17]"
 
   /// Zero gradient both ways: nothing about this entry was put to the test.
   bool exercised() const { return analytic != 0 || numeric != 0; }
@@ -76,31 +148,37 @@ struct GradCounts {
   std::size_t checked = 0;
   std::size_t failed = 0;
   std::size_t inconclusive = 0;
+  std::size_t kinks = 0;
   std::size_t unexercised = 0;
 
   void count(const GradEntry& entry);
 };
 
 struct GradBlockSummary : GradCounts {
-  std::string name;
-  std::vector<std::size_t> shape;
+  GradBlock block;  ///< as given; its memory may be gone
   std::size_t size = 0;
-
-  std::string entry_name(std::size_t index) const;  ///< logical name: `weight_hh_l0[2, 1]`
+  std::size_t directions = 0;  ///< checked
+  double scale = 0;            ///< largest |analytic|
+  double missed = 0;           ///< a single entry wrong by `scale`/100 is missed with p <= this
+  std::string diagnosis = {};  ///< class and words, if it failed
 };
 
-/// What was found. True only for Verdict::pass, printable, so that one line works in any test
-/// framework: `CHECK_MESSAGE(report, report.text())`, `EXPECT_TRUE(report) << report`.
+/// What was found. True only if nothing failed and everything was decided; printable, so that one
+/// line works in any test framework: `CHECK_MESSAGE(report, report.text())`,
+/// `EXPECT_TRUE(report) << report`.
 struct GradcheckReport : GradCounts {
   Verdict verdict = Verdict::fail;
   std::string reason;                    ///< why the check as a whole failed, or empty
   std::size_t evaluations = 0;           ///< calls of the loss
+  double noise = 0;                      ///< rounding noise of the loss, measured
   std::uint64_t seed = 0;                ///< of the options
   std::vector<GradBlockSummary> blocks;  ///< as given
-  std::vector<GradEntry> entries;        ///< every checked entry, worst first
+  std::vector<GradEntry> entries;        ///< every checked entry and direction, worst first
 
   explicit operator bool() const { return verdict == Verdict::pass; }
-  std::string text() const;  ///< one or two lines on pass, else about twelve; no final newline
+  std::string entry_name(const GradEntry& entry) const;
+  std::string text() const;  ///< a line or two on pass, else about twelve; no final newline
+  std::string json() const;  ///< the same and every entry, one object
   friend std::ostream& operator<<(std::ostream& out, const GradcheckReport& report);
 };
 
@@ -115,22 +193,21 @@ struct GradcheckReport : GradCounts {
 ///
 /// where d6 f is the sixth difference of f_-3 ... f_3: it cancels the smooth part of f and has
 /// sqrt(924) times the standard deviation of f's rounding noise, so that float32 arithmetic inside
-/// the loss, cancellation or a kink widens the bound instead of looking like a wrong gradient.
+/// the loss, cancellation or a kink widens the bound instead of looking like a wrong gradient. The
+/// step is h = (noise / |f|)^(1/7) max(1, |x|), with the noise measured beforehand.
 ///
 /// An entry fails if |a - n| > bound + rtol max(|a|, |n|); otherwise it passes if a and n are both
 /// exactly zero (it then counts as not exercised), and is inconclusive if the bound exceeds
-/// inconclusive_at max(|a|, |n|, largest |gradient| of its block) or is not finite. The tolerance
-/// does not depend on the number of entries.
+/// inconclusive_at max(|a|, |n|, largest |gradient| of its block) or is not finite. What does not
+/// pass is tried again with other steps, of which the one with the least bound decides. An entry
+/// whose one-sided slopes stay apart is a kink. Tolerances do not depend on the number of entries.
+///
+/// Before all this: loss finite and repeatable, gradients finite, a second `backward` equal to the
+/// first; and at the end: no state kept. What cannot be checked is a fail with a reason. An
+/// exception of the loss passes through, after the values have been restored.
 ///
 /// Limits: |D6 - D4| estimates the error of D4, so it is conservative for D6, but it is an
-/// estimate: a loss that varies on a scale below h needs a smaller `step`. Values whose
-/// neighbourhood x +- 3h leaves the domain of the loss are inconclusive; give a smaller `step`.
-/// With only one or two entries the noise is estimated from one or two samples.
-///
-/// Calls the loss 6 times per entry and 3 times more: twice at the start, to see that it is finite
-/// and repeatable, once at the end, to see that it kept no state. What cannot be checked (reason
-/// in `reason`) is a fail, not an exception. An exception of the loss passes through, after the
-/// values have been restored.
+/// estimate: a loss that varies on a scale below h needs a smaller `step`.
 ///
 /// Sources: Fornberg 1988, "Generation of finite difference formulas on arbitrarily spaced grids",
 /// table 1 (coefficients); Stan Math, finite_diff_gradient_auto (six points, h = eps^(1/7)

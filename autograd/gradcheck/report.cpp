@@ -1,12 +1,8 @@
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
-#include <functional>
 #include <ostream>
-#include <stdexcept>
-#include <utility>
 
+#include "blocks.h"
 #include "gradcheck.h"
 
 namespace tapegrad {
@@ -15,42 +11,7 @@ namespace {
 constexpr std::size_t shown_entries = 3;
 constexpr std::size_t shown_blocks = 4;
 
-std::size_t product(const std::vector<std::size_t>& shape) {
-  std::size_t size = 1;
-  for (const std::size_t n : shape) size *= n;
-  return size;
-}
-
-std::string join(const std::vector<std::size_t>& numbers) {
-  std::string text;
-  for (const std::size_t n : numbers) text += (text.empty() ? "" : ", ") + std::to_string(n);
-  return text;
-}
-
-std::string number(const char* format, double v) {
-  std::array<char, 40> buffer;
-  std::snprintf(buffer.data(), buffer.size(), format, v);
-  return buffer.data();
-}
-
-// Logical name of an entry of a block: `weight_hh_l0[2, 1]`.
-std::string name_of(const std::string& block, const std::vector<std::size_t>& shape,
-                    std::size_t index) {
-  if (shape.empty()) return block;
-  std::vector<std::size_t> position(shape.size());
-  for (std::size_t axis = shape.size(); axis-- > 0; index /= shape[axis]) {
-    position[axis] = index % shape[axis];
-  }
-  return block + '[' + join(position) + ']';
-}
-
-std::string short_number(double v) { return number("%.1e", v); }
-std::string long_number(double v) { return number("%.12g", v); }
-std::string exact_number(double v) { return number("%.17g", v); }
-
-std::string plural(std::size_t n, const char* one, const char* many) {
-  return std::to_string(n) + ' ' + (n == 1 ? one : many);
-}
+std::string brief(double v) { return number("%.1e", v); }
 
 std::size_t total_size(const GradcheckReport& report) {
   std::size_t size = 0;
@@ -58,7 +19,7 @@ std::size_t total_size(const GradcheckReport& report) {
   return size;
 }
 
-// "41 entries of 3 blocks", "41 of 4096 entries of 3 blocks".
+/// "41 entries of 3 blocks", "41 of 4096 entries of 3 blocks".
 std::string coverage(const GradcheckReport& report) {
   const std::size_t size = total_size(report);
   const std::string sampled =
@@ -67,7 +28,9 @@ std::string coverage(const GradcheckReport& report) {
          plural(report.blocks.size(), "block", "blocks");
 }
 
-// Seeds matter where something was drawn or went wrong.
+bool sampled(const GradcheckReport& report) { return report.checked < total_size(report); }
+
+/// Seeds matter where something was drawn or went wrong.
 std::string effort(const GradcheckReport& report, bool with_seed) {
   return "; " + std::to_string(report.evaluations) + " evaluations" +
          (with_seed ? ", seed " + std::to_string(report.seed) : std::string());
@@ -75,54 +38,86 @@ std::string effort(const GradcheckReport& report, bool with_seed) {
 
 template <class Counts>
 std::string counts(const Counts& c) {
-  return std::to_string(c.failed) + " failed, " + std::to_string(c.inconclusive) +
-         " inconclusive, " + std::to_string(c.unexercised) + " not exercised";
+  std::string text =
+      std::to_string(c.failed) + " failed, " + std::to_string(c.inconclusive) + " inconclusive";
+  if (c.kinks > 0) text += ", " + std::to_string(c.kinks) + " at kinks";
+  if (c.unexercised > 0) text += ", " + std::to_string(c.unexercised) + " not exercised";
+  return text;
 }
 
-// "\n  w: 64 of 64 entries not exercised; b: 1 of 4 entries not exercised", or nothing.
-std::string unexercised_line(const GradcheckReport& report) {
-  std::string line;
-  std::size_t named = 0;
-  for (const GradBlockSummary& b : report.blocks) {
-    if (b.unexercised == 0) continue;
-    if (named++ == shown_blocks) return line + "; ...";
-    line += (line.empty() ? "\n  " : "; ") + b.name + ": " + std::to_string(b.unexercised) +
-            " of " + plural(b.checked, "entry", "entries") + " not exercised";
-  }
-  return line;
-}
-
-std::string block_lines(const GradcheckReport& report) {
+/// A line for each of the first few blocks that `words` says something about.
+template <class Words>
+std::string block_lines(const GradcheckReport& report, Words words) {
   std::string lines;
   std::size_t named = 0;
   for (const GradBlockSummary& b : report.blocks) {
-    if (b.failed + b.inconclusive + b.unexercised == 0) continue;
+    const std::string said = words(b);
+    if (said.empty()) continue;
     if (named++ == shown_blocks) return lines + "\n  ...";
-    lines += "\n  " + b.name + " (" + join(b.shape) + "): " + counts(b) + " of " +
-             plural(b.checked, "entry", "entries");
+    lines += "\n  " + said;
   }
   return lines;
 }
 
+std::string unexercised(const GradBlockSummary& b) {
+  if (b.unexercised == 0) return {};
+  return b.block.name + ": " + std::to_string(b.unexercised) + " of " +
+         plural(b.checked, "entry", "entries") +
+         " not exercised, zero both ways (T = 1, a zero state, an unused input?)";
+}
+
+std::string power(const GradBlockSummary& b) {
+  if (b.checked == b.size) return {};
+  return b.block.name + ": " + std::to_string(b.checked) + " of " +
+         plural(b.size, "entry", "entries") + " and " +
+         plural(b.directions, "direction", "directions") + "; a single entry wrong by " +
+         brief(b.scale / 100) + " is missed with p <= " + number("%.2g", b.missed);
+}
+
+std::string problem(const GradBlockSummary& b) {
+  if (b.failed + b.inconclusive + b.kinks + b.unexercised == 0) return {};
+  std::string text = b.block.name + " (" + join(b.block.shape) + "): " + counts(b) + " of " +
+                     plural(b.checked, "entry", "entries");
+  if (b.directions > 0) text += " and " + plural(b.directions, "direction", "directions");
+  return text + (b.diagnosis.empty() ? "" : "\n    " + b.diagnosis);
+}
+
 std::string entry_lines(const GradcheckReport& report, const GradEntry& e) {
   const auto values = [&](std::size_t from) {
-    return exact_number(e.f[from]) + ", " + exact_number(e.f[from + 1]) + ", " +
-           exact_number(e.f[from + 2]);
+    return number("%.17g", e.f[from]) + ", " + number("%.17g", e.f[from + 1]) + ", " +
+           number("%.17g", e.f[from + 2]);
   };
-  return "\n  " + report.blocks[e.block].entry_name(e.index) + ' ' + to_string(e.verdict) +
-         ": numeric " + long_number(e.numeric) + " ± " + short_number(e.bound) + ", analytic " +
-         long_number(e.analytic) + ", error " + short_number(e.error) + ", h " +
-         number("%.6g", e.step) +                               //
-         "\n    loss at x - 3h, x - 2h, x - h: " + values(0) +  //
+  std::string text = "\n  " + report.entry_name(e) + ' ' + to_string(e.verdict) + ": numeric " +
+                     number("%.12g", e.numeric) + " ± " + brief(e.bound) + ", analytic " +
+                     number("%.12g", e.analytic) + ", error " + brief(e.error) + ", h " +
+                     number("%.6g", e.step);
+  if (e.left != e.right) {
+    text += "\n    kink" + (e.branch.empty() ? "" : " at " + e.branch) + ": slopes " +
+            number("%.6g", e.left) + " to the left, " + number("%.6g", e.right) + " to the right";
+  }
+  return text + "\n    loss at x - 3h, x - 2h, x - h: " + values(0) +
          "\n    loss at x + h, x + 2h, x + 3h: " + values(3);
 }
 
 std::string pass_text(const GradcheckReport& report) {
-  const GradEntry& worst = report.entries.front();
-  return "gradcheck: PASS " + coverage(report) + ", worst error " + short_number(worst.error) +
-         " (bound " + short_number(worst.bound) + ") in " +
-         report.blocks[worst.block].entry_name(worst.index) +
-         effort(report, report.checked < total_size(report)) + unexercised_line(report);
+  const auto worst = std::ranges::find(report.entries, Verdict::pass, &GradEntry::verdict);
+  std::string text = "gradcheck: PASS " + coverage(report);
+  if (worst != report.entries.end()) {
+    text += ", worst error " + brief(worst->error) + " (bound " + brief(worst->bound) + ") in " +
+            report.entry_name(*worst);
+  }
+  if (report.kinks > 0) text += ", " + std::to_string(report.kinks) + " at kinks";
+  if (report.inconclusive > 0) text += ", " + std::to_string(report.inconclusive) + " inconclusive";
+  return text + effort(report, sampled(report)) + block_lines(report, power) +
+         block_lines(report, unexercised);
+}
+
+/// How to see the worst entry alone.
+std::string again(const GradcheckReport& report) {
+  const GradEntry& e = report.entries.front();
+  if (e.direction) return {};
+  return "\n  again: {.seed = " + std::to_string(report.seed) + ", .only_block = \"" +
+         report.blocks[e.block].block.name + "\", .only_entry = " + std::to_string(e.index) + "}";
 }
 
 std::string problem_text(const GradcheckReport& report) {
@@ -130,48 +125,59 @@ std::string problem_text(const GradcheckReport& report) {
   if (!report.reason.empty()) text += report.reason;
   if (report.entries.empty()) return text;
   text += (report.reason.empty() ? "" : "\n  ") + coverage(report) + ": " + counts(report) +
-          effort(report, true) + block_lines(report);
+          effort(report, true) + block_lines(report, problem);
   for (std::size_t i = 0; i < std::min(shown_entries, report.entries.size()); ++i) {
     if (report.entries[i].verdict == Verdict::pass) break;
     text += entry_lines(report, report.entries[i]);
   }
+  if (report.entries.front().verdict != Verdict::pass) text += again(report);
   return text;
 }
 
-// ---- blocks -------------------------------------------------------------------------------------
+// ---- json ---------------------------------------------------------------------------------------
 
-std::string check_block(const GradBlock& b) {
-  const std::size_t size = b.size();
-  if (size > 0 && (!b.values || !b.gradient)) {
-    return "block " + b.name + " has " + plural(size, "entry", "entries") + " but its " +
-           (b.values ? "gradient" : "values") + " pointer is null: it must point at the entries";
-  }
-  for (std::size_t i = 0; i < size; ++i) {
-    const bool bad_value = !std::isfinite(b.values[i]);
-    if (!bad_value && std::isfinite(b.gradient[i])) continue;
-    return (bad_value ? "the value of " : "the analytic gradient of ") +
-           name_of(b.name, b.shape, i) + " is " +
-           exact_number(bad_value ? b.values[i] : b.gradient[i]) + ": it must be finite";
-  }
-  return {};
-}
-
-std::string check_overlap(std::span<const GradBlock> blocks) {
-  std::vector<const GradBlock*> used;
-  for (const GradBlock& b : blocks) {
-    if (b.size() > 0) used.push_back(&b);
-  }
-  if (used.empty()) return "every block is empty: there is nothing to check";
-  std::ranges::stable_sort(used, std::less<>{}, &GradBlock::values);
-  for (std::size_t i = 1; i < used.size(); ++i) {
-    const GradBlock &a = *used[i - 1], &b = *used[i];
-    if (std::less<>{}(b.values, a.values + a.size())) {
-      return "blocks " + a.name + " and " + b.name +
-             " overlap in memory: a value must belong to one block only; give a shared weight "
-             "once, with its summed gradient";
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    if (static_cast<unsigned char>(c) >= 0x20) {
+      result += c;
+    } else {
+      constexpr const char* digits = "0123456789abcdef";
+      result += std::string("\\u00") + digits[c / 16] + digits[c % 16];
     }
   }
-  return {};
+  return result + '"';
+}
+
+std::string json_number(double v) { return std::isfinite(v) ? number("%.17g", v) : "null"; }
+
+class Object {
+ public:
+  Object& add(const char* name, const std::string& json) {
+    text_ += (text_.empty() ? "{" : ",") + quoted(name) + ":" + json;
+    return *this;
+  }
+  Object& add(const char* name, double v) { return add(name, json_number(v)); }
+  Object& add(const char* name, std::size_t n) { return add(name, std::to_string(n)); }
+  std::string text() const { return text_.empty() ? "{}" : text_ + "}"; }
+
+ private:
+  std::string text_;
+};
+
+template <class List, class Json>
+std::string array(const List& list, Json json) {
+  std::string text;
+  for (const auto& item : list) text += (text.empty() ? "" : ",") + json(item);
+  return "[" + text + "]";
+}
+
+template <class Counts>
+Object counted(const Counts& c) {
+  Object object;
+  object.add("checked", c.checked).add("failed", c.failed).add("inconclusive", c.inconclusive);
+  return object.add("kinks", c.kinks).add("unexercised", c.unexercised);
 }
 
 }  // namespace
@@ -184,50 +190,55 @@ const char* to_string(Verdict verdict) {
       return "FAIL";
     case Verdict::inconclusive:
       return "INCONCLUSIVE";
+    case Verdict::kink:
+      return "KINK";
   }
   return "?";
 }
 
-std::size_t GradBlock::size() const { return product(shape); }
-
-GradBlock grad_block(std::string name, std::span<double> values, std::span<const double> gradient,
-                     std::vector<std::size_t> shape) {
-  const auto refuse = [&](const std::string& conflict) {
-    throw std::invalid_argument("[grad_block] " + name + " has " + std::to_string(values.size()) +
-                                " values but " + conflict + ": they must agree");
-  };
-  if (gradient.size() != values.size()) {
-    refuse(std::to_string(gradient.size()) + " gradient entries");
-  }
-  if (shape.empty()) shape = {values.size()};
-  if (product(shape) != values.size()) {
-    refuse("shape (" + join(shape) + ") = " + plural(product(shape), "entry", "entries"));
-  }
-  return {std::move(name), values.data(), gradient.data(), std::move(shape)};
-}
-
-std::string check_blocks(std::span<const GradBlock> blocks) {
-  if (blocks.empty()) return "no blocks were given: name at least one block to check";
-  for (const GradBlock& b : blocks) {
-    const std::string reason = check_block(b);
-    if (!reason.empty()) return reason;
-  }
-  return check_overlap(blocks);
-}
-
-std::string GradBlockSummary::entry_name(std::size_t index) const {
-  return name_of(name, shape, index);
-}
-
 void GradCounts::count(const GradEntry& entry) {
-  checked += 1;
+  checked += !entry.direction;
   failed += entry.verdict == Verdict::fail;
   inconclusive += entry.verdict == Verdict::inconclusive;
-  unexercised += !entry.exercised();
+  kinks += entry.verdict == Verdict::kink;
+  unexercised += !entry.direction && !entry.exercised();
+}
+
+std::string GradcheckReport::entry_name(const GradEntry& entry) const {
+  const GradBlock& block = blocks[entry.block].block;
+  return entry.direction ? block.name + ", direction " + std::to_string(entry.index)
+                         : block.entry_name(entry.index);
 }
 
 std::string GradcheckReport::text() const {
   return verdict == Verdict::pass ? pass_text(*this) : problem_text(*this);
+}
+
+std::string GradcheckReport::json() const {
+  Object report;
+  report.add("verdict", quoted(to_string(verdict))).add("reason", quoted(reason));
+  report.add("evaluations", evaluations).add("noise", noise).add("seed", std::to_string(seed));
+  report.add("counts", counted(*this).text());
+  report.add(
+      "blocks", array(blocks, [](const GradBlockSummary& b) {
+        Object object = counted(b);
+        object.add("name", quoted(b.block.name)).add("shape", "[" + join(b.block.shape) + "]");
+        object.add("directions", b.directions).add("missed", b.missed);
+        return object.add("diagnosis", quoted(b.diagnosis)).text();
+      }));
+  report.add(
+      "entries", array(entries, [&](const GradEntry& e) {
+        Object object;
+        object.add("name", quoted(entry_name(e))).add("block", e.block).add("index", e.index);
+        object.add("direction", e.direction ? "true" : "false");
+        object.add("verdict", quoted(to_string(e.verdict)));
+        object.add("analytic", e.analytic).add("numeric", e.numeric).add("bound", e.bound);
+        object.add("error", e.error).add("step", e.step);
+        object.add("loss", array(e.f, json_number));
+        if (e.left != e.right) object.add("left", e.left).add("right", e.right);
+        return object.text();
+      }));
+  return report.text();
 }
 
 std::ostream& operator<<(std::ostream& out, const GradcheckReport& report) {

@@ -23,7 +23,10 @@ Var weighted(const Vars& outputs, std::uint64_t seed, std::string_view stream) {
 
 GradBlock block_of(const std::string& name, Tensor& value, const Tensor& gradient) {
   const std::span<const std::size_t> dims = value.shape().dims();
-  return {name, value.mutable_data<double>(), gradient.data<double>(), {dims.begin(), dims.end()}};
+  GradBlock block = grad_block(name, value.mutable_data<double>(), gradient.data<double>(),
+                               value.numel(), {dims.begin(), dims.end()});
+  block.shape.assign(dims.begin(), dims.end());  // a scalar has no axes
+  return block;
 }
 
 void check_float64(const std::string& name, const Tensor& value) {

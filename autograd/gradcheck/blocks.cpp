@@ -1,0 +1,183 @@
+#include "blocks.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+
+namespace tapegrad {
+
+std::string number(const char* format, double v) {
+  std::array<char, 40> buffer;
+  std::snprintf(buffer.data(), buffer.size(), format, v);
+  return buffer.data();
+}
+
+std::string plural(std::size_t n, const char* one, const char* many) {
+  return std::to_string(n) + ' ' + (n == 1 ? one : many);
+}
+
+std::string join(std::span<const std::size_t> numbers) {
+  std::string text;
+  for (const std::size_t n : numbers) text += (text.empty() ? "" : ", ") + std::to_string(n);
+  return text;
+}
+
+// ---- places -------------------------------------------------------------------------------------
+
+std::size_t GradBlock::size() const {
+  std::size_t size = 1;
+  for (const std::size_t n : shape) size *= n;
+  return size;
+}
+
+std::vector<std::size_t> position(const GradBlock& block, std::size_t index) {
+  std::vector<std::size_t> result(block.shape.size());
+  for (std::size_t k = 0; k < result.size(); ++k) {
+    const std::size_t axis = block.column_major ? k : result.size() - 1 - k;
+    result[axis] = index % block.shape[axis];
+    index /= block.shape[axis];
+  }
+  return result;
+}
+
+std::size_t flat_index(const GradBlock& block, std::span<const std::size_t> position) {
+  std::size_t index = 0;
+  for (std::size_t k = position.size(); k-- > 0;) {
+    const std::size_t axis = block.column_major ? k : position.size() - 1 - k;
+    index = index * block.shape[axis] + position[axis];
+  }
+  return index;
+}
+
+std::string GradBlock::entry_name(std::size_t index) const {
+  if (shape.empty()) return name;
+  const std::vector<std::size_t> at = position(*this, index);
+  if (gates.empty() || shape[0] % gates.size() != 0) return name + '[' + join(at) + ']';
+  const std::size_t rows = shape[0] / gates.size();
+  std::string text =
+      name + "[gate " + gates[at[0] / rows] + ", row " + std::to_string(at[0] % rows);
+  for (std::size_t axis = 1; axis < at.size(); ++axis) {
+    text += (axis == 1 ? ", col " : ", ") + std::to_string(at[axis]);
+  }
+  return text + ']';
+}
+
+GradBlock detail::make_block(std::string name, std::size_t values, std::size_t gradients,
+                             std::vector<std::size_t> shape, std::span<const std::byte> memory) {
+  GradBlock block;
+  block.name = std::move(name);
+  block.shape = shape.empty() ? std::vector{values} : std::move(shape);
+  block.memory = memory;
+  const auto conflict = [&](const std::string& with) {
+    block.problem = "block " + block.name + " has " + plural(values, "value", "values") + " but " +
+                    with + ": they must agree";
+  };
+  if (gradients != values) conflict(plural(gradients, "gradient entry", "gradient entries"));
+  std::size_t entries = 1;
+  bool overflow = false;
+  for (const std::size_t n : block.shape) {
+    overflow = overflow || (n != 0 && entries > SIZE_MAX / n);
+    entries *= n;
+  }
+  if (overflow || entries != values) {
+    conflict("shape (" + join(block.shape) + ")" +
+             (overflow ? std::string() : " = " + plural(entries, "entry", "entries")));
+  }
+  return block;
+}
+
+// ---- what can be wrong --------------------------------------------------------------------------
+
+namespace {
+
+std::string check_block(const GradBlock& b) {
+  if (!b.problem.empty()) return b.problem;
+  if (!b.get || !b.set || !b.gradient) {
+    return "block " + b.name + " lacks get, set or gradient: make it with grad_block()";
+  }
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    const double x = b.get(i), g = b.gradient(i);
+    if (!std::isfinite(x)) {
+      return "the value of " + b.entry_name(i) + " is " + number("%.17g", x) +
+             ": it must be finite";
+    }
+    if (!std::isfinite(g)) {
+      return "the analytic gradient of " + b.entry_name(i) + " is " + number("%.17g", g) +
+             ": it must be finite";
+    }
+    if (!(x >= b.low && x <= b.high)) {
+      return "the value of " + b.entry_name(i) + " is " + number("%.17g", x) +
+             ": it must be in its domain, [" + number("%g", b.low) + ", " + number("%g", b.high) +
+             "]";
+    }
+  }
+  return {};
+}
+
+std::string check_overlap(std::span<const GradBlock> blocks) {
+  std::vector<const GradBlock*> used;
+  bool entries = false;
+  for (const GradBlock& b : blocks) {
+    entries = entries || b.size() > 0;
+    if (!b.memory.empty()) used.push_back(&b);
+  }
+  if (!entries) return "every block is empty: there is nothing to check";
+  const auto begin = [](const GradBlock* b) { return b->memory.data(); };
+  std::ranges::stable_sort(used, std::less<>{}, begin);
+  for (std::size_t i = 1; i < used.size(); ++i) {
+    const GradBlock &a = *used[i - 1], &b = *used[i];
+    if (std::less<>{}(b.memory.data(), a.memory.data() + a.memory.size())) {
+      return "blocks " + a.name + " and " + b.name +
+             " overlap in memory: a value must belong to one block only; give a shared weight "
+             "once, with its summed gradient";
+    }
+  }
+  return {};
+}
+
+std::vector<double> gradients(std::span<const GradBlock> blocks) {
+  std::vector<double> all;
+  for (const GradBlock& b : blocks) {
+    for (std::size_t i = 0; i < b.size(); ++i) all.push_back(b.gradient(i));
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string check_blocks(std::span<const GradBlock> blocks) {
+  if (blocks.empty()) return "no blocks were given: name at least one block to check";
+  for (const GradBlock& b : blocks) {
+    if (std::string problem = check_block(b); !problem.empty()) return problem;
+  }
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    for (std::size_t k = 0; k < i; ++k) {
+      if (blocks[i].name != blocks[k].name) continue;
+      return "two blocks are called " + blocks[i].name + ": each needs a name of its own";
+    }
+  }
+  return check_overlap(blocks);
+}
+
+std::string check_backward(std::span<const GradBlock> blocks,
+                           const std::function<void()>& backward) {
+  backward();
+  const std::vector<double> once = gradients(blocks);
+  backward();
+  const std::vector<double> twice = gradients(blocks);
+  if (once == twice) return {};
+  bool doubled = true;
+  std::size_t first = 0;
+  while (once[first] == twice[first]) ++first;
+  for (std::size_t i = 0; i < once.size(); ++i) doubled = doubled && twice[i] == 2 * once[i];
+  std::size_t b = 0, index = first;
+  for (; index >= blocks[b].size(); ++b) index -= blocks[b].size();
+  return "a second `backward` gave " + number("%.17g", twice[first]) + " for the gradient of " +
+         blocks[b].entry_name(index) + ", the first one " + number("%.17g", once[first]) +
+         (doubled ? ": exactly twice, so it adds to what is there; set the gradients to zero first"
+                  : ": it is not repeatable, or adds to what is there");
+}
+
+}  // namespace tapegrad

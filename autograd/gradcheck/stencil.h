@@ -1,0 +1,93 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "gradcheck.h"
+
+#pragma GCC visibility push(hidden)
+
+/// The numeric derivative along one line x(s), at s = 0, and how far it can be trusted. Private to
+/// gradcheck/.
+namespace tapegrad::stencil {
+
+/// A line through the values: an entry, or a direction of a whole block. `move(s)` goes to the
+/// place that is nearest to x(s) and returns where that is; `restore()` goes back, bit for bit.
+class Line {
+ public:
+  virtual ~Line() = default;
+  virtual double move(double s) = 0;
+  virtual void restore() = 0;
+  double size = 1;   ///< max(1, |x|): what the step is measured against
+  double low, high;  ///< s of the domain
+};
+
+/// One entry of a block.
+class EntryLine final : public Line {
+ public:
+  EntryLine(const GradBlock& block, std::size_t index);
+  double move(double s) override;
+  void restore() override;
+
+ private:
+  const GradBlock& block_;
+  std::size_t index_;
+  double x_;
+};
+
+/// A unit vector, zero outside of [first, first + along.size()).
+class DirectionLine final : public Line {
+ public:
+  DirectionLine(const GradBlock& block, std::size_t first, std::span<const double> along);
+  double move(double s) override;
+  void restore() override;
+
+ private:
+  const GradBlock& block_;
+  std::size_t first_;
+  std::span<const double> along_;
+  std::vector<double> x_;
+};
+
+/// The loss at s = -3h, -2h, -h, h, 2h, 3h.
+struct Samples {
+  double step = 0;
+  std::array<double, 6> f = {};
+  std::array<double, 6> s = {};  ///< where it was, exactly
+  bool same_branches = true;     ///< all as at s = 0
+};
+
+struct Derivative {
+  double value = 0;       ///< D6
+  double truncation = 0;  ///< |D6 - D4|
+  double rounding = 0;    ///< 10 noise / h
+  double bound() const { return truncation + rounding; }
+  bool finite() const;
+};
+
+/// Evaluates the loss; restores the values however it is left.
+Samples sample(const std::function<double()>& loss, Line& line, double step);
+/// Rounding noise of the loss, from its sixth difference at seven places close beside s = 0; -1 if
+/// the loss does not move there.
+double noise_beside(const std::function<double()>& loss, Line& line);
+/// The same as far as six values and the centre show it; what is not smooth looks like noise, too.
+double noise_of(const Samples& samples, double center);
+Derivative differentiate(const Samples& samples, double center, double common_noise);
+
+/// Slopes on both sides of s = 0 by parabolas, and how sure they are.
+struct OneSided {
+  double left = 0, right = 0, uncertainty = 0;
+  double gap() const;
+};
+OneSided one_sided(const Samples& samples, double center, double common_noise);
+
+/// (noise / scale of f)^(1/7) times `size`, rounded down to a power of two so that x + k h is exact
+/// or nearly so; smaller if the domain is.
+double step_for(const Line& line, double relative_noise);
+
+}  // namespace tapegrad::stencil
+
+#pragma GCC visibility pop
