@@ -25,6 +25,7 @@ Node::Node(const char* name, InputSpan inputs) : name_(name) {
     state_ = nullptr;
     return;
   }
+  if (inputs.size() >= TapeState::constant - state_->edges.size()) tape_errors::tape_is_full();
   first_edge_ = static_cast<std::uint32_t>(state_->edges.size());
   edges_ = static_cast<std::uint32_t>(inputs.size());
   for (const Var& v : inputs) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "closure_arena.h"
+#include "tape.h"
 #include "var.h"
 
 /// What the author of an op needs; who only uses ops needs tape.h.
@@ -75,9 +76,10 @@ class Grads {
   Into into(std::size_t i);
 
   /// Differentiates the composed twin in place of this node: `twin(inputs)` returns this node's
-  /// outputs.
+  /// outputs. The twin is recorded even where gradients are not.
   template <class Twin>
   void through(Twin&& twin, const Vars& inputs) {
+    const Tape::Until on = recording();
     const Vars aliases = alias(inputs);
     add_through(twin(aliases), aliases);
   }
@@ -87,6 +89,7 @@ class Grads {
   Grads(TapeState& state, Sweep& sweep, std::uint32_t node)
       : state_(state), sweep_(sweep), node_(node) {}
   std::uint32_t edge(std::size_t i) const;
+  Tape::Until recording() const;
   Vars alias(const Vars& inputs) const;
   void add_through(const Vars& outputs, const Vars& aliases);
 

@@ -25,6 +25,7 @@ void TapeState::check_own(const Var& v, const char* op) const {
 Var TapeState::add_leaf(Tensor value) {
   if (value.dtype() == DType::int32) tape_errors::leaf_of_ids();
   check_thread("leaf");
+  if (slots.size() >= constant - 1) tape_errors::tape_is_full();
   Var v(std::move(value));
   v.state_ = this;
   v.pass_ = pass;
@@ -121,6 +122,8 @@ void TapeState::run(Sweep& sweep) {
     if (node.hooked) run_hooks(sweep, i);
     if (observer != nullptr) show_gradients(sweep, i);
     if (!wants_input(sweep, node)) continue;
+    // Spent even if it throws: it may have written into what it saved.
+    if (!sweep.retain) nodes[i].kind = NodeRecord::Kind::freed;
     Grads grads(*this, sweep, i);
     node.rule->run(*node.rule, grads);
     for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
@@ -133,12 +136,6 @@ void TapeState::run(Sweep& sweep) {
 Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
                        Tape::Options options, bool nested) {
   Sweep sweep;
-  if (spare_sweeps.empty()) {
-    spare_sweeps.reserve(spare_sweeps.capacity() + 1);  // so that finish() cannot throw
-  } else {
-    sweep = std::move(spare_sweeps.back());
-    spare_sweeps.pop_back();
-  }
   sweep.nested = nested;
   sweep.graph = options.create_graph;
   sweep.retain = options.retain || options.create_graph;
@@ -151,12 +148,6 @@ Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::spa
   }
   if (!sweep.flags.empty()) run(sweep);
   return sweep;
-}
-
-void TapeState::finish(Sweep sweep) noexcept {
-  sweep.flags.clear();
-  sweep.grads.clear();
-  spare_sweeps.push_back(std::move(sweep));
 }
 
 void Tape::backward(const Var& loss, Options options) {
@@ -187,7 +178,6 @@ void Tape::backward(const Var& loss, Options options) {
       total = std::move(gradient);
     }
   }
-  state_->finish(std::move(sweep));
 }
 
 Vars Tape::gradient(const Var& y, const Vars& x, Options options, Var dy) {
@@ -206,7 +196,6 @@ Vars Tape::gradient(const Var& y, const Vars& x, Options options, Var dy) {
     Var d = reached ? sweep.grad(v.slot_) : Var(Tensor::zeros(v.shape(), v.dtype()));
     result.push_back(options.create_graph ? d : Var(d.value_));
   }
-  state_->finish(std::move(sweep));
   return result;
 }
 

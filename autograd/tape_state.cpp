@@ -15,6 +15,7 @@ namespace {
 struct IdleStates {
   std::mutex mutex;
   std::vector<TapeState*> list;
+  std::size_t made = 0;  // in all
 };
 
 IdleStates& idle_states() {
@@ -26,8 +27,10 @@ TapeState* take_state() {
   IdleStates& idle = idle_states();
   const std::lock_guard lock(idle.mutex);
   if (idle.list.empty()) {
-    idle.list.reserve(idle.list.capacity() + 1);  // so that giving the state back cannot throw
-    return new TapeState;
+    idle.list.reserve(idle.made + 1);  // so that giving the state back cannot throw
+    auto* const state = new TapeState;
+    ++idle.made;
+    return state;
   }
   TapeState* state = idle.list.back();
   idle.list.pop_back();

@@ -65,7 +65,7 @@ struct Sweep {
   std::uint32_t top = 0;     // the loop runs from this node
   std::uint32_t bottom = 0;  // down to this one
   std::uint32_t base = 0;  // first slot of the bottom node: what lies before it is never looked at
-  std::vector<std::uint8_t> flags;
+  pool::Vector<std::uint8_t> flags;
   Vars grads;
 
   bool has(std::uint32_t slot, Flag flag) const {
@@ -102,7 +102,6 @@ struct TapeState {
   std::vector<ScopeRecord> scopes;                         // from number 1 on
   std::vector<HookRecord> hooks;
   ClosureArena arena;
-  std::vector<Sweep> spare_sweeps;  // their memory is used again
 
   static TapeState& of(const Tape& tape) { return *tape.state_; }
   static std::uint32_t slot_of(const Var& v) { return v.slot_; }
@@ -117,7 +116,6 @@ struct TapeState {
   /// nested); leaves the result in the returned Sweep.
   Sweep sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
               Tape::Options options, bool nested = false);
-  void finish(Sweep sweep) noexcept;
   void end_pass() noexcept;
   void show_value(const Var& v);
   NodeView view(std::uint32_t node) const;

@@ -19,6 +19,8 @@ Var identity(const Var& x) {
 
 }  // namespace
 
+Tape::Until Grads::recording() const { return {state_.paused, 0}; }
+
 Vars Grads::alias(const Vars& inputs) const {
   Vars aliases;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -37,13 +39,12 @@ void Grads::add_through(const Vars& outputs, const Vars& aliases) {
   for (std::size_t i = 0; i < aliases.size(); ++i) {
     if (needs(i)) x.push_back(aliases[i]);
   }
-  Sweep inner = state_.sweep(y, dy, x, {.retain = true, .create_graph = true}, true);
+  Sweep inner = state_.sweep(y, dy, x, {.create_graph = graph()}, true);
   for (std::size_t i = 0; i < aliases.size(); ++i) {
     if (!needs(i) || !inner.has(aliases[i].slot_, Sweep::target)) continue;
     const Var gradient = inner.grad(aliases[i].slot_);
     if (gradient.defined()) add(i, gradient);
   }
-  state_.finish(std::move(inner));
 }
 
 }  // namespace tapegrad

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -115,7 +116,10 @@ class ThreadPool {
 };
 
 ThreadPool& thread_pool() {
-  static auto* pool = new ThreadPool;  // never destroyed: its threads sleep in it until the end
+  // Never destroyed: its threads sleep in it until the end. Not on the heap: who calls this has
+  // begun to write results, so it must not throw.
+  alignas(ThreadPool) static std::byte storage[sizeof(ThreadPool)];
+  static auto* const pool = new (storage) ThreadPool;
   return *pool;
 }
 

@@ -61,11 +61,7 @@ Adam::Adam(const std::vector<Group>& groups)
 
 void Adam::step() {
   check_gradients();
-  for (std::size_t i = 0; i < parameters().size(); ++i) {
-    if (!moves(i)) continue;
-    prepare(i, m_[i]);
-    prepare(i, v_[i]);
-  }
+  prepare({&m_, &v_});
   for (std::size_t i = 0; i < parameters().size(); ++i) {
     if (!moves(i)) continue;
     ParameterData& p = *parameters()[i].data;

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "../core/error.h"
+#include "../core/pool.h"
 
 namespace tapegrad {
 
@@ -103,15 +105,25 @@ void Optimizer::check_gradients() const {
       name_));
 }
 
-void Optimizer::prepare(std::size_t i, Tensor& state) const {
-  const NamedParameter& p = parameters_[i];
-  const Shape& shape = p.value().shape();
-  const DType dtype = p.value().dtype();
-  if (!state.defined()) state = Tensor::zeros(shape, dtype);
-  if (state.shape() == shape && state.dtype() == dtype) return;
-  throw UsageError(fmt::format(
-      "[{}] {} is {} {} but was {} {} in its first step: make a new optimizer", name_, p.name,
-      to_string(dtype), to_string(shape), to_string(state.dtype()), to_string(state.shape())));
+void Optimizer::prepare(std::initializer_list<std::vector<Tensor>*> states) const {
+  pool::Vector<std::pair<Tensor*, Tensor>> fresh;
+  for (std::vector<Tensor>* const state : states) {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      const NamedParameter& p = parameters_[i];
+      if (!moves(i) || !remembers(i)) continue;
+      const Shape& shape = p.value().shape();
+      const DType dtype = p.value().dtype();
+      Tensor& s = (*state)[i];
+      if (!s.defined()) {
+        fresh.emplace_back(&s, Tensor::zeros(shape, dtype));
+      } else if (s.shape() != shape || s.dtype() != dtype) {
+        throw UsageError(fmt::format(
+            "[{}] {} is {} {} but was {} {} in its first step: make a new optimizer", name_, p.name,
+            to_string(dtype), to_string(shape), to_string(s.dtype()), to_string(s.shape())));
+      }
+    }
+  }
+  for (auto& [s, zeros] : fresh) *s = std::move(zeros);
 }
 
 }  // namespace tapegrad

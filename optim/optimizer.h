@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -73,9 +74,11 @@ class Optimizer {
   std::string about(std::size_t group) const;
   /// Throws unless there are gradients, and they fit the values of the Parameters that will move.
   void check_gradients() const;
-  /// Makes sure that `state`, at first zeros, fits Parameter i. To be called for all Parameters
-  /// that will move before the first one moves.
-  void prepare(std::size_t i, Tensor& state) const;
+  /// Makes sure that each of `states` has a tensor, at first of zeros, for each Parameter that will
+  /// move and that it remembers(). Throws before anything has changed, in any of them.
+  void prepare(std::initializer_list<std::vector<Tensor>*> states) const;
+  /// Whether the optimizer remembers something of Parameter i.
+  virtual bool remembers(std::size_t /*i*/) const { return true; }
   bool moves(std::size_t i) const {
     return parameters_[i].data->requires_grad && parameters_[i].data->grad.defined();
   }

@@ -50,9 +50,7 @@ SGD::SGD(const std::vector<Group>& groups)
 
 void SGD::step() {
   check_gradients();
-  for (std::size_t i = 0; i < parameters().size(); ++i) {
-    if (moves(i) && options_[group_of(i)].momentum > 0) prepare(i, velocity_[i]);
-  }
+  prepare({&velocity_});
   for (std::size_t i = 0; i < parameters().size(); ++i) {
     if (!moves(i)) continue;
     ParameterData& p = *parameters()[i].data;

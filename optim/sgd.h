@@ -35,6 +35,8 @@ class SGD : public Optimizer {
   const Tensor& velocity(std::size_t i) const { return velocity_[i]; }
 
  private:
+  bool remembers(std::size_t i) const override { return options_[group_of(i)].momentum > 0; }
+
   std::vector<SGDOptions> options_;  // of each group; the rest of each Parameter
   std::vector<Tensor> velocity_;
   std::vector<bool> started_;  // the first v is not damped

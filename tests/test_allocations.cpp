@@ -1,9 +1,5 @@
 #include <doctest/doctest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/loss.h"
 #include "../layers/dropout.h"
@@ -13,33 +9,9 @@
 #include "../layers/module.h"
 #include "../optim/adam.h"
 #include "../optim/clip.h"
+#include "heap.h"
 
-// Counts what this program asks of operator new. (Sanitizers have their own operator new, and
-// bypass the pool.)
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-
-namespace {
-
-std::atomic<std::size_t> allocations{0};
-
-void* counted(std::size_t bytes, std::size_t alignment) {
-  ++allocations;
-  if (void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment))
-    return block;
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) { return counted(bytes, alignof(std::max_align_t)); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return counted(bytes, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* block) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t) noexcept { std::free(block); }
-void operator delete(void* block, std::align_val_t) noexcept { std::free(block); }
-void operator delete(void* block, std::size_t, std::align_val_t) noexcept { std::free(block); }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they bypass the pool
 
 using namespace tapegrad;
 
@@ -66,7 +38,7 @@ TEST_CASE("allocations: a training step asks the heap for nothing from the secon
   Tensor ids = Tensor::zeros({7, 3}, DType::int32);
   LSTMState state = m.lstm.zero_state(3);
   for (std::uint64_t step = 0; step < 10; ++step) {
-    const std::size_t before = allocations;
+    const std::size_t before = testing::allocations();
     {
       Tape tape = Tape::training({.seed = 1, .pass = step});
       const auto [h, next] = m.lstm(tape, m.embed(tape, ids), state);
@@ -77,7 +49,7 @@ TEST_CASE("allocations: a training step asks the heap for nothing from the secon
       adam.step();
       state = next.detach();
     }
-    if (step >= 2) CHECK(allocations - before == 0);
+    if (step >= 2) CHECK(testing::allocations() == before);
   }
 }
 
@@ -89,7 +61,7 @@ TEST_CASE("allocations: weighted losses ask the heap for nothing from the second
   const Tensor weights = Tensor::full({5, 3}, 2), rows = Tensor::full({5}, 2);
   const Tensor classes = Tensor::full({3}, 2);
   for (int step = 0; step < 6; ++step) {
-    const std::size_t before = allocations;
+    const std::size_t before = testing::allocations();
     {
       Tape tape;
       const Var y = tape.leaf(x);
@@ -103,7 +75,7 @@ TEST_CASE("allocations: weighted losses ask the heap for nothing from the second
                         {.label_smoothing = 0.1, .class_weights = classes, .weights = rows});
       tape.gradient(loss, {y});
     }
-    if (step >= 2) CHECK(allocations - before == 0);
+    if (step >= 2) CHECK(testing::allocations() == before);
   }
 }
 

@@ -69,7 +69,8 @@ Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& optio
       checked_targets("nll", "log_probabilities", log_probabilities, ids,
                       {options.ignore_index, 0, options.class_weights, options.weights});
   const Var m = factors_of(log_probabilities, targets);
-  return -sum(m * keep(log_probabilities, m));  // a log p of -inf must not meet a factor of 0
+  return -sum(m *
+              keep_weighted(log_probabilities, m));  // a log p of -inf must not meet a factor of 0
 }
 
 Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOptions& options) {
@@ -105,7 +106,7 @@ Var cross_entropy_composed(const Var& logits, const Tensor& ids,
   const Var m = factors_of(logits, targets);
   const std::size_t last = logits.shape().rank() - 1;
   const Var rows = kernels::repeat(kernels::sum(m.value(), last), last, logits.size(last));
-  return -sum(m * keep(log_softmax(keep(logits, rows)), m));
+  return -sum(m * keep_weighted(log_softmax(keep_weighted(logits, rows)), m));
 }
 
 }  // namespace tapegrad

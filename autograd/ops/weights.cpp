@@ -37,10 +37,10 @@ void check_weights(std::string_view op, const Tensor& weights, std::string_view 
   check_weights(op, name, weights);
 }
 
-Var keep(const Var& x, const Var& weights, double other) {  // dx = dy [weights != 0]
+Var keep_weighted(const Var& x, const Var& weights, double other) {  // dx = dy [weights != 0]
   Node n("keep", {x});
   Var y = n.out(kernels::keep(x.value(), weights.value(), other));
-  n.rule([weights](Grads& g) { g.add(0, keep(g.d(), weights)); });
+  n.rule([weights](Grads& g) { g.add(0, keep_weighted(g.d(), weights)); });
   return y;
 }
 
@@ -60,7 +60,7 @@ Weights::Weights(std::string_view op, const Tensor& weights, std::string_view we
 }
 
 Var Weights::keep(const Var& x, double other) const {
-  return weights_.defined() ? tapegrad::keep(x, weights_, other) : x;
+  return weights_.defined() ? keep_weighted(x, weights_, other) : x;
 }
 
 Var Weights::mean(const Var& x) const {

@@ -11,7 +11,7 @@ namespace tapegrad {
 
 /// x where weights (a constant of x's shape and dtype) is not 0, else `other`. What is left out
 /// gets the gradient 0 itself, not 0 times something, so that a NaN there reaches nothing.
-Var keep(const Var& x, const Var& weights, double other = 0);
+Var keep_weighted(const Var& x, const Var& weights, double other = 0);
 
 /// Weights of the elements of one shape, perhaps none given, which is 1 everywhere.
 ///

@@ -1,0 +1,50 @@
+# shellcheck shell=sh
+# Shared by tests/run.sh and tests/extended.sh, which source it after setup.sh and build: runs test programs and adds up what they say.
+# shellcheck disable=SC2154  # build_dir comes from build, in setup.sh
+
+passed=0 failed=0 skipped=0
+status_file=$build_dir/test_status
+output=$build_dir/test_output
+esc=$(printf '\033')
+
+# Runs a command, shows its output while it comes, keeps it in $output (without colours), and returns the command's status.
+shown() {
+  rm -f "$status_file"
+  { "$@"; printf '%s\n' "$?" >"$status_file"; } 2>&1 | tee "$output.raw"
+  sed "s/$esc\[[0-9;]*m//g" "$output.raw" >"$output"
+  return "$(cat "$status_file" 2>/dev/null || echo 1)"
+}
+
+# count PATTERN: the number that the sed group \1 of PATTERN finds in the last such line of the output, else 0.
+count() { n=$(sed -n "s/^$1.*/\\1/p" "$output" | tail -n 1); printf '%s\n' "${n:-0}"; }
+
+# add STATUS PASSED FAILED SKIPPED: a command that failed without saying so (a crash) counts as one failure.
+add() {
+  passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+  [ "$1" = 0 ] || [ "$3" != 0 ] || { failed=$((failed + 1)); say "ended with status $1 and no failure of its own: counted as one"; }
+}
+
+# unit_tests [OPTION...]: the unit tests with doctest's options; doctest counts test cases.
+unit_tests() {
+  shown "$build_dir/tapegrad_tests" "$@"
+  status=$?
+  cases='\[doctest\] test cases: *[0-9]* *|'
+  add "$status" "$(count "$cases *\\([0-9]*\\) passed")" \
+    "$(count "$cases *[0-9]* passed *| *\\([0-9]*\\) failed")" \
+    "$(count "$cases *[0-9]* passed *| *[0-9]* failed *| *\\([0-9]*\\) skipped")"
+}
+
+# counted COMMAND...: a program whose last line is "N passed, N failed" (", N skipped" may follow).
+counted() {
+  shown "$@"
+  status=$?
+  add "$status" "$(count '\([0-9][0-9]*\) passed, [0-9][0-9]* failed')" \
+    "$(count '[0-9][0-9]* passed, \([0-9][0-9]*\) failed')" \
+    "$(count '[0-9][0-9]* passed, [0-9][0-9]* failed, \([0-9][0-9]*\) skipped')"
+}
+
+# verdict: the last line, and the status to end with.
+verdict() {
+  if [ "$skipped" = 0 ]; then say "$passed passed, $failed failed"; else say "$passed passed, $failed failed, $skipped skipped"; fi
+  [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}

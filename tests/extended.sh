@@ -1,0 +1,21 @@
+#!/bin/sh
+# The long tier: what takes too long for tests/run.sh. Gradients of every op from many random inputs; histories, training runs and
+# repeated failures at their full length.
+# usage: tests/extended.sh [SEEDS]      random inputs for each op, default 200
+# The last line is "N passed, N failed". Exit: 0 all passed; 1 a failure; 2 something is missing.
+set -u
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 2
+. "$root/tests/setup.sh"
+
+install_missing
+build tapegrad_tests
+. "$root/tests/count.sh"
+cd "$root" || exit 2
+long='deep:*,exceptions:*,growth:*,large:*,out of memory:*'
+
+say "extended: gradients of ops, ${1:-200} random inputs each"
+TAPEGRAD_SEEDS=${1:-200} unit_tests --no-skip --test-case='gradcheck*'
+say "extended: long histories, long runs, repeated failures"
+TAPEGRAD_EXTENDED=1 unit_tests --no-skip --test-case="$long"
+skipped=0  # the others are not of this tier
+verdict
