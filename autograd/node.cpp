@@ -45,7 +45,7 @@ Var Node::out(Tensor value) {
         {name_, nullptr, first_edge_, edges_, y.slot_, 0, s.scope, NodeRecord::Kind::op});
   }
   NodeRecord& node = s.nodes[node_];
-  if (node.first_slot + node.slots != y.slot_) {
+  if (node.first_slot + node.slots != y.slot_ || node.rule != nullptr) {
     tape_errors::outputs_out_of_order(name_);
   }
   s.slots.push_back({y.shape(), y.dtype()});
@@ -58,7 +58,9 @@ Var Node::out(Tensor value) {
 }
 
 ClosureArena& Node::arena() {
-  if (node_ == UINT32_MAX) tape_errors::outputs_out_of_order(name_);
+  if (node_ == UINT32_MAX || state_->nodes[node_].rule != nullptr) {
+    tape_errors::outputs_out_of_order(name_);
+  }
   return state_->arena;
 }
 void Node::set_rule(Closure* closure) { state_->nodes[node_].rule = closure; }
@@ -67,21 +69,27 @@ bool Grads::graph() const { return sweep_.graph; }
 bool Grads::retained() const { return sweep_.retain; }
 
 std::uint32_t Grads::edge(std::size_t i) const {
-  return state_.edges[state_.nodes[node_].first_edge + i];
+  const NodeRecord& node = state_.nodes[node_];
+  if (i >= node.edges) tape_errors::no_such_place(node.name, "input", i, node.edges);
+  return state_.edges[node.first_edge + i];
+}
+
+std::uint32_t Grads::slot(std::size_t k) const {
+  const NodeRecord& node = state_.nodes[node_];
+  if (k >= node.slots) tape_errors::no_such_place(node.name, "output", k, node.slots);
+  return node.first_slot + static_cast<std::uint32_t>(k);
 }
 
 bool Grads::needs(std::size_t i) const { return sweep_.has(edge(i), Sweep::wanted); }
 
-bool Grads::has(std::size_t k) const {
-  return sweep_.grad(state_.nodes[node_].first_slot + static_cast<std::uint32_t>(k)).defined();
-}
+bool Grads::has(std::size_t k) const { return sweep_.grad(slot(k)).defined(); }
 
 Var Grads::d(std::size_t k) const {
-  const std::uint32_t slot = state_.nodes[node_].first_slot + static_cast<std::uint32_t>(k);
-  if (!sweep_.grad(slot).defined()) {
-    return Tensor::zeros(state_.slots[slot].shape, state_.slots[slot].dtype);
+  const std::uint32_t place = slot(k);
+  if (!sweep_.grad(place).defined()) {
+    return Tensor::zeros(state_.slots[place].shape, state_.slots[place].dtype);
   }
-  return sweep_.current_grad(slot);
+  return sweep_.current_grad(place);
 }
 
 void Grads::add(std::size_t i, const Var& gradient) {
@@ -104,6 +112,7 @@ void Grads::add(std::size_t i, const Var& gradient) {
 }
 
 Grads::Into Grads::into(std::size_t i) {
+  if (graph() || !needs(i)) tape_errors::into_unwanted(state_.nodes[node_].name, i);
   const SlotRecord& slot = state_.slots[edge(i)];
   Var& total = sweep_.grad(edge(i));
   if (!total.defined()) {

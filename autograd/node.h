@@ -68,7 +68,7 @@ class Grads {
   void add(std::size_t i, const Var& gradient);
 
   /// Where a kernel may leave the gradient of input i itself: tensor = beta * tensor + gradient.
-  /// With beta = 0 the tensor is not initialised. First order only.
+  /// With beta = 0 the tensor is not initialised. Throws UsageError unless needs(i), or if graph().
   struct Into {
     Tensor tensor;
     double beta;
@@ -88,7 +88,8 @@ class Grads {
   friend struct TapeState;
   Grads(TapeState& state, Sweep& sweep, std::uint32_t node)
       : state_(state), sweep_(sweep), node_(node) {}
-  std::uint32_t edge(std::size_t i) const;
+  std::uint32_t edge(std::size_t i) const;  // slot of input i
+  std::uint32_t slot(std::size_t k) const;  // slot of output k
   Tape::Until recording() const;
   Vars alias(const Vars& inputs) const;
   void add_through(const Vars& outputs, const Vars& aliases);

@@ -1,25 +1,24 @@
 #include "parameter.h"
 
-#include "../core/error.h"
+#include "tape_errors.h"
 
 namespace tapegrad {
 
+ParameterData& detail::defined(const std::shared_ptr<ParameterData>& data) {
+  if (data == nullptr) tape_errors::undefined_parameter("parameter");
+  return *data;
+}
+
 Parameter Parameter::share() const {
-  (void)existing();  // two undefined members would look tied and be two
+  (void)get();  // two undefined members would look tied and be two
   Parameter same;
   same.data_ = data_;
   return same;
 }
 
 void Parameter::set_requires_grad(bool on) {
-  existing().requires_grad = on;
+  get().requires_grad = on;
   if (!on) data_->grad = Tensor();
-}
-
-void Parameter::undefined() {
-  throw UsageError(
-      "[parameter] this parameter is undefined: construct the layer with its sizes and an Rng "
-      "first, and do not use it after a move");
 }
 
 }  // namespace tapegrad

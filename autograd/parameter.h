@@ -16,6 +16,11 @@ struct ParameterData {
   bool requires_grad = true;
 };
 
+namespace detail {
+/// What `data` points to; throws UsageError if that is nothing.
+ParameterData& defined(const std::shared_ptr<ParameterData>& data);
+}  // namespace detail
+
 /// A weight of a model: a value that is learned and the gradient of the loss for it.
 ///
 /// Move-only, and its identity moves along: an optimizer made from a model stays valid when the
@@ -38,27 +43,23 @@ class Parameter {
   Parameter share() const;
 
   bool defined() const { return data_ != nullptr; }
-  const Tensor& value() const { return existing().value; }
+  const Tensor& value() const { return get().value; }
   /// The gradient; zeros of the value's shape if there is none yet.
   Tensor grad() const {
-    return existing().grad.defined() ? data_->grad
-                                     : Tensor::zeros(value().shape(), value().dtype());
+    const Tensor& grad = get().grad;
+    return grad.defined() ? grad : Tensor::zeros(value().shape(), value().dtype());
   }
-  bool requires_grad() const { return existing().requires_grad; }
+  bool requires_grad() const { return get().requires_grad; }
   /// False freezes, and forgets the gradient, which would go stale.
   void set_requires_grad(bool on);
   /// A new value: initialisation, loading. Throws ShapeError or DtypeError unless shape and dtype
   /// stay.
-  void set_value(const Tensor& value) { existing().value.copy_from(value); }
+  void set_value(const Tensor& value) { get().value.copy_from(value); }
 
   const std::shared_ptr<ParameterData>& data() const { return data_; }
 
  private:
-  ParameterData& existing() const {
-    if (data_ == nullptr) undefined();
-    return *data_;
-  }
-  [[noreturn]] static void undefined();
+  ParameterData& get() const { return detail::defined(data_); }
 
   std::shared_ptr<ParameterData> data_;
 };
@@ -69,8 +70,8 @@ struct NamedParameter {
   std::shared_ptr<ParameterData> data;
   std::vector<std::string> ties = {};  // its other names, if several members share() it
 
-  const Tensor& value() const { return data->value; }
-  const Tensor& grad() const { return data->grad; }
+  const Tensor& value() const { return detail::defined(data).value; }
+  const Tensor& grad() const { return detail::defined(data).grad; }
 };
 
 using Parameters = std::vector<NamedParameter>;

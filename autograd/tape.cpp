@@ -18,8 +18,9 @@ void TapeState::check_current(const Var& v, const char* op) const {
 }
 
 void TapeState::check_own(const Var& v, const char* op) const {
-  if (v.state_ != this) tape_errors::not_recorded(op);
-  check_current(v, op);
+  if (v.state_ == nullptr) tape_errors::not_recorded(op);
+  v.state_->check_current(v, op);
+  if (v.state_ != this) tape_errors::other_tape(op);
 }
 
 Var TapeState::add_leaf(Tensor value) {
@@ -42,7 +43,7 @@ Var Tape::leaf(Tensor value) {
 }
 
 Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
-  if (parameter == nullptr) tape_errors::undefined_parameter();
+  if (parameter == nullptr) tape_errors::undefined_parameter("leaf");
   if (!recording() || !parameter->requires_grad) return parameter->value;
   state_->check_thread("leaf");
   auto& known = state_->parameters;
@@ -140,7 +141,7 @@ Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::spa
   sweep.graph = options.create_graph;
   sweep.retain = options.retain || options.create_graph;
   mark(sweep, y, x);
-  const Tape::Until pause(paused, sweep.graph ? paused : paused + 1);
+  const Tape::Until pause(*this, paused, sweep.graph ? paused : paused + 1);
   for (std::size_t k = 0; k < y.size(); ++k) {
     if (!sweep.has(y[k].slot_, Sweep::wanted)) continue;
     Var& seed = sweep.grad(y[k].slot_);
@@ -160,9 +161,15 @@ void Tape::backward(const Var& loss, Options options) {
   // First make every gradient ours alone, which may throw; then hand all of them over, which
   // cannot.
   bool any = false;
-  for (const Var& leaf : leaves) {
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    const Var& leaf = leaves[i];
     if (!sweep.has(leaf.slot_, Sweep::reached)) continue;
     any = true;
+    if (const Tensor& total = state_->parameters[i]->grad; total.defined()) {
+      if (total.shape() != leaf.shape() || total.dtype() != leaf.dtype())
+        tape_errors::gradient_does_not_fit(total, leaf.shape(), leaf.dtype());
+      if (total.shares_elements_with(leaf.value_)) tape_errors::gradient_in_value();
+    }
     Var& gradient = sweep.grad(leaf.slot_);
     if (gradient.defined() && !gradient.value_.unique()) gradient = gradient.value_.clone();
   }
@@ -186,7 +193,7 @@ Vars Tape::gradient(const Var& y, const Vars& x, Options options, Var dy) {
   if (!dy.defined()) {
     if (y.shape().numel() != 1) tape_errors::not_scalar("gradient", y.shape());
     dy = Tensor::full(y.shape(), 1, y.dtype());
-  } else if (dy.shape() != y.shape() || dy.dtype() != y.dtype()) {
+  } else if (dy.value().shape() != y.shape() || dy.dtype() != y.dtype()) {
     tape_errors::not_alike("gradient", "dy", dy.value(), "y", y.shape(), y.dtype());
   }
   Sweep sweep = state_->sweep({&y, 1}, {&dy, 1}, x, options);

@@ -82,19 +82,20 @@ class Tape {
   /// Gives back the memory that idle tapes of the process keep.
   static void release_memory();
 
-  /// Ends what it stands for, a pause or a scope, when it goes; the last one made goes first.
+  /// Ends what it stands for, a pause or a scope, when it goes or the pass ends; the last one made
+  /// goes first.
   class [[nodiscard]] Until {
    public:
-    Until(std::uint32_t& place, std::uint32_t value) : place_(place), before_(place) {
-      place = value;
-    }
+    Until(TapeState& state, std::uint32_t& place, std::uint32_t value);
     Until(const Until&) = delete;
     Until& operator=(const Until&) = delete;
-    ~Until() { place_ = before_; }
+    ~Until();
 
    private:
+    TapeState& state_;
     std::uint32_t& place_;
     std::uint32_t before_;
+    std::uint64_t pass_;
   };
   /// Until it goes, nothing is recorded: results are constants.
   Until pause();

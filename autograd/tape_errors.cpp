@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <string>
+
 #include "../core/error.h"
 
 namespace tapegrad::tape_errors {
@@ -51,6 +53,11 @@ void not_recorded(const char* op) {
       op));
 }
 
+void other_tape(const char* op) {
+  throw UsageError(
+      fmt::format("[{}] a value was recorded on another tape: call the tape that recorded it", op));
+}
+
 void already_differentiated(const char* node) {
   throw UsageError(fmt::format(
       "[backward] the pass was differentiated before and the saved values of '{}' are freed: pass "
@@ -70,22 +77,61 @@ void not_scalar(const char* op, const Shape& shape) {
       op, to_string(shape)));
 }
 
+namespace {
+
+/// A gradient that does not fit what it is of: ShapeError, or DtypeError if only that differs.
+[[noreturn]] void does_not_fit(const std::string& message, const Tensor& gradient,
+                               const Shape& shape) {
+  if (gradient.shape() != shape) throw ShapeError(message);
+  throw DtypeError(message);
+}
+
+}  // namespace
+
 void wrong_gradient(const char* node, std::size_t input, const Tensor& gradient, const Shape& shape,
                     DType dtype) {
-  throw ShapeError(
+  does_not_fit(
       fmt::format("[{}] its rule gave input {} a gradient of shape {} and {}, but the input has "
                   "shape {} and is {}",
                   node, input, to_string(gradient.shape()), to_string(gradient.dtype()),
-                  to_string(shape), to_string(dtype)));
+                  to_string(shape), to_string(dtype)),
+      gradient, shape);
+}
+
+void no_such_place(const char* node, const char* what, std::size_t index, std::size_t count) {
+  throw UsageError(fmt::format("[{}] its rule asks for {} {} but there are {}: count from 0", node,
+                               what, index, count));
+}
+
+void into_unwanted(const char* node, std::size_t input) {
+  throw UsageError(
+      fmt::format("[{}] its rule calls into({}), but that gradient is not wanted, or is recorded: "
+                  "call it only if needs() and not graph()",
+                  node, input));
 }
 
 void not_alike(const char* op, const char* what, const Tensor& gradient, const char* of,
                const Shape& shape, DType dtype) {
-  throw ShapeError(
-      fmt::format("[{}] {} has shape {} and is {} but {} has shape {} and is {}: they "
-                  "must be equal",
-                  op, what, to_string(gradient.shape()), to_string(gradient.dtype()), of,
-                  to_string(shape), to_string(dtype)));
+  does_not_fit(fmt::format("[{}] {} has shape {} and is {} but {} has shape {} and is {}: they "
+                           "must be equal",
+                           op, what, to_string(gradient.shape()), to_string(gradient.dtype()), of,
+                           to_string(shape), to_string(dtype)),
+               gradient, shape);
+}
+
+void gradient_does_not_fit(const Tensor& grad, const Shape& shape, DType dtype) {
+  does_not_fit(
+      fmt::format("[backward] a parameter has shape {} and is {} but the gradient it has already "
+                  "has shape {} and is {}: nothing was added; call zero_grad() first",
+                  to_string(shape), to_string(dtype), to_string(grad.shape()),
+                  to_string(grad.dtype())),
+      grad, shape);
+}
+
+void gradient_in_value() {
+  throw UsageError(
+      "[backward] the gradient of a parameter lies in the memory of its value: nothing was added; "
+      "give it a tensor of its own, or call zero_grad() first");
 }
 
 void directions(const char* op, std::size_t inputs, std::size_t directions) {
@@ -107,9 +153,12 @@ void outputs_out_of_order(const char* op) {
                   op));
 }
 
-void undefined_parameter() {
+void undefined_parameter(const char* op) {
   throw UsageError(
-      "[leaf] the parameter is undefined: construct the layer with its sizes and an Rng first");
+      fmt::format("[{}] the parameter is undefined: construct the layer with its sizes and an Rng "
+                  "first, and do "
+                  "not use it after a move",
+                  op));
 }
 
 void tape_is_full() {

@@ -17,18 +17,25 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void not_retained();
 [[noreturn]] void mixed_dtypes(const char* op, DType first, DType other);
 [[noreturn]] void not_recorded(const char* op);
+[[noreturn]] void other_tape(const char* op);
 [[noreturn]] void already_differentiated(const char* node);
 [[noreturn]] void not_differentiable(const char* node);
 [[noreturn]] void not_scalar(const char* op, const Shape& shape);
 [[noreturn]] void wrong_gradient(const char* node, std::size_t input, const Tensor& gradient,
                                  const Shape& shape, DType dtype);
+/// `what`: "input" or "output".
+[[noreturn]] void no_such_place(const char* node, const char* what, std::size_t index,
+                                std::size_t count);
+[[noreturn]] void into_unwanted(const char* node, std::size_t input);
 /// `what`, as in "dy", must be a gradient of `of`, as in "y".
 [[noreturn]] void not_alike(const char* op, const char* what, const Tensor& gradient,
                             const char* of, const Shape& shape, DType dtype);
+[[noreturn]] void gradient_does_not_fit(const Tensor& grad, const Shape& shape, DType dtype);
+[[noreturn]] void gradient_in_value();
 [[noreturn]] void directions(const char* op, std::size_t inputs, std::size_t directions);
 [[noreturn]] void no_parameter();
 [[noreturn]] void outputs_out_of_order(const char* op);
-[[noreturn]] void undefined_parameter();
+[[noreturn]] void undefined_parameter(const char* op);
 [[noreturn]] void tape_is_full();
 [[noreturn]] void leaf_of_ids();
 

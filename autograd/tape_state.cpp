@@ -60,7 +60,15 @@ RandomKey Tape::random_key(std::string_view site) {
   return RandomKey::of(stream_.seed, stream_.pass, "#" + std::to_string(unnamed_sites_++));
 }
 
-Tape::Until Tape::pause() { return {state_->paused, state_->paused + 1}; }
+Tape::Until Tape::pause() { return {*state_, state_->paused, state_->paused + 1}; }
+
+Tape::Until::Until(TapeState& state, std::uint32_t& place, std::uint32_t value)
+    : state_(state), place_(place), before_(place), pass_(state.pass) {
+  place = value;
+}
+Tape::Until::~Until() {
+  if (state_.pass == pass_) place_ = before_;
+}
 
 void TapeState::end_pass() noexcept {
   for (NodeRecord& node : nodes) free(node);

@@ -33,7 +33,7 @@ void trim_all() noexcept {}
 #else
 
 // Four classes per power of two: at most a quarter of a block is unused.
-constexpr std::size_t class_count = 4 * 58;
+constexpr std::size_t class_count = 4 * 59;  // of sizes up to 2^64
 
 struct SizeClass {
   std::size_t index;

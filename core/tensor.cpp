@@ -19,6 +19,18 @@ std::size_t block_bytes(const Shape& shape, DType dtype) {
   return head_bytes + shape.numel() * size_of(dtype);
 }
 
+/// `value` as an element; throws for what is no int32, where C++ leaves the result open.
+template <class To, class From>
+To element(From value) {
+  if constexpr (std::same_as<To, std::int32_t> && std::floating_point<From>) {
+    const auto exact = static_cast<double>(value);
+    if (!(exact > -0x1p31 - 1 && exact < 0x1p31)) {
+      throw UsageError(fmt::format("[tensor] the value {} does not fit in an int32", value));
+    }
+  }
+  return static_cast<To>(value);
+}
+
 }  // namespace
 
 std::size_t size_of(DType dtype) { return dtype == DType::float64 ? 8 : 4; }
@@ -74,8 +86,9 @@ Tensor Tensor::of(const Shape& shape, std::initializer_list<double> values, DTyp
 
 void Tensor::fill(double value) {
   dispatch(dtype(), [&]<class T>(T) {
+    const T filling = element<T>(value);
     const std::span<T> elements = mutable_values<T>();
-    std::fill(elements.begin(), elements.end(), static_cast<T>(value));
+    std::fill(elements.begin(), elements.end(), filling);
   });
 }
 
@@ -158,7 +171,7 @@ Tensor Tensor::to(DType dtype) const {
     dispatch(dtype, [&]<class To>(To) {
       const std::span<const From> source = values<From>();
       std::transform(source.begin(), source.end(), static_cast<To*>(result.body_->data),
-                     [](From v) { return static_cast<To>(v); });
+                     [](From v) { return element<To>(v); });
     });
   });
   return result;

@@ -89,6 +89,7 @@ class Tensor {
   std::span<T> mutable_values() {
     return {mutable_data<T>(), numel()};
   }
+  /// Throws UsageError if `value` is no int32 but the elements are; so does `to`.
   void fill(double value);
   /// Copies elements; throws ShapeError or DtypeError unless `source` has this shape and dtype.
   void copy_from(const Tensor& source);

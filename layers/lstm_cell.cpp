@@ -24,8 +24,8 @@ LSTMParameters::LSTMParameters(const LSTMCellOptions& o, Rng& rng) {
 }
 
 LSTMWeights LSTMParameters::on(Tape& tape) const {
-  const auto leaf = [&](const Parameter& p) { return p.defined() ? tape.leaf(p) : Var(); };
-  return {leaf(weight_ih), leaf(weight_hh), leaf(bias_ih), leaf(bias_hh)};
+  const auto bias = [&](const Parameter& p) { return p.defined() ? tape.leaf(p) : Var(); };
+  return {tape.leaf(weight_ih), tape.leaf(weight_hh), bias(bias_ih), bias(bias_hh)};
 }
 
 LSTMState LSTMCell::zero_state(std::size_t batch) const {

@@ -44,7 +44,10 @@ class Adam : public Optimizer {
     Tensor m;
     Tensor v;
   };
-  State state(std::size_t i) const { return {steps_[i], m_[i], v_[i]}; }
+  State state(std::size_t i) const {
+    (void)checked_index(i);
+    return {steps_[i], m_[i], v_[i]};
+  }
 
  private:
   std::vector<AdamOptions> options_;  // of each group; the rest of each Parameter

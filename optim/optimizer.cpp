@@ -12,7 +12,7 @@
 namespace tapegrad {
 
 void zero_grad(const Parameters& parameters) {
-  for (const NamedParameter& p : parameters) p.data->grad = Tensor();
+  for (const NamedParameter& p : parameters) detail::defined(p.data).grad = Tensor();
 }
 
 void Optimizer::check_groups() const {
@@ -79,6 +79,12 @@ void Optimizer::check_option(std::size_t group, const char* option, double value
       fmt::format("{} {} is {}: it must be in [{}, {})", about(group), option, value, low, high));
 }
 
+std::size_t Optimizer::checked_index(std::size_t i) const {
+  if (i < parameters_.size()) return i;
+  throw UsageError(
+      fmt::format("[{}] parameter {} does not exist: there are {}", name_, i, parameters_.size()));
+}
+
 void Optimizer::check_gradients() const {
   bool any = false;
   for (const NamedParameter& p : parameters_) {
@@ -91,6 +97,11 @@ void Optimizer::check_gradients() const {
       throw ShapeError(fmt::format(
           "[{}] {} has shape {} but its gradient has shape {}: the shapes must be equal", name_,
           p.name, to_string(value.shape()), to_string(grad.shape())));
+    }
+    if (grad.shares_elements_with(value)) {
+      throw UsageError(fmt::format(
+          "[{}] the gradient of {} lies in the memory of its value: give it a tensor of its own",
+          name_, p.name));
     }
     if (grad.dtype() != value.dtype()) {
       throw DtypeError(fmt::format("[{}] {} is {} but its gradient is {}: the dtypes must be equal",

@@ -70,6 +70,8 @@ class Optimizer {
   /// Throws UsageError unless `value` is in [low, high).
   void check_option(std::size_t group, const char* option, double value, double low,
                     double high) const;
+  /// Throws UsageError unless there is a parameter `i`; returns it.
+  std::size_t checked_index(std::size_t i) const;
   /// The head of a message: "[name]", and which group it is about if there are several.
   std::string about(std::size_t group) const;
   /// Throws unless there are gradients, and they fit the values of the Parameters that will move.

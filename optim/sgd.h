@@ -32,7 +32,7 @@ class SGD : public Optimizer {
   void step() override;
 
   /// The velocity of parameter i; undefined before its first step, or without momentum.
-  const Tensor& velocity(std::size_t i) const { return velocity_[i]; }
+  const Tensor& velocity(std::size_t i) const { return velocity_[checked_index(i)]; }
 
  private:
   bool remembers(std::size_t i) const override { return options_[group_of(i)].momentum > 0; }

@@ -207,10 +207,7 @@ TEST_CASE("tape: an op of the user's own, and one that is not differentiable") {
   const Var x = tape.leaf(w);
   tape.backward(sum(cube(x)), {.retain = true});
   CHECK(w.grad().item() == 12);
-  CHECK_THROWS_WITH_AS(
-      tape.backward(sum(half_done(x))),
-      "[backward] 'half_done' is not differentiable: detach() its result, or give it a rule",
-      UsageError);
+  CHECK_THROWS_AS(tape.backward(sum(half_done(x))), UsageError);
   CHECK(w.grad().item() == 12);
 }
 

@@ -14,6 +14,7 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& weight
         "lstm_cell", "x", x.shape(),
         "one step, (B, I); a sequence (T, B, I) is for LSTM, or step over unbind(x)");
   }
+  if (x.size(0) == 0) check::wrong_shape("lstm_cell", "x", x.shape(), "(B, I) with B >= 1");
   if (weights.ih.size(1) != x.size(1)) {
     check::mismatch("lstm_cell", {"weight_ih", "(4H, I)", weights.ih.shape()},
                     {"x", "(B, I)", x.shape()}, "I must match");

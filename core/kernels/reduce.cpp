@@ -111,6 +111,7 @@ void running_columns(const T* x, std::size_t n, std::size_t stride, std::size_t 
 
 Tensor sum_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
   Tensor result = Tensor::empty(shape, x.dtype());
+  if (result.numel() == 0) return result;  // an axis beside the 0 may be as long as it likes
   dispatch_float(x.dtype(),
                  [&]<class T>(T) { sum_axis(x.data<T>(), axes, result.mutable_data<T>()); });
   return result;
@@ -119,6 +120,7 @@ Tensor sum_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
 /// x (outer, inner) -> (outer, n, inner).
 Tensor repeat_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
   Tensor result = Tensor::empty(shape, x.dtype());
+  if (result.numel() == 0) return result;
   const auto [outer, n, inner] = axes;
   dispatch(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
     const T* from = x.data<T>();
