@@ -57,6 +57,9 @@ Var Node::out(Tensor value) {
   return y;
 }
 
+bool Node::observed() const { return state_ != nullptr && state_->observer != nullptr; }
+void Node::show_branch(const Tensor& choice) { state_->observer->on_branch(node_, name_, choice); }
+
 ClosureArena& Node::arena() {
   if (node_ == UINT32_MAX || state_->nodes[node_].rule != nullptr) {
     tape_errors::outputs_out_of_order(name_);

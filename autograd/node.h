@@ -29,6 +29,12 @@ class Node {
   /// An output; all of them before the rule. A node without a rule is "not differentiable" and says
   /// so when asked.
   Var out(Tensor value);
+  /// Tells an observer, if there is one, which way each element went: `choice()` is a Tensor that
+  /// changes where a branch does. For ops with kinks; after out().
+  template <class F>
+  void branch(F&& choice) {
+    if (observed()) show_branch(choice());
+  }
   /// How gradients of the outputs become gradients of the inputs. Captures are the saved values:
   /// capture Vars, never Tensors, so that a value overwritten since is noticed.
   template <class F>
@@ -39,6 +45,8 @@ class Node {
   bool recording() const { return state_ != nullptr; }
 
  private:
+  bool observed() const;
+  void show_branch(const Tensor& choice);
   ClosureArena& arena();
   void set_rule(Closure* closure);
 

@@ -88,9 +88,12 @@ NodeView TapeState::view(std::uint32_t node) const {
   return view;
 }
 
-void TapeState::show_value(const Var& v) { observer->on_value(view(v.node_), v.slot_, v); }
+void TapeState::show_value(const Var& v) {
+  if (observer->sees_everything()) observer->on_value(view(v.node_), v.slot_, v);
+}
 
 void TapeState::show_gradients(Sweep& sweep, std::uint32_t node) {
+  if (!observer->sees_everything()) return;
   const NodeView seen = view(node);
   for (std::size_t k = 0; k < seen.outputs.size(); ++k) {
     const auto slot = static_cast<std::uint32_t>(seen.first_output + k);

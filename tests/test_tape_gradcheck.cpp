@@ -6,6 +6,7 @@
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/reduce.h"
 #include "../core/error.h"
+#include "../core/kernels/elementwise.h"
 #include "../layers/linear.h"
 #include "../layers/module.h"
 
@@ -79,4 +80,44 @@ TEST_CASE("tape_gradcheck: inputs and parameters are as before, float32 is refus
       "two "
       "losses",
       DtypeError);
+}
+
+TEST_CASE(
+    "tape_gradcheck: a kink is named by its op and place, and any slope between is accepted") {
+  const Tensor at_kink = Tensor::of({2, 2}, {1, 0, -1, 0.5}, DType::float64);
+  const auto check = [&](Var (*op)(const Var&), const Tensor& x) {
+    return gradcheck(
+        [op](Tape&, std::span<const Var> in) { return Vars{op(square(in[0]) * in[0] + in[0])}; },
+        {{"x", x}});
+  };
+  using Op = Var (*)(const Var&);
+  for (const Op op : {Op(relu), Op(abs)}) {
+    const GradcheckReport report = check(op, at_kink);
+    CHECK_MESSAGE(report, report.text());
+    CHECK(report.kinks == 1);
+    CHECK(report.checked == 4);
+    const GradEntry& kink = report.entries.front();
+    CHECK(kink.verdict == Verdict::kink);
+    CHECK(kink.index == 1);
+    CHECK(kink.branch == std::string(op == Op(abs) ? "abs" : "relu") + "#4[0, 1]");
+  }
+  // Near a kink the step shrinks until it stays on one side.
+  const GradcheckReport near = check(relu, Tensor::of({2}, {1e-3, -1e-3}, DType::float64));
+  CHECK_MESSAGE(near, near.text());
+  CHECK(near.kinks == 0);
+}
+
+TEST_CASE("tape_gradcheck: a wrong rule of relu is found beside kinks") {
+  const auto leaky = [](const Var& x) {  // its gradient is, its value is not
+    Node n("relu", {x});
+    const Var y = n.out(kernels::relu(x.value()));
+    n.branch([&] { return kernels::is_positive(x.value()); });
+    n.rule([x](Grads& g) { g.add(0, g.d() * (kernels::is_positive(x.value())) + g.d() * 0.01); });
+    return y;
+  };
+  const GradcheckReport report =
+      gradcheck([&](Tape&, std::span<const Var> in) { return Vars{leaky(in[0])}; },
+                {{"x", Tensor::of({3}, {0, -1, 1}, DType::float64)}});
+  CHECK(report.verdict == Verdict::fail);
+  CHECK(report.failed == 2);
 }

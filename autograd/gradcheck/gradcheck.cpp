@@ -422,12 +422,12 @@ void Check::find_kink(Look& look, stencil::Line& line, double step) {
   const auto [low, high] = std::minmax(now.left, now.right);
   const bool between = e.analytic >= low - tolerance && e.analytic <= high + tolerance;
   e.verdict = between ? Verdict::kink : Verdict::fail;
-  if (options_.where && options_.branches) {
-    // The last call was on the other side of the kink than this one, or than the centre.
-    line.move(-3 * step);
+  for (const double side : {-3.0, 3.0}) {  // the value itself stands on one of them
+    if (!options_.where || !e.branch.empty()) break;
+    const stencil::Restored restored(line);
+    (void)line.move(side * step);
     (void)evaluate();
     e.branch = options_.where();
-    line.restore();
   }
 }
 

@@ -15,18 +15,6 @@ constexpr double noise_factor = 10;
 
 constexpr std::array<int, 6> places = {-3, -2, -1, 1, 2, 3};
 
-/// Puts the values back however the scope is left.
-class Restored {
- public:
-  explicit Restored(Line& line) : line_(line) {}
-  ~Restored() { line_.restore(); }
-  Restored(const Restored&) = delete;
-  Restored& operator=(const Restored&) = delete;
-
- private:
-  Line& line_;
-};
-
 double largest(std::span<const double> values) {
   double most = 0;
   for (const double v : values) most = std::max(most, std::abs(v));

@@ -52,6 +52,18 @@ class DirectionLine final : public Line {
   std::vector<double> x_;
 };
 
+/// Puts the values back however the scope is left.
+class Restored {
+ public:
+  explicit Restored(Line& line) : line_(line) {}
+  ~Restored() { line_.restore(); }
+  Restored(const Restored&) = delete;
+  Restored& operator=(const Restored&) = delete;
+
+ private:
+  Line& line_;
+};
+
 /// The loss at s = -3h, -2h, -h, h, 2h, 3h.
 struct Samples {
   double step = 0;

@@ -1,8 +1,12 @@
 #include "tape_gradcheck.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "../../core/error.h"
+#include "../inspect/observer.h"
 #include "../ops/elementwise.h"
 #include "../ops/reduce.h"
 
@@ -29,6 +33,52 @@ GradBlock block_of(const std::string& name, Tensor& value, const Tensor& gradien
   return block;
 }
 
+/// Which way the branches of relu, max, clamp went in the last evaluation, and in the first one,
+/// which stands at the values that are checked.
+class Branches : public Observer {
+ public:
+  Branches() : Observer(Sees::branches) {}
+
+  void start() { taken_.clear(); }
+  void on_branch(std::size_t node, const char* op, const Tensor& choice) override {
+    taken_.push_back({node, op, choice});
+  }
+
+  /// 0 as long as all goes as in the first evaluation.
+  std::uint64_t differ() {
+    if (first_.empty()) first_ = taken_;
+    return where().empty() ? 0 : 1;
+  }
+  /// "relu#4[2, 17]", the first branch that went another way than at first.
+  std::string where() const {
+    for (std::size_t k = 0; k < std::min(first_.size(), taken_.size()); ++k) {
+      const Tensor &a = first_[k].choice, &b = taken_[k].choice;
+      for (std::size_t i = 0; i < a.numel(); ++i) {
+        if (i < b.numel() && a.at(i) == b.at(i)) continue;
+        return fmt::format("{}#{}[{}]", taken_[k].op, taken_[k].node,
+                           fmt::join(place(a.shape(), i), ", "));
+      }
+    }
+    return first_.size() == taken_.size() ? "" : "the number of branches";
+  }
+
+ private:
+  struct Branch {
+    std::size_t node;
+    const char* op;
+    Tensor choice;
+  };
+  static std::vector<std::size_t> place(const Shape& shape, std::size_t index) {
+    std::vector<std::size_t> result(shape.rank());
+    for (std::size_t axis = shape.rank(); axis-- > 0; index /= shape[axis]) {
+      result[axis] = index % shape[axis];
+    }
+    return result;
+  }
+
+  std::vector<Branch> first_, taken_;
+};
+
 void check_float64(const std::string& name, const Tensor& value) {
   if (value.dtype() == DType::float64) return;
   throw DtypeError(fmt::format(
@@ -47,8 +97,11 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
   }
   for (const NamedParameter& p : parameters) check_float64(p.name, p.value());
 
+  Branches branches;
   const auto with_tape = [&](auto&& use) {
     Tape tape = Tape::training({.seed = options.seed, .pass = 0});
+    tape.observe(&branches);
+    branches.start();
     Vars leaves;
     for (const Tensor& value : values) leaves.push_back(tape.leaf(value));
     const Var loss = weighted(f(tape, leaves), options.seed, "gradcheck outputs");
@@ -70,6 +123,11 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
     blocks.push_back(block_of(parameters[i].name, parameters[i].data->value,
                               gradients[values.size() + i].value()));
   }
+  GradcheckOptions with_branches = options;
+  if (!options.branches) {
+    with_branches.branches = [&] { return branches.differ(); };
+    with_branches.where = [&] { return branches.where(); };
+  }
   return gradcheck(
       [&] {
         // The checker has written behind the tensors' backs: what is cached by version must notice.
@@ -77,7 +135,7 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
         for (const NamedParameter& p : parameters) p.data->value.mutable_data<double>();
         return with_tape([](Tape&, const Vars&, const Var& loss) { return loss.item(); });
       },
-      blocks, options);
+      blocks, with_branches);
 }
 
 GradcheckReport gradcheck(const std::function<Var(Tape&)>& f, const Parameters& parameters,

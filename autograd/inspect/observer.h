@@ -27,7 +27,9 @@ struct NodeView {
 /// not use the tape.
 class Observer {
  public:
-  Observer() = default;
+  /// What is of interest: everything, or branches alone, which is cheap.
+  enum class Sees { everything, branches };
+  explicit Observer(Sees sees = Sees::everything) : sees_(sees) {}
   Observer(const Observer&) = delete;
   Observer& operator=(const Observer&) = delete;
   virtual ~Observer() = default;
@@ -38,6 +40,14 @@ class Observer {
   /// called for values that no gradient has reached.
   virtual void on_gradient(const NodeView& /*node*/, std::size_t /*number*/,
                            const Var& /*gradient*/) {}
+  /// An op with kinks (relu, max, clamp) was recorded: a Tensor that changes where an element takes
+  /// another branch.
+  virtual void on_branch(std::size_t /*node*/, const char* /*op*/, const Tensor& /*choice*/) {}
+
+  bool sees_everything() const { return sees_ == Sees::everything; }
+
+ private:
+  Sees sees_;
 };
 
 }  // namespace tapegrad

@@ -72,6 +72,7 @@ Var choice(const char* op, const Var& a, const Var& b, Binary kernel, Binary sha
   check::broadcastable(op, a.shape(), b.shape());
   Node n(op, {a, b});
   Var y = n.out(kernel(a.value(), b.value()));
+  n.branch([&] { return share(a.value(), b.value()); });
   n.rule([a, b, share](Grads& g) {
     if (g.needs(0)) g.add(0, sum_to(masked(g.d(), share(a.value(), b.value())), a.shape()));
     if (g.needs(1)) g.add(1, sum_to(masked(g.d(), share(b.value(), a.value())), b.shape()));
@@ -215,6 +216,7 @@ Var square(const Var& x) {  // dx = 2 dy x
 Var abs(const Var& x) {  // dx = dy sign(x)
   Node n("abs", {x});
   Var y = n.out(kernels::abs(x.value()));
+  n.branch([&] { return kernels::sign(x.value()); });
   n.rule([x](Grads& g) { g.add(0, masked(g.d(), kernels::sign(x.value()))); });
   return y;
 }
@@ -223,6 +225,7 @@ Var clamp(const Var& x, double low, double high) {  // dx = dy [low <= x <= high
   check::range("clamp", low, high);
   Node n("clamp", {x});
   Var y = n.out(kernels::clamp(x.value(), low, high));
+  n.branch([&] { return kernels::is_within(x.value(), low, high); });
   n.rule([x, low, high](Grads& g) {
     g.add(0, masked(g.d(), kernels::is_within(x.value(), low, high)));
   });
@@ -259,6 +262,7 @@ Var tanh(const Var& x) {  // dx = dy (1 - y^2)
 Var relu(const Var& x) {  // dx = dy [x > 0]
   Node n("relu", {x});
   Var y = n.out(kernels::relu(x.value()));
+  n.branch([&] { return kernels::is_positive(x.value()); });
   n.rule([y](Grads& g) {
     if (g.graph()) return g.add(0, masked(g.d(), kernels::is_positive(y.value())));
     g.add(0, kernels::relu_backward(y.value(), g.d().value()));

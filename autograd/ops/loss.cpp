@@ -64,6 +64,7 @@ void check_positive(const char* op, const char* what, double x) {
 Var l1_of(const Var& e) {  // de = dl sign(e)
   Node n("l1", {e});
   Var l = n.out(kernels::l1(e.value()));
+  n.branch([&] { return kernels::l1_slope(e.value()); });
   n.rule([e](Grads& g) { g.add(0, g.d() * kernels::l1_slope(e.value())); });
   return l;
 }
@@ -71,6 +72,7 @@ Var l1_of(const Var& e) {  // de = dl sign(e)
 Var huber_slope_of(const Var& e, double delta) {  // de = ds [|e| <= delta]
   Node n("huber_slope", {e});
   Var s = n.out(kernels::huber_slope(e.value(), delta));
+  n.branch([&] { return kernels::huber_curvature(e.value(), delta); });
   n.rule([e, delta](Grads& g) { g.add(0, g.d() * kernels::huber_curvature(e.value(), delta)); });
   return s;
 }
@@ -85,6 +87,7 @@ Var huber_of(const Var& e, double delta) {  // de = dl clamp(e, -delta, delta)
 Var pinball_of(const Var& e, const Var& q) {  // de = dl (q - [e < 0])
   Node n("quantile_loss", {e});
   Var l = n.out(kernels::pinball(e.value(), q.value()));
+  n.branch([&] { return kernels::pinball_slope(e.value(), q.value()); });
   n.rule([e, q](Grads& g) { g.add(0, g.d() * kernels::pinball_slope(e.value(), q.value())); });
   return l;
 }

@@ -18,6 +18,7 @@ Var put_at(const char* op, const Var& y, std::size_t axis, const Var& index, std
 Var take_at(const char* op, const Var& x, std::size_t axis, const Var& index) {
   Node n(op, {x, index});
   Var y = n.out(kernels::take_at(x.value(), axis, index.value()));
+  n.branch([&] { return index.value(); });
   n.rule([op, axis, index, size = x.size(axis)](Grads& g) {
     g.add(0, put_at(op, g.d(), axis, index, size));
   });
