@@ -24,7 +24,8 @@ std::string path(const TapeState& state, std::uint32_t scope) {
     const ScopeRecord& record = state.scopes[scope - 1];
     std::string name(record.name);
     if (record.index != SIZE_MAX) name += "." + std::to_string(record.index);
-    result = result.empty() ? name : name + "/" + result;
+    if (!result.empty()) name += "/";
+    result.insert(0, name);
   }
   return result;
 }
@@ -51,7 +52,8 @@ Var Tape::grad(const Var& v) const {
 
 void TapeState::run_hooks(Sweep& sweep, std::uint32_t node) {
   const NodeRecord record = nodes[node];
-  for (std::size_t k = 0; k < hooks.size(); ++k) {  // a hook may add hooks
+  // NOLINTNEXTLINE(modernize-loop-convert): a hook may add hooks
+  for (std::size_t k = 0; k < hooks.size(); ++k) {
     const std::uint32_t slot = hooks[k].slot;
     if (slot < record.first_slot || slot >= record.first_slot + record.slots) continue;
     if (!sweep.has(slot, Sweep::reached) || !sweep.grad(slot).defined()) continue;
