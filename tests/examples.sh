@@ -5,7 +5,7 @@
 set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 2
 build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
-for program in char_lm gradient_flow lstm_cell_by_hand tape_by_hand your_own_op; do
+for program in char_lm gradient_flow lstm_cell_by_hand step_curve tape_by_hand your_own_op; do
   [ -x "$build/$program" ] || { printf '%s\n' "$build/$program is not there; build it first" >&2; exit 2; }
 done
 dir=$(mktemp -d) || exit 2
@@ -46,6 +46,16 @@ quoted() {
   awk -v command="$1" '$0 == command { found = 1 } inside && /^```/ { exit } inside { print } found && /^```text/ { inside = 1 }' \
     "$root/docs/bptt.md" >quote
   [ -s quote ] && ! grep -vxFf stdout quote
+}
+# near: docs/gradient_testing.md has a table of the best steps' errors, each within a factor of ten of what the program printed
+# (its rounding is the machine's).
+near() {
+  awk -F'|' 'FNR == NR && / points .*float64: h = / {
+      split($0, word, " "); split($0, part, "h = 2\\^-?[0-9]+ +"); split(part[2], a, " "); split(part[3], b, " ")
+      double[word[1]] = a[1]; float[word[1]] = b[1]; next }
+    FNR != NR && /^\| [246] points / { split($2, word, " "); p = word[1]; ++rows
+      if (!($4 + 0 > double[p] / 10 && $4 + 0 < double[p] * 10 && $6 + 0 > float[p] / 10 && $6 + 0 < float[p] * 10)) bad = 1 }
+    END { exit !(rows == 3 && !bad) }' stdout "$root/docs/gradient_testing.md"
 }
 is_plain() { ! LC_ALL=C grep -q "$(printf '[\001-\010\013-\037]')" "$1"; }
 
@@ -102,6 +112,17 @@ check "gradient_flow: a gradient that is not finite is a failure" ended 1
 check "gradient_flow: and the result is still there" grep -q '^result {' stdout
 run gradient_flow --forget nan
 check "gradient_flow: refuses a bias that is not a number" refused '--forget'
+
+run step_curve --svg curve.svg
+check "step_curve: ends with a result" ended 0 '"float64":\[{"points":2,"log2_h":-[0-9]*,"error":'
+check "step_curve: a line for each step" test "$(grep -c '^ *h = 2^-' stdout)" = 40
+check "step_curve: docs/gradient_testing.md quotes what it measures" near
+check "step_curve: draws six curves" test "$(grep -c '<path [^>]*fill="none"' curve.svg)" = 6
+check "step_curve: and the picture is XML" python3 -c 'import xml.dom.minidom; xml.dom.minidom.parse("curve.svg")'
+run step_curve --svg no/such/folder/curve.svg
+check "step_curve: refuses a file that cannot be written" refused 'no/such/folder'
+run step_curve --hidden 2 --weight 16
+check "step_curve: refuses a weight that is not there" refused '--weight'
 
 small='--hidden 16 --embed 8 --batch 4 --seq 10 --quiet'
 # shellcheck disable=SC2086  # $small is a list of options
