@@ -164,8 +164,8 @@ struct GradBlockSummary : GradCounts {
 };
 
 /// What was found. True only if nothing failed and everything was decided; printable, so that one
-/// line works in any test framework: `CHECK_MESSAGE(report, report.text())`,
-/// `EXPECT_TRUE(report) << report`.
+/// line works in any test framework: `CHECK(report)` in doctest and Catch2,
+/// `EXPECT_TRUE(report) << report` in GoogleTest, `assert(report || !(std::cerr << report))`.
 struct GradcheckReport : GradCounts {
   Verdict verdict = Verdict::fail;
   std::string reason;                    ///< why the check as a whole failed, or empty

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs tapegrad into a temporary folder and uses it there as others would: pkg-config, CMake, a Meson subproject.
 # usage: tests/clients/run.sh [--full] [BUILD_DIR]      default: build/release of this checkout
-#   --full: also compiles the library as a subproject, and every installed header alone (minutes)
+#   --full: also compiles the library as a subproject, every installed header alone, and a client of LibTorch (minutes)
 # A line for each check; the last line is "N passed, N failed" (", N skipped" may follow).
 # Exit: 0 all passed; 1 a failure; 2 nothing to install.
 set -u
@@ -33,7 +33,7 @@ check() {
 stage() {
   # The defaults of meson.build, which a build folder that is older than they are does not have.
   { meson configure -Ddefault_library="$1" -Dpkgconfig.relocatable=true "$build" &&
-    meson compile -C "$build" tapegrad:static_library tapegrad:shared_library &&
+    meson compile -C "$build" tapegrad:static_library tapegrad:shared_library gradcheck.hpp &&
     meson install -C "$build" --no-rebuild --destdir "$dir/stage"; } >said 2>&1 </dev/null || { tail -n 15 said >&2; exit 2; }
   pc=$(find stage -name tapegrad.pc)
   prefix=${pc%%/lib*}
@@ -54,6 +54,63 @@ soname() { readelf -d "both/$lib/libtapegrad.so" | grep -F "soname: [libtapegrad
 check "the soname is that of the minor version" soname
 licence() { cmp "$root/LICENSE" both/share/licenses/tapegrad/LICENSE; }
 check "the licence is installed" licence
+
+# --- the gradient checker as one header -------------------------------------------------------------------------------
+
+# Programs of other people: nothing of tapegrad but this file can be found.
+mkdir -p single/tapegrad && cp both/include/tapegrad/gradcheck.hpp single/tapegrad/ || exit 2
+single='-std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror -Isingle'
+clients=$root/tests/clients/gradcheck
+# shellcheck disable=SC2086
+has_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | $compiler ${2:-} -E -x c++ - >said 2>&1; }
+by_one_command() { python3 "$root/autograd/gradcheck/amalgamate.py" - | cmp - single/tapegrad/gradcheck.hpp; }
+check "gradcheck.hpp: written by one command" by_one_command
+# finds WORDS PROGRAM: the right gradient passes, the wrong one is reported with its block, the number of its entries and WORDS.
+finds() {
+  "./$2" >output 2>&1
+  tr -s ' \n' '  ' <output >line  # Catch2 breaks lines
+  cat output
+  grep -q 'gradcheck: FAIL' line && grep -q -e "$1" line
+}
+wrong_lstm='weight_hh (12, 3): 36 failed, 0 inconclusive of 36 entries'
+# shellcheck disable=SC2086  # lists of arguments
+{
+  # The implementation in one file, a user in another.
+  plain() {
+    $1 $single -c "${clients}_implementation.cpp" -o implementation.o && $1 $single -c "${clients}_assert.cpp" -o assert.o &&
+      $1 assert.o implementation.o -o assert && finds "^1 passed gradcheck: .*$wrong_lstm.*Assertion" assert
+  }
+  # What is exported is in a namespace of this version: another one, or the library, may be in the same program.
+  versioned() { [ "$(nm -C --defined-only implementation.o | grep ' [TVW] .*tapegrad' | grep -vc "tapegrad::v[0-9_]*::")" = 0 ]; }
+  for one in g++ clang++; do
+    if ! command -v $one >/dev/null; then skip "gradcheck.hpp: there is no $one"; continue; fi
+    check "gradcheck.hpp, $one: strict warnings, two translation units, assert" plain $one
+    check "gradcheck.hpp, $one: without exceptions and RTTI" \
+      $one $single -fno-exceptions -fno-rtti -fsyntax-only "${clients}_implementation.cpp"
+    check "gradcheck.hpp, $one: all names hold the version" versioned
+    quick=$one  # the second one takes half the time for Catch2
+  done
+
+  # client NAME HEADER WORDS [COMPILER_FLAGS [LIBRARIES]]
+  client() {
+    if ! has_header "$2" "${4:-}"; then skip "gradcheck.hpp: $1: there is no $2"; return; fi
+    compiled() { ${quick:-$compiler} $single ${4:-} "${clients}_$1.cpp" implementation.o ${5:-} -o "$1" && finds "$3" "$1"; }
+    check "gradcheck.hpp: $1" compiled "$@"
+  }
+  client doctest doctest/doctest.h "$wrong_lstm.*test cases: 2 | 1 passed | 1 failed"
+  client googletest gtest/gtest.h "$wrong_lstm.*PASSED . 1 test.* 1 FAILED TEST" '' '-lgtest_main -lgtest -pthread'
+  if has_header catch2/catch_all.hpp; then catch=catch_all.hpp libraries='-lCatch2Main -lCatch2'; else catch=catch.hpp libraries=''; fi
+  client catch2 catch2/$catch "$wrong_lstm.*test cases: 2 | 1 passed | 1 failed" '' "$libraries"
+  client device vector '^gradcheck: PASS .* W (3, 4): 12 failed'
+  client eigen Eigen/Dense '^gradcheck: PASS .* W_ih (12, 2): 6 failed, 0 inconclusive of 24 entries .*: wrong in gate f only.* W_ih.gate f' \
+    "$(pkg-config --cflags eigen3 2>/dev/null | sed 's/-I/-isystem /g')"
+  if [ $full = 1 ]; then
+    torch=$(python3 -c 'import torch; print(torch.__path__[0])' 2>/dev/null)
+    client torch torch/torch.h '^gradcheck: PASS .* head.weight (2, 3): 6 failed.* doubled: .* head.bias (2): 2 failed' \
+      "-isystem $torch/include -isystem $torch/include/torch/csrc/api/include" \
+      "-L$torch/lib -Wl,-rpath,$torch/lib -ltorch -ltorch_cpu -lc10"
+  fi
+}
 
 # --- pkg-config -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,16 @@
+// The checker in doctest: the second test case fails.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include "gradcheck_lstm.h"
+
+TEST_CASE("right") {
+  Lstm net;
+  CHECK(check(net));
+}
+
+TEST_CASE("wrong") {
+  Lstm net;
+  net.wrong = true;
+  CHECK(check(net));
+}
