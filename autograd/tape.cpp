@@ -141,7 +141,7 @@ Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::spa
   sweep.graph = options.create_graph;
   sweep.retain = options.retain || options.create_graph;
   mark(sweep, y, x);
-  const Tape::Until pause(*this, paused, sweep.graph ? paused : paused + 1);
+  const Tape::Until pause(paused, sweep.graph ? paused : paused + 1, pass);
   for (std::size_t k = 0; k < y.size(); ++k) {
     if (!sweep.has(y[k].slot_, Sweep::wanted)) continue;
     Var& seed = sweep.grad(y[k].slot_);

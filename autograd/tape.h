@@ -86,15 +86,20 @@ class Tape {
   /// goes first.
   class [[nodiscard]] Until {
    public:
-    Until(TapeState& state, std::uint32_t& place, std::uint32_t value);
+    Until(std::uint32_t& place, std::uint32_t value, const std::uint64_t& pass)
+        : place_(place), before_(place), now_(pass), pass_(pass) {
+      place = value;
+    }
     Until(const Until&) = delete;
     Until& operator=(const Until&) = delete;
-    ~Until();
+    ~Until() {
+      if (now_ == pass_) place_ = before_;
+    }
 
    private:
-    TapeState& state_;
     std::uint32_t& place_;
     std::uint32_t before_;
+    const std::uint64_t& now_;
     std::uint64_t pass_;
   };
   /// Until it goes, nothing is recorded: results are constants.

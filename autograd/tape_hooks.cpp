@@ -11,9 +11,9 @@ namespace tapegrad {
 
 Tape::Until Tape::scope(std::string_view name, std::size_t index) {
   TapeState& s = *state_;
-  if (!recording()) return {s, s.scope, s.scope};
+  if (!recording()) return {s.scope, s.scope, s.pass};
   s.scopes.push_back({s.arena.copy(name), index, s.scope});
-  return {s, s.scope, static_cast<std::uint32_t>(s.scopes.size())};
+  return {s.scope, static_cast<std::uint32_t>(s.scopes.size()), s.pass};
 }
 
 namespace {

@@ -60,15 +60,7 @@ RandomKey Tape::random_key(std::string_view site) {
   return RandomKey::of(stream_.seed, stream_.pass, "#" + std::to_string(unnamed_sites_++));
 }
 
-Tape::Until Tape::pause() { return {*state_, state_->paused, state_->paused + 1}; }
-
-Tape::Until::Until(TapeState& state, std::uint32_t& place, std::uint32_t value)
-    : state_(state), place_(place), before_(place), pass_(state.pass) {
-  place = value;
-}
-Tape::Until::~Until() {
-  if (state_.pass == pass_) place_ = before_;
-}
+Tape::Until Tape::pause() { return {state_->paused, state_->paused + 1, state_->pass}; }
 
 void TapeState::end_pass() noexcept {
   for (NodeRecord& node : nodes) free(node);

@@ -19,7 +19,7 @@ Var identity(const Var& x) {
 
 }  // namespace
 
-Tape::Until Grads::recording() const { return {state_, state_.paused, 0}; }
+Tape::Until Grads::recording() const { return {state_.paused, 0, state_.pass}; }
 
 Vars Grads::alias(const Vars& inputs) const {
   Vars aliases;
