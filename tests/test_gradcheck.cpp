@@ -446,7 +446,7 @@ TEST_CASE("gradcheck: text of the report") {
         "gradcheck: FAIL 5 entries of 2 blocks: 1 failed, 0 inconclusive, 1 not exercised; "
         "89 evaluations, seed 9\n"
         "  w (2, 2): 1 failed, 0 inconclusive of 4 entries\n"
-        "    part: wrong in row 1 only\n"
+        "    part: wrong in w[1, 0] only\n"
         "  b (1): 0 failed, 0 inconclusive, 1 not exercised of 1 entry\n"
         "  w[1, 0] FAIL: numeric 6 ± 3.1e-13, analytic 7, error 1.0e+00, h 0.25\n"
         "    loss at x - 3h, x - 2h, x - h: 26.0625, 27.25, 28.5625\n"

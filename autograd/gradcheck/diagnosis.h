@@ -11,17 +11,26 @@
 /// Guesses at what a wrong gradient has in common with the right one. Private to gradcheck/.
 namespace tapegrad {
 
-/// What is wrong in a block that failed, as "class: words", the simplest explanation that fits all
-/// of its checked `entries`; "other: ..." if none does. The classes are
+/// What is wrong in a block that failed, as "class: words", the first explanation of these that
+/// fits all of its checked `entries`; "other: ..." if none does, or if the error is too near to its
+/// bound to tell. A question mark in the words is a guess at the cause.
 ///
+///     rounding   right to five digits of the largest entry
 ///     zero       the analytic gradient is zero everywhere
-///     factor     one factor: named if it is a size, 2, 1/2 or -1 (then: sign, doubled)
-///     transpose  of the matrix, or of each gate's
-///     gates      the parts of the first axis in another order
-///     time       one step's share alone, or all but one step's; shifted or reversed in time
-///     mask       nonzero where the loss does not depend on it, or the other way round
-///     value      what is added is proportional to the value (weight decay), or constant
-///     part       right but for some gates, rows, columns or steps, which are named
+///     sign       -numeric, everywhere or in some entries
+///     doubled    2 x numeric
+///     factor     another factor, named if a size makes it; or one of its own for each row
+///     transpose  axes in another order, of the block or of some of its square parts
+///     mask       nonzero where the loss does not depend on it, or zero in scattered places
+///     gates      the parts of the first axis in each other's place
+///     order      rows (columns, ...) in each other's place, off by one, reversed
+///     time       the same for steps; right from one step on or up to it only; summed over steps;
+///                of weights: one step's share, by the rank
+///     sum        summed over an axis, the same all along it
+///     value      a constant, or a multiple of the value, is added everywhere
+///     term       the mean or variance term of a normalisation is wrong
+///     clip       numeric, clipped
+///     part       right but for some gates, rows, columns, steps or entries, which are named
 std::string diagnose(const GradBlock& block, std::span<const GradEntry> entries,
                      std::span<const NamedSize> sizes);
 

@@ -1,0 +1,119 @@
+"""How many of the planted bugs (tests/planted_bugs.h) others' rules find: torch.autograd.gradcheck, its
+fast mode, and DyNet's rule.
+
+usage: python3 tests/bench/planted_bugs_torch.py [--seeds 20]
+needs: a C++20 compiler as c++ (or CXX), pip install numpy torch==2.13.0
+
+The models' own losses and wrong gradients are called, as a torch.autograd.Function in float64. The fast
+mode draws random directions: its rate is the mean over seeds. DyNet's rule is its grad-check.cc as we read
+it: central differences in float32 with a step of 5e-3, an entry is wrong if it differs by more than 0.01
+absolutely and relatively; here only the loss is rounded to float32, which flatters it. A bug is found if
+any entry is; a rule that fails a model without a bug is told.
+Prints the misses of torch's default, then one line: result {json}.
+"""
+import argparse
+import ctypes
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import numpy as np
+import torch
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--seeds", type=int, default=20)
+o = parser.parse_args()
+
+tests = pathlib.Path(__file__).resolve().parent.parent
+folder = tempfile.TemporaryDirectory()
+library = pathlib.Path(folder.name) / "planted.so"
+subprocess.run([os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-shared", "-fPIC", "-o", library,
+                tests / "bench/planted_bugs.cpp", *sorted(tests.glob("planted_*.cpp"))], check=True)
+c = ctypes.CDLL(str(library))
+c.planted_bug_model.restype = c.planted_bug_name.restype = ctypes.c_char_p
+c.planted_loss.restype = ctypes.c_double
+for f in (c.planted_bug_count, c.planted_array_count, c.planted_array_size):
+    f.restype = ctypes.c_size_t
+c.planted_bug_model.argtypes = c.planted_bug_name.argtypes = [ctypes.c_size_t]
+c.planted_array_size.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+
+
+def pointer(x):
+    return x.ctypes.data_as(ctypes.c_void_p)
+
+
+def joined(arrays):
+    return np.concatenate([a.detach().numpy() for a in arrays])
+
+
+def gradient(model, bug, x):
+    g = np.empty_like(x)
+    c.planted_gradient(model, bug, pointer(x), pointer(g))
+    return g
+
+
+class Planted(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, model, bug, *arrays):
+        ctx.model, ctx.bug = model, bug
+        ctx.save_for_backward(*arrays)
+        return torch.tensor(c.planted_loss(model, pointer(joined(arrays))), dtype=torch.float64)
+
+    @staticmethod
+    def backward(ctx, dy):
+        arrays = ctx.saved_tensors
+        g = torch.from_numpy(gradient(ctx.model, ctx.bug, joined(arrays))) * dy
+        return None, None, *g.split([a.numel() for a in arrays])
+
+
+def inputs(model):
+    sizes = [c.planted_array_size(model, k) for k in range(c.planted_array_count(model))]
+    x = np.empty(sum(sizes))
+    c.planted_values(model, pointer(x))
+    return [a.clone().requires_grad_() for a in torch.from_numpy(x).split(sizes)]
+
+
+def torch_finds(model, bug, fast):
+    return not torch.autograd.gradcheck(lambda *a: Planted.apply(model, bug, *a), inputs(model),
+                                        fast_mode=fast, raise_exception=False)
+
+
+def dynet_finds(model, bug):
+    x, h = joined(inputs(model)), 5e-3
+    for k, analytic in enumerate(gradient(model, bug, x)):
+        shifted = x.copy()
+        shifted[k] = x[k] + h
+        above = np.float32(c.planted_loss(model, pointer(shifted)))
+        shifted[k] = x[k] - h
+        below = np.float32(c.planted_loss(model, pointer(shifted)))
+        numeric = float(above - below) / (2 * h)
+        error, larger = abs(analytic - numeric), max(abs(analytic), abs(numeric))
+        if error > 0.01 and error / larger > 0.01:
+            return True
+    return False
+
+
+def fast_rate(model, bug):
+    found = 0
+    for seed in range(o.seeds):
+        torch.manual_seed(seed)
+        found += torch_finds(model, bug, fast=True)
+    return found / o.seeds
+
+
+bugs = [(c.planted_bug_model(k), c.planted_bug_name(k)) for k in range(c.planted_bug_count())]
+rules = {"torch": lambda m, b: float(torch_finds(m, b, fast=False)), "torch_fast": fast_rate,
+         "dynet": lambda m, b: float(dynet_finds(m, b))}
+false = {name: sum(rule(m, b"") for m in sorted({m for m, _ in bugs})) for name, rule in rules.items()}
+rates = {name: [rule(m, b) for m, b in bugs] for name, rule in rules.items()}
+for (model, bug), found in zip(bugs, rates["torch"]):
+    if not found:
+        print(f"torch misses: {model.decode()}, {bug.decode()}")
+print("result", json.dumps({
+    "bugs": len(bugs), "torch_version": torch.__version__, "seeds": o.seeds,
+    "rate": {name: round(sum(r) / len(r), 3) for name, r in rates.items()},
+    "found": {name: round(sum(r), 2) for name, r in rates.items()},
+    "certain": {name: sum(x == 1 for x in r) for name, r in rates.items()},
+    "false_alarms": false}))
