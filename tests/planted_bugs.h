@@ -2,6 +2,9 @@
 
 /// Small models of plain arrays with their backward by hand, and the ways in which such code goes
 /// wrong: what a gradient checker must find, and say where. Needs the standard library only.
+///
+/// A new bug is an `if (bug("its name"))` in a model and a line of the catalogue in
+/// planted_bugs.cpp; the tests do the rest.
 
 #include <cstddef>
 #include <cstdint>

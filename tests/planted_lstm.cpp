@@ -133,17 +133,13 @@ std::span<double> gate(Array& a, std::size_t q) {
   return std::span(a.gradient).subspan(q * part, part);
 }
 
-/// Transposes (H, H) blocks of rows [first, last).
-void transpose(Array& a, std::size_t first, std::size_t last) {
-  for (std::size_t part = first; part < last; part += H) {
-    for (std::size_t r = 0; r < H; ++r) {
-      for (std::size_t k = 0; k < r; ++k) {
-        std::swap(a.gradient[(part + r) * H + k], a.gradient[(part + k) * H + r]);
-      }
-    }
+void transpose(std::span<double> square) {
+  for (std::size_t r = 0; r < H; ++r) {
+    for (std::size_t k = 0; k < r; ++k) std::swap(square[r * H + k], square[k * H + r]);
   }
 }
 
+/// Bugs in what is done with right gradients.
 void Lstm::afterwards() {
   Vector& dx = x_.gradient;
   const bool scaleless = bug("dropout scale forgotten in dx");
@@ -169,8 +165,10 @@ void Lstm::afterwards() {
   if (bug("gate f of dW_ih x 1.001")) scale(gate(w_ih_, 1), 1.001);
   if (bug("gate f of dW_ih x 1.01")) scale(gate(w_ih_, 1), 1.01);
   if (bug("sign of gate g in dW_hh")) scale(gate(w_hh_, 2), -1);
-  if (bug("gate f of dW_hh transposed")) transpose(w_hh_, H, 2 * H);
-  if (bug("dW_hh transposed")) transpose(w_hh_, 0, G);
+  for (const std::size_t q : {0u, 1u, 2u, 3u}) {
+    if (bug("dW_hh transposed")) transpose(gate(w_hh_, q));
+    if (bug("gate f of dW_hh transposed") && q == 1) transpose(gate(w_hh_, q));
+  }
   for (Array& a : arrays) {
     if (bug("everything / T")) scale(a.gradient, 1.0 / T);
     if (bug("everything / B")) scale(a.gradient, 1.0 / B);
@@ -178,11 +176,11 @@ void Lstm::afterwards() {
   }
   if (bug("dW_ih twice")) scale(w_ih_.gradient, 2);
   if (bug("half of dW_hh")) scale(w_hh_.gradient, 0.5);
+  if (bug("gates g and o exchanged")) {
+    std::ranges::swap_ranges(gate(w_ih_, 2), gate(w_ih_, 3));
+  }
   for (Array* a : {&w_ih_, &w_hh_, &bias_}) {
     if (bug("gates i and f exchanged")) std::ranges::swap_ranges(gate(*a, 0), gate(*a, 1));
-    if (bug("gates g and o exchanged") && a == &w_ih_) {
-      std::ranges::swap_ranges(gate(*a, 2), gate(*a, 3));
-    };
     if (!bug("weight decay") || a == &bias_) continue;
     for (std::size_t k = 0; k < a->value.size(); ++k) a->gradient[k] += 1e-2 * a->value[k];
   }
