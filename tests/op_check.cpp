@@ -37,8 +37,8 @@ Vars gradients(const Op& op, const std::vector<Tensor>& inputs) {
   return tape.gradient(loss, leaves);
 }
 
-/// backward() must add to what is there: 7 before, 7 + gradient after, the gradient as gradient()
-/// gives it.
+/// Gradients add up: backward() to the 7 that a parameter has before, and the op's rule to the 5
+/// that a later use of each input has left there already.
 void check_accumulation(const std::string& name, const Op& op,
                         const std::vector<GradcheckInput>& inputs) {
   Parameters parameters;
@@ -53,13 +53,15 @@ void check_accumulation(const std::string& name, const Op& op,
   for (const NamedParameter& p : parameters) leaves.push_back(tape.leaf(p.data));
   const Var loss = weighted_sum(op(leaves));
   const Vars expected = tape.gradient(loss, leaves, {.retain = true});
-  tape.backward(loss);
+  Var more = loss;
+  for (const Var& leaf : leaves) more = more + sum(5.0 * leaf);
+  tape.backward(more);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     CHECK(expected[i].shape() == inputs[i].value.shape());
     for (std::size_t k = 0; k < inputs[i].value.numel(); ++k) {
       INFO(name, ": input ", i, ", element ", k);
       CHECK(parameters[i].grad().at(k) ==
-            doctest::Approx(7 + expected[i].value().at(k)).epsilon(1e-14));
+            doctest::Approx(12 + expected[i].value().at(k)).epsilon(1e-14));
     }
   }
 }

@@ -283,6 +283,19 @@ TEST_CASE("losses: what has weight 0 may be NaN or infinite, in values and two d
              0, {{0, 0, 0, 0, 0, 0}, {0.125, 0, 0, 0.25, 0, 0.125}, {0, 0, 0, 0, 0, 0}});
 }
 
+TEST_CASE("losses: an infinite or NaN gradient stops at what has weight 0") {
+  const Tensor mask = Tensor::of({3}, {0, 1, 0}, DType::int32);
+  for (const double bad : {inf, -inf, static_cast<double>(NAN)}) {
+    Tape tape;
+    const Var x = tape.leaf(Tensor::of({3}, {1, 2, 3}, DType::float64));
+    const Var dy = Tensor::scalar(bad, DType::float64);
+    const Vars d = tape.gradient(masked_mean(x, mask), {x}, {}, dy);
+    CHECK(d[0].value().at(0) == 0);
+    CHECK_FALSE(std::isfinite(d[0].value().at(1)));
+    CHECK(d[0].value().at(2) == 0);
+  }
+}
+
 TEST_CASE("losses: all weights 0 make the loss and its gradients 0") {
   for (const Loss& loss : all_losses()) {
     CAPTURE(loss.name);

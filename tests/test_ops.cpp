@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "../autograd/node.h"
 #include "../autograd/ops/dropout.h"
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/embedding.h"
@@ -55,4 +56,24 @@ TEST_CASE(
              return Out{r.y, r.last.c};
            },
            {{2, 2}, {8, 2}});
+}
+
+TEST_CASE("gradcheck: a twin may return one value as two outputs") {
+  check_op("square, twice",
+           [](In v) {
+             Node n("square, twice", {v[0]});
+             const Tensor value = square(v[0].detach()).value();
+             const Var first = n.out(value), second = n.out(value);
+             n.rule([x = v[0]](Grads& g) {
+               if (!g.graph()) return g.add(0, 2.0 * (g.d(0) + g.d(1)) * x);
+               g.through(
+                   [](const Vars& in) {
+                     const Var y = square(in[0]);
+                     return Vars{y, y};
+                   },
+                   {x});
+             });
+             return Out{first, second};
+           },
+           {{3}});
 }
