@@ -77,7 +77,9 @@ TEST_CASE("gradcheck: elementwise ops of two inputs, equal shapes and trailing a
     check_op(
         "mul", [](In x) { return Out{x[0] * x[1]}; }, s);
     check_op("div", [](In x) { return Out{x[0] / x[1]}; }, s, {.away_from = 0.7});
-    check_op("pow", [](In x) { return Out{pow(x[0], x[1])}; }, s, {.low = 0.5, .high = 3});
+    // Near a = 1 the gradient of the exponent, y log a, loses digits in float32.
+    check_op("pow", [](In x) { return Out{pow(x[0], x[1])}; }, s,
+             {.low = 0.5, .high = 3, .float32_tolerance = 1e-4});
     check_op("maximum", [](In x) { return Out{square(maximum(x[0], x[1]))}; }, s,
              {.distinct = true});
     check_op("minimum", [](In x) { return Out{square(minimum(x[0], x[1]))}; }, s,
