@@ -125,8 +125,9 @@ TEST_CASE("gradcheck: lstm over long sequences, within the bound of the differen
       const LSTMResult r = p.model(tape, in[0], {in[1], in[2]});
       return Vars{r.y, r.last.h, r.last.c};
     };
-    const GradcheckReport report = gradcheck(f, {{"x", p.x}, {"h0", p.h0}, {"c0", p.c0}},
-                                             parameters(p.model), {.budget = 1, .entries = 40, .directions = 0});
+    const GradcheckReport report =
+        gradcheck(f, {{"x", p.x}, {"h0", p.h0}, {"c0", p.c0}}, parameters(p.model),
+                  {.budget = 1, .entries = 40, .directions = 0});
     CHECK_MESSAGE(report.failed == 0, report.text());
     CHECK_MESSAGE(report.reason.empty(), report.text());
     for (const GradEntry& e : report.entries) {
