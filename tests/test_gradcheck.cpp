@@ -444,7 +444,7 @@ TEST_CASE("gradcheck: text of the report") {
   out << check();
   CHECK(out.str() ==
         "gradcheck: FAIL 5 entries of 2 blocks: 1 failed, 0 inconclusive, 1 not exercised; "
-        "89 evaluations, seed 9\n"
+        "95 evaluations, seed 9\n"
         "  w (2, 2): 1 failed, 0 inconclusive of 4 entries\n"
         "    part: wrong in w[1, 0] only\n"
         "  b (1): 0 failed, 0 inconclusive, 1 not exercised of 1 entry\n"

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 
@@ -88,6 +90,10 @@ GradBlock detail::make_block(std::string name, std::size_t values, std::size_t g
   return block;
 }
 
+std::size_t look_stride(std::size_t size) {
+  return size <= most_looked_at ? 1 : size / most_looked_at + 1;
+}
+
 // ---- what can be wrong --------------------------------------------------------------------------
 
 namespace {
@@ -97,7 +103,15 @@ std::string check_block(const GradBlock& b) {
   if (!b.get || !b.set || !b.gradient) {
     return "block " + b.name + " lacks get, set or gradient: make it with grad_block()";
   }
-  for (std::size_t i = 0; i < b.size(); ++i) {
+  std::size_t entries = 1;
+  for (const std::size_t n : b.shape) {
+    if (n != 0 && entries > SIZE_MAX / n) {
+      return "block " + b.name + " has shape (" + join(b.shape) +
+             ") but its product overflows: it must be a number of entries";
+    }
+    entries *= n;
+  }
+  for (std::size_t i = 0; i < entries; i += look_stride(entries)) {
     const double x = b.get(i), g = b.gradient(i);
     if (!std::isfinite(x)) {
       return "the value of " + b.entry_name(i) + " is " + number("%.17g", x) +
@@ -140,7 +154,8 @@ std::string check_overlap(std::span<const GradBlock> blocks) {
 std::vector<double> gradients(std::span<const GradBlock> blocks) {
   std::vector<double> all;
   for (const GradBlock& b : blocks) {
-    for (std::size_t i = 0; i < b.size(); ++i) all.push_back(b.gradient(i));
+    const std::size_t size = b.size(), stride = look_stride(size);
+    for (std::size_t i = 0; i < size; i += stride) all.push_back(b.gradient(i));
   }
   return all;
 }
@@ -173,11 +188,53 @@ std::string check_backward(std::span<const GradBlock> blocks,
   while (once[first] == twice[first]) ++first;
   for (std::size_t i = 0; i < once.size(); ++i) doubled = doubled && twice[i] == 2 * once[i];
   std::size_t b = 0, index = first;
-  for (; index >= blocks[b].size(); ++b) index -= blocks[b].size();
+  const auto looked_at = [&] {
+    const std::size_t size = blocks[b].size(), stride = look_stride(size);
+    return (size + stride - 1) / stride;
+  };
+  for (; index >= looked_at(); ++b) index -= looked_at();
+  index *= look_stride(blocks[b].size());
   return "a second `backward` gave " + number("%.17g", twice[first]) + " for the gradient of " +
          blocks[b].entry_name(index) + ", the first one " + number("%.17g", once[first]) +
          (doubled ? ": exactly twice, so it adds to what is there; set the gradients to zero first"
                   : ": it is not repeatable, or adds to what is there");
+}
+
+namespace {
+bool same_bits(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+}
+}  // namespace
+
+std::string check_options(const GradcheckOptions& o) {
+  const auto refuse = [](const std::string& name, double v) {
+    return "option " + name + " is " + number("%.17g", v) + ": it must be finite and not negative";
+  };
+  if (!std::isfinite(o.step) || o.step < 0) return refuse("step", o.step);
+  if (!std::isfinite(o.rtol) || o.rtol < 0) return refuse("rtol", o.rtol);
+  if (!std::isfinite(o.atol) || o.atol < 0) return refuse("atol", o.atol);
+  if (!(o.inconclusive_at >= 0)) return refuse("inconclusive_at", o.inconclusive_at);
+  return {};
+}
+
+std::string check_loss(double first, double second) {
+  if (!std::isfinite(first)) {
+    return "the loss is " + number("%.17g", first) + ": it must be finite at the given values";
+  }
+  if (!same_bits(first, second)) {
+    return "the loss is not deterministic: two calls at the same values gave " +
+           number("%.17g", first) + " and " + number("%.17g", second) +
+           "; dropout? set the seed of all random draws in `reseed`; or it keeps state between "
+           "calls";
+  }
+  return {};
+}
+
+std::string check_unchanged(double first, double last) {
+  if (same_bits(first, last)) return {};
+  return "the loss changed from " + number("%.17g", first) + " to " + number("%.17g", last) +
+         " although every value was restored: it keeps state between calls; reset that state "
+         "inside the loss";
 }
 
 }  // namespace tapegrad

@@ -9,16 +9,27 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What can be wrong with blocks before anything is compared. Private to gradcheck/.
+/// What can be wrong before anything is compared. Private to gradcheck/.
 namespace tapegrad {
 
 /// Why these blocks cannot be checked: none or only empty ones, a null pointer, overlapping values,
 /// a value or gradient that is not finite or outside of its domain. Empty if all is well.
 std::string check_blocks(std::span<const GradBlock> blocks);
 
+/// The same for options, and for two calls of the loss at the given values.
+std::string check_options(const GradcheckOptions& options);
+std::string check_loss(double first, double second);
+/// And for a call after all values were restored.
+std::string check_unchanged(double first, double last);
+
 /// Runs `backward` twice; why its results cannot be trusted, or empty.
 std::string check_backward(std::span<const GradBlock> blocks,
                            const std::function<void()>& backward);
+
+/// Blocks up to this size are looked at in full before anything is compared, and may have
+/// directions through them; of larger ones every look_stride-th entry is.
+constexpr std::size_t most_looked_at = std::size_t{1} << 23;
+std::size_t look_stride(std::size_t size);
 
 /// Position of a flat index on each axis.
 std::vector<std::size_t> position(const GradBlock& block, std::size_t index);

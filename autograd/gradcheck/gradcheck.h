@@ -22,9 +22,10 @@
 
 namespace tapegrad {
 
-/// pass: agrees within the computed error bound. fail: differs by more than the bound.
-/// inconclusive: agrees, but the bound is so wide that agreement says nothing. kink: the loss has
-/// no derivative there, and the analytic gradient lies between the one-sided slopes.
+/// pass: agrees within the computed error bound. fail: differs by more than the bound, and other
+/// steps confirm it. inconclusive: neither, as when the bound is so wide that agreement says
+/// nothing. kink: the loss has no derivative there, and the analytic gradient lies between the
+/// one-sided slopes.
 enum class Verdict { pass, fail, inconclusive, kink };
 
 /// "PASS", "FAIL", "INCONCLUSIVE" or "KINK".
@@ -95,7 +96,10 @@ struct NamedSize {
 };
 
 struct GradcheckOptions {
-  double rtol = 1e-7;             ///< allowed error relative to max(|analytic|, |numeric|)
+  double rtol = 1e-7;  ///< allowed error relative to max(|analytic|, |numeric|)
+  /// Allowed error, absolute: what cancels in an analytic gradient leaves rounding behind, of a
+  /// size that the loss does not show. For a loss and values of order one 1e-14 is enough.
+  double atol = 0;
   double inconclusive_at = 1e-3;  ///< a bound above this x max(|a|, |n|, block scale) is undecided
   bool accept_inconclusive = false;  ///< undecided entries do not keep the check from passing
   bool strict = false;               ///< entries that are zero both ways fail the check
@@ -196,18 +200,29 @@ struct GradcheckReport : GradCounts {
 /// the loss, cancellation or a kink widens the bound instead of looking like a wrong gradient. The
 /// step is h = (noise / |f|)^(1/7) max(1, |x|), with the noise measured beforehand.
 ///
-/// An entry fails if |a - n| > bound + rtol max(|a|, |n|); otherwise it passes if a and n are both
-/// exactly zero (it then counts as not exercised), and is inconclusive if the bound exceeds
-/// inconclusive_at max(|a|, |n|, largest |gradient| of its block) or is not finite. What does not
-/// pass is tried again with other steps, of which the one with the least bound decides. An entry
-/// whose one-sided slopes stay apart is a kink. Tolerances do not depend on the number of entries.
+/// An entry is wrong if |a - n| > bound + rtol max(|a|, |n|) + atol + 16 eps (largest |gradient| of
+/// its block), and it fails if
+///
+///   * it exceeds that by another bound, and nine times the part of the bound that the common noise
+///     does not explain, which is an estimate from this place alone;
+///   * a step of h/8 gives the same derivative, and one of |x|/4, if x is much smaller than h,
+///   finds
+///     it wrong, too; else the step shrinks until two in a row agree, and these decide;
+///   * the loss moves within the stencil, or |a| > 1e-10 max(1, |f|).
+///
+/// So a right gradient of a loss that varies on a scale below h is not called wrong. An entry that
+/// is not wrong passes if a and n are both exactly zero (it then counts as not exercised), or if
+/// the bound is at most inconclusive_at max(|a|, |n|, largest |gradient| of its block). All else is
+/// inconclusive. What does not pass is tried again with other steps, of which the one with the
+/// least bound decides. An entry whose one-sided slopes stay apart is a kink. Tolerances do not
+/// depend on the number of entries.
 ///
 /// Before all this: loss finite and repeatable, gradients finite, a second `backward` equal to the
 /// first; and at the end: no state kept. What cannot be checked is a fail with a reason. An
 /// exception of the loss passes through, after the values have been restored.
 ///
 /// Limits: |D6 - D4| estimates the error of D4, so it is conservative for D6, but it is an
-/// estimate: a loss that varies on a scale below h needs a smaller `step`.
+/// estimate: what varies on a scale that none of the steps meets stays unseen.
 ///
 /// Sources: Fornberg 1988, "Generation of finite difference formulas on arbitrarily spaced grids",
 /// table 1 (coefficients); Stan Math, finite_diff_gradient_auto (six points, h = eps^(1/7)

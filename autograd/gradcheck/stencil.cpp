@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 namespace tapegrad::stencil {
@@ -21,16 +22,16 @@ double largest(std::span<const double> values) {
   return most;
 }
 
-double noise_bound(const Samples& samples, double center, double common_noise) {
-  return std::max({common_noise, epsilon * largest(samples.f), epsilon * std::abs(center),
-                   noise_of(samples, center)});
+double noise_floor(const Samples& samples, double center, double common_noise) {
+  return std::max({common_noise, epsilon * largest(samples.f), epsilon * std::abs(center)});
 }
 
 }  // namespace
 
 EntryLine::EntryLine(const GradBlock& block, std::size_t index)
     : block_(block), index_(index), x_(block.get(index)) {
-  size = std::max(1.0, std::abs(x_));
+  value = std::abs(x_);
+  size = std::max(1.0, value);
   low = block.low - x_;
   high = block.high - x_;
 }
@@ -56,7 +57,8 @@ DirectionLine::DirectionLine(const GradBlock& block, std::size_t first,
     low = std::max(low, std::min(to_low, to_high));
     high = std::min(high, std::max(to_low, to_high));
   }
-  size = std::max(1.0, std::sqrt(squares / static_cast<double>(along.size())));
+  value = std::sqrt(squares / static_cast<double>(along.size()));
+  size = std::max(1.0, value);
 }
 
 double DirectionLine::move(double s) {
@@ -92,19 +94,36 @@ double sixth_difference(const std::array<double, 7>& f) {
   return static_cast<double>(std::abs(d6) / std::sqrt(924.0L));
 }
 
+/// The standard deviation of rounding to the grid that all values lie on. Few values of full
+/// precision end in the same three zeros.
+double grid_noise(const std::array<double, 7>& f) {
+  double grid = std::numeric_limits<double>::infinity();
+  for (const double v : f) {
+    if (v == 0) continue;
+    int exponent = 0;
+    const auto digits =
+        std::llabs(static_cast<long long>(std::ldexp(std::frexp(v, &exponent), 53)));
+    grid = std::min(grid, std::ldexp(static_cast<double>(digits & -digits), exponent - 53));
+  }
+  const bool coarse = std::isfinite(grid) && grid >= 8 * epsilon * largest(f);
+  return coarse ? grid / std::sqrt(12.0) : 0;
+}
+
 }  // namespace
 
 double noise_beside(const std::function<double()>& loss, Line& line) {
   const Restored restored(line);
-  const double step = 0x1p-18 * line.size * (line.high > 0x1p-15 * line.size ? 1 : -1);
-  if (step < 0 && -line.low < 0x1p-15 * line.size) return -1;  // no room on either side
+  // All digits in use: where the arithmetic is exact, a value of few digits is no sign of rounding.
+  const double step =
+      0x1.921fb54442d18p-18 * line.size * (line.high > 0x1p-14 * line.size ? 1 : -1);
+  if (step < 0 && -line.low < 0x1p-14 * line.size) return -1;  // no room on either side
   std::array<double, 7> f;
   for (std::size_t k = 0; k < f.size(); ++k) {
     (void)line.move(static_cast<double>(k + 1) * step);
     f[k] = loss();
   }
   const bool moved = std::ranges::any_of(f, [&](double v) { return v != f[0]; });
-  return moved ? sixth_difference(f) : -1;
+  return moved ? std::max(sixth_difference(f), grid_noise(f)) : -1;
 }
 
 double noise_of(const Samples& samples, double center) {
@@ -124,8 +143,10 @@ Derivative differentiate(const Samples& samples, double center, double common_no
   const long double s1 = quotient(2, 3), s2 = quotient(1, 4), s3 = quotient(0, 5);
   const long double d6 = 1.5L * s1 - 0.6L * s2 + 0.1L * s3;
   const long double d4 = (4 * s1 - s2) / 3;
+  const double floor = noise_floor(samples, center, common_noise);
+  const auto slope = [&](double noise) { return noise_factor * noise / samples.step; };
   return {static_cast<double>(d6), static_cast<double>(std::abs(d6 - d4)),
-          noise_factor * noise_bound(samples, center, common_noise) / samples.step};
+          slope(std::max(floor, noise_of(samples, center))), slope(floor)};
 }
 
 double OneSided::gap() const { return std::abs(right - left); }
@@ -140,9 +161,8 @@ OneSided one_sided(const Samples& samples, double center, double common_noise) {
   // How much a parabola through the outer points differs, and the noise.
   const double curvature =
       std::max(std::abs(result.left - slope(1, 0)), std::abs(result.right - slope(4, 5)));
-  const double noise =
-      std::max({common_noise, epsilon * largest(samples.f), epsilon * std::abs(center)});
-  result.uncertainty = curvature + noise_factor * noise / samples.step;
+  result.uncertainty =
+      curvature + noise_factor * noise_floor(samples, center, common_noise) / samples.step;
   return result;
 }
 
@@ -151,6 +171,11 @@ double step_for(const Line& line, double relative_noise) {
   double h = std::pow(noise, 1.0 / 7) * line.size;
   h = std::min({h, line.high / 3, -line.low / 3});
   return h > 0 ? std::ldexp(1.0, std::ilogb(h)) : 0;
+}
+
+double own_step(const Line& line, double than) {
+  const double own = line.value > 0 ? std::ldexp(1.0, std::ilogb(line.value / 4)) : 0;
+  return own < than ? own : 0;
 }
 
 }  // namespace tapegrad::stencil

@@ -22,6 +22,7 @@ class Line {
   virtual double move(double s) = 0;
   virtual void restore() = 0;
   double size = 1;   ///< max(1, |x|): what the step is measured against
+  double value = 0;  ///< |x|, or its root mean square
   double low, high;  ///< s of the domain
 };
 
@@ -76,14 +77,17 @@ struct Derivative {
   double value = 0;       ///< D6
   double truncation = 0;  ///< |D6 - D4|
   double rounding = 0;    ///< 10 noise / h
+  double floor = 0;       ///< the share of the common noise in `rounding`
   double bound() const { return truncation + rounding; }
+  /// What the common noise does not explain: the loss is rough, or the step too large.
+  double rough() const { return bound() - floor; }
   bool finite() const;
 };
 
 /// Evaluates the loss; restores the values however it is left.
 Samples sample(const std::function<double()>& loss, Line& line, double step);
-/// Rounding noise of the loss, from its sixth difference at seven places close beside s = 0; -1 if
-/// the loss does not move there.
+/// Rounding noise of the loss, from its sixth difference at seven places close beside s = 0, or
+/// from the grid that all seven values lie on; -1 if the loss does not move there.
 double noise_beside(const std::function<double()>& loss, Line& line);
 /// The same as far as six values and the centre show it; what is not smooth looks like noise, too.
 double noise_of(const Samples& samples, double center);
@@ -99,6 +103,8 @@ OneSided one_sided(const Samples& samples, double center, double common_noise);
 /// (noise / scale of f)^(1/7) times `size`, rounded down to a power of two so that x + k h is exact
 /// or nearly so; smaller if the domain is.
 double step_for(const Line& line, double relative_noise);
+/// A step of the value's own size, if it is smaller than `than`; else 0.
+double own_step(const Line& line, double than);
 
 }  // namespace tapegrad::stencil
 

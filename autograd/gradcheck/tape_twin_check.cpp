@@ -1,0 +1,173 @@
+#include "tape_twin_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <ostream>
+
+#include "../../core/error.h"
+#include "../inspect/graph.h"
+
+namespace tapegrad {
+namespace {
+
+constexpr double epsilon = std::numeric_limits<float>::epsilon();
+
+void check_pair(const NamedParameter& single, const NamedParameter& twin) {
+  const auto refuse = [&](const std::string& how) {
+    throw UsageError(fmt::format(
+        "[twin_check] {} and its twin {} {}: they must agree; make the twin with to(model, "
+        "DType::float64) just before",
+        single.name, twin.name, how));
+  };
+  for (const auto& [p, wanted] : {std::pair(&single, DType::float32), {&twin, DType::float64}}) {
+    if (p->value().dtype() == wanted) continue;
+    throw DtypeError(fmt::format("[twin_check] {} is {}: the {} must be {}", p->name,
+                                 to_string(p->value().dtype()),
+                                 wanted == DType::float32 ? "model" : "twin", to_string(wanted)));
+  }
+  if (single.name != twin.name) refuse("have different names");
+  if (single.value().shape() != twin.value().shape()) refuse("have different shapes");
+  if (single.data->requires_grad != twin.data->requires_grad) refuse("are not both frozen");
+  for (std::size_t i = 0; i < single.value().numel(); ++i) {
+    if (single.value().at(i) != twin.value().at(i)) refuse("have different values");
+  }
+}
+
+struct Pass {
+  double loss = 0;
+  std::vector<Tensor> gradients;
+  std::size_t elements = 0;
+};
+
+Pass run(const std::function<Var(Tape&)>& f, const Parameters& parameters, std::uint64_t seed) {
+  Tape tape = Tape::training({.seed = seed, .pass = 0});
+  const Var loss = f(tape);
+  Vars leaves;
+  for (const NamedParameter& p : parameters) leaves.push_back(tape.leaf(p.data));
+  Pass pass{loss.item(), {}, 0};
+  for (const NodeView& node : nodes(tape)) {
+    for (const Shape& shape : node.outputs) pass.elements += shape.numel();
+  }
+  for (const Var& g : tape.gradient(loss, leaves)) pass.gradients.push_back(g.value());
+  return pass;
+}
+
+struct Difference {
+  double most = 0, scale = 0;
+  std::size_t entry = 0;
+};
+
+Difference between(const Tensor& a, const Tensor& exact) {
+  Difference d;
+  for (std::size_t i = 0; i < exact.numel(); ++i) {
+    const double error = std::abs(a.at(i) - exact.at(i));
+    if (!(error <= d.most)) d.most = error, d.entry = i;
+    d.scale = std::max(d.scale, std::abs(exact.at(i)));
+  }
+  return d;
+}
+
+/// The twin's weights, rounded as float32 would round them, until it goes.
+class Rounded {
+ public:
+  Rounded(const Parameters& parameters, std::uint64_t seed) : parameters_(parameters) {
+    Rng rng(seed, "twin_check");
+    for (const NamedParameter& p : parameters_) {
+      exact_.push_back(p.value().clone());
+      for (double& v : p.data->value.mutable_values<double>()) {
+        v *= 1 + rng.uniform(-epsilon / 2, epsilon / 2);
+      }
+    }
+  }
+  Rounded(const Rounded&) = delete;
+  Rounded& operator=(const Rounded&) = delete;
+  ~Rounded() {
+    for (std::size_t i = 0; i < exact_.size(); ++i) {
+      parameters_[i].data->value.copy_from(exact_[i]);
+    }
+  }
+
+ private:
+  const Parameters& parameters_;
+  std::vector<Tensor> exact_;
+};
+
+Parameters learned(const Parameters& all) {
+  Parameters result;
+  std::ranges::copy_if(all, std::back_inserter(result),
+                       [](const NamedParameter& p) { return p.data->requires_grad; });
+  return result;
+}
+
+}  // namespace
+
+TwinReport twin_check(const std::function<Var(Tape&)>& single, const Parameters& single_parameters,
+                      const std::function<Var(Tape&)>& twin, const Parameters& twin_parameters,
+                      const GradcheckOptions& options) {
+  if (single_parameters.size() != twin_parameters.size()) {
+    throw UsageError(fmt::format(
+        "[twin_check] the model has {} Parameters but its twin has {}: they must agree; make the "
+        "twin with to(model, DType::float64)",
+        single_parameters.size(), twin_parameters.size()));
+  }
+  for (std::size_t i = 0; i < single_parameters.size(); ++i) {
+    check_pair(single_parameters[i], twin_parameters[i]);
+  }
+  const Parameters rough = learned(single_parameters), exact = learned(twin_parameters);
+  TwinReport report;
+  report.formula = gradcheck(twin, exact, options);
+  const Pass is = run(single, rough, options.seed), should = run(twin, exact, options.seed);
+  report.operations = is.elements;
+  const double growth = epsilon * (8 + std::sqrt(static_cast<double>(is.elements)));
+
+  double loss_change = 0;
+  std::vector<double> change(exact.size());
+  for (std::uint64_t draw = 0; draw < 4; ++draw) {
+    const Rounded rounded(exact, options.seed + draw);
+    const Pass pass = run(twin, exact, options.seed);
+    loss_change = std::max(loss_change, std::abs(pass.loss - should.loss));
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      change[i] = std::max(change[i], between(pass.gradients[i], should.gradients[i]).most);
+    }
+  }
+  report.loss_error = std::abs(is.loss - should.loss);
+  report.loss_bound = growth * std::abs(should.loss) + 8 * loss_change;
+  double largest = 0;
+  for (const Tensor& g : should.gradients) largest = std::max(largest, between(g, g).scale);
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    const Difference d = between(is.gradients[i], should.gradients[i]);
+    const double bound = growth * std::sqrt(d.scale * largest) + 8 * change[i];
+    report.blocks.push_back({exact[i].name, d.most, bound, d.scale, d.entry});
+  }
+  std::ranges::stable_sort(report.blocks, [](const TwinBlock& a, const TwinBlock& b) {
+    return a.error * b.bound > b.error * a.bound;
+  });
+  return report;
+}
+
+TwinReport::operator bool() const {
+  return formula && loss_error <= loss_bound &&
+         std::ranges::all_of(blocks, [](const TwinBlock& b) { return b.error <= b.bound; });
+}
+
+std::string TwinReport::text() const {
+  std::string text = fmt::format(
+      "twin_check: {}; {} elements on the tape\n  loss: float32 differs by {:.1e} (bound {:.1e})",
+      *this ? "PASS" : "FAIL", operations, loss_error, loss_bound);
+  for (const TwinBlock& b : blocks) {
+    if (&b != &blocks.front() && b.error <= b.bound) continue;
+    text +=
+        fmt::format("\n  {}: float32 differs by {:.1e} (bound {:.1e}) in entry {}, scale {:.1e}",
+                    b.name, b.error, b.bound, b.entry, b.scale);
+  }
+  return text + "\n  float64 " + formula.text();
+}
+
+std::ostream& operator<<(std::ostream& out, const TwinReport& report) {
+  return out << report.text();
+}
+
+}  // namespace tapegrad

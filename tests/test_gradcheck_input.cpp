@@ -1,0 +1,247 @@
+// Covers autograd/gradcheck on what nobody should give it, and on edges of what one may: a clear
+// verdict, and the values as they were, bit for bit. (Texts of reasons: test_gradcheck.cpp.)
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../autograd/gradcheck/gradcheck.h"
+
+using namespace tapegrad;
+using Vector = std::vector<double>;
+
+namespace {
+
+const double infinity = std::numeric_limits<double>::infinity();
+const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+
+/// sum of x^2 with its gradient, and whether x is as it was.
+struct Squares {
+  Vector x = {0.5, -0.0, 3e-310, -7.25}, dx = {1, 0, 6e-310, -14.5};
+  Vector before = x;
+
+  double operator()() const {
+    double sum = 0;
+    for (const double v : x) sum += v * v;
+    return sum;
+  }
+  GradBlock block() { return grad_block("x", x, dx); }
+  bool same() const { return std::memcmp(x.data(), before.data(), x.size() * sizeof(double)) == 0; }
+};
+
+}  // namespace
+
+TEST_CASE("gradcheck: a loss that is not finite or throws, from any call on") {
+  Squares s;
+  const std::size_t calls = gradcheck([&] { return s(); }, {s.block()}).evaluations;
+  for (const double bad : {infinity, -infinity, not_a_number}) {
+    for (std::size_t from = 0; from < calls; ++from) {  // as long as it lasts
+      std::size_t call = 0;
+      const GradcheckReport all =
+          gradcheck([&] { return call++ >= from ? bad : s(); }, {s.block()});
+      CHECK(all.verdict == Verdict::fail);
+      CHECK(!all.reason.empty());
+      CHECK(s.same());
+      call = 0;
+      const GradcheckReport one =
+          gradcheck([&] { return call++ == from ? bad : s(); }, {s.block()});
+      CHECK_MESSAGE(one.failed == 0, one.text());  // the gradient is right
+      CHECK(s.same());
+    }
+  }
+  for (std::size_t from = 0; from < calls; ++from) {
+    std::size_t call = 0;
+    CHECK_THROWS_WITH_AS(
+        gradcheck([&] { return call++ >= from ? throw std::runtime_error("mine") : s(); },
+                  {s.block()}),
+        "mine", std::runtime_error);
+    CHECK(s.same());
+  }
+}
+
+TEST_CASE("gradcheck: a loss of time, of the calls, of a state") {
+  Squares s;
+  for (const int from : {1, 2, 3, 9, 20, 30}) {  // is another function from some call on
+    int call = 0;
+    const GradcheckReport r = gradcheck([&] { return ++call > from ? s() + 1 : s(); }, {s.block()});
+    INFO(r);
+    CHECK(r.verdict == Verdict::fail);
+    CHECK(!r.reason.empty());
+    CHECK(s.same());
+  }
+  // `reseed` makes a function of one that draws.
+  std::uint64_t state = 7;
+  const auto drawn = [&] {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return s() * (state >> 63 == 0 ? 1.0 : 1.0) + static_cast<double>(state >> 40) * 1e-9;
+  };
+  CHECK(gradcheck(drawn, {s.block()}).reason.starts_with("the loss is not deterministic"));
+  int reseeded = 0;
+  const GradcheckReport seeded =
+      gradcheck(drawn, {s.block()}, {.reseed = [&] { state = 7, ++reseeded; }});
+  CHECK_MESSAGE(seeded, seeded.text());
+  CHECK(static_cast<std::size_t>(reseeded) == seeded.evaluations);
+}
+
+TEST_CASE("gradcheck: blocks that alias, are empty, or lie at the edge of their domain") {
+  Squares s;
+  const auto loss = [&] { return s(); };
+  const GradBlock left = grad_block("left", s.x.data(), s.dx.data(), 2);
+  const GradBlock overlap = grad_block("overlap", s.x.data() + 1, s.dx.data() + 1, 3);
+  CHECK(gradcheck(loss, {left, overlap}).reason.find("overlap in memory") != std::string::npos);
+  CHECK(gradcheck(loss, {left, grad_block("right", s.x.data() + 2, s.dx.data() + 2, 2)}));
+  Vector none;
+  const GradcheckReport with_empty = gradcheck(
+      loss, {grad_block("none", none, none), s.block(), grad_block("also", none, none, {0, 5})});
+  CHECK(with_empty);
+  CHECK(with_empty.checked == 4);
+  CHECK(with_empty.blocks.size() == 3);
+
+  double v = 2, dv = 3 * 4;
+  GradBlock edge = grad_block("v", &v, &dv, 1);
+  const auto cube = [&] {
+    if (v < edge.low || v > edge.high) throw std::domain_error("outside");
+    return v * v * v;
+  };
+  edge.low = 2;  // the stencil needs both sides
+  CHECK(gradcheck(cube, {edge}).verdict == Verdict::inconclusive);
+  edge.low = -infinity, edge.high = 2;
+  CHECK(gradcheck(cube, {edge}).verdict == Verdict::inconclusive);
+  edge.high = 2.001, edge.low = 1.999;
+  CHECK(gradcheck(cube, {edge}));
+  dv = 12.001;
+  CHECK(gradcheck(cube, {edge}).failed == 1);
+  edge.low = 2.5;
+  CHECK(gradcheck(cube, {edge}).reason.find("must be in its domain") != std::string::npos);
+  CHECK(v == 2);
+}
+
+TEST_CASE("gradcheck: 10^9 entries behind get and set, of which a few are looked at") {
+  constexpr std::size_t size = 1000000000;
+  std::size_t moved = size;  // the one entry that is not sin of its index
+  double there = 0;
+  const auto start = [](std::size_t i) { return std::sin(static_cast<double>(i % 1000)); };
+  GradBlock block;
+  block.name = "far";
+  block.shape = {1000, 1000, 1000};
+  block.get = [&](std::size_t i) { return i == moved ? there : start(i); };
+  block.set = [&](std::size_t i, double v) { moved = i, there = v; };
+  double factor = 2;
+  block.gradient = [&](std::size_t i) { return factor * start(i); };
+  const auto loss = [&] { return moved == size ? 0 : there * there - start(moved) * start(moved); };
+  const GradcheckReport report = gradcheck(loss, {block});
+  CHECK_MESSAGE(report, report.text());
+  CHECK(report.checked == 16);
+  CHECK(report.blocks[0].missed > 0.999);  // and it says so
+  CHECK(there == start(moved));
+  factor = 2.001;
+  CHECK(gradcheck(loss, {block}).failed > 0);
+  block.shape = {SIZE_MAX, 3};
+  CHECK(gradcheck(loss, {block}).reason ==
+        "block far has shape (18446744073709551615, 3) but its product overflows: it must be a "
+        "number of entries");
+}
+
+TEST_CASE("gradcheck: float blocks at huge values") {
+  std::array<float, 4> x = {3e38f, -3e38f, 1e-45f, 16777216}, dx = {1, 1, 1, 1}, before = x;
+  const auto loss = [&] {
+    return static_cast<double>(x[0]) + static_cast<double>(x[1]) + static_cast<double>(x[2]) +
+           static_cast<double>(x[3]);
+  };
+  const GradcheckReport report = gradcheck(loss, {grad_block("x", x, dx)});
+  CHECK_MESSAGE(report.failed == 0, report.text());
+  CHECK(std::memcmp(x.data(), before.data(), sizeof x) == 0);
+  std::array<float, 1> large = {1e30f}, slope = {2};
+  const auto linear = [&] { return 2 * static_cast<double>(large[0]); };
+  CHECK(gradcheck(linear, {grad_block("x", large, slope)}));
+  slope[0] = 2.001f;
+  CHECK(gradcheck(linear, {grad_block("x", large, slope)}).failed == 1);
+}
+
+TEST_CASE("gradcheck: a second backward, exactly twice, and one that is right") {
+  Squares s;
+  const auto loss = [&] { return s(); };
+  const auto adds = [&] {
+    for (std::size_t i = 0; i < 4; ++i) s.dx[i] += 2 * s.x[i];
+  };
+  const auto sets = [&] {
+    for (std::size_t i = 0; i < 4; ++i) s.dx[i] = 2 * s.x[i];
+  };
+  CHECK(gradcheck(loss, {s.block()}, {.backward = sets}));
+  s.dx.assign(4, 0);
+  CHECK(gradcheck(loss, {s.block()}, {.backward = adds})
+            .reason.ends_with(
+                "exactly twice, so it adds to what is there; set the gradients to zero first"));
+  s.dx.assign(4, 1);
+  CHECK(gradcheck(loss, {s.block()}, {.backward = adds})
+            .reason.ends_with("it is not repeatable, or adds to what is there"));
+}
+
+TEST_CASE("gradcheck: undecided entries can be accepted, failed ones cannot") {
+  double x = 0.3, dx = std::cos(0.3), y = 0.5, dy = 1;
+  const auto loss = [&] { return (1e12 + std::sin(x)) - 1e12 + 1e12 * y; };
+  const std::vector<GradBlock> blocks = {grad_block("x", &x, &dx, 1), grad_block("y", &y, &dy, 1)};
+  dy = 1e12;
+  CHECK(gradcheck(loss, blocks).verdict == Verdict::inconclusive);
+  CHECK(gradcheck(loss, blocks, {.accept_inconclusive = true}).verdict == Verdict::pass);
+  dy = 1.01e12;
+  CHECK(gradcheck(loss, blocks, {.accept_inconclusive = true}).verdict == Verdict::fail);
+}
+
+TEST_CASE("gradcheck: the report as JSON has every entry, and its again leads to one of them") {
+  Squares s;
+  s.dx[3] = -14;
+  double odd = 1;
+  const double d_odd = 0.3;
+  const auto loss = [&] { return s() + std::abs(odd - 1); };
+  const std::vector<GradBlock> blocks = {grad_block("x", s.x, s.dx, {2, 2}),
+                                         grad_block("a \"b\"\\\n\x01", &odd, &d_odd, 1)};
+  const GradcheckReport report = gradcheck(loss, blocks, {.seed = 1ull << 63});
+  const nlohmann::json j = nlohmann::json::parse(report.json());
+  CHECK(j["verdict"] == "FAIL");
+  CHECK(j["reason"] == "");
+  CHECK(j["evaluations"] == report.evaluations);
+  CHECK(j["seed"] == 1ull << 63);
+  CHECK(j["counts"]["checked"] == 5);
+  CHECK(j["counts"]["failed"] == 1);
+  CHECK(j["counts"]["kinks"] == 1);
+  REQUIRE(j["blocks"].size() == 2);
+  CHECK(j["blocks"][1]["name"] == "a \"b\"\\\n\x01");
+  CHECK(j["blocks"][0]["shape"] == nlohmann::json({2, 2}));
+  REQUIRE(j["entries"].size() == report.entries.size());
+  for (std::size_t i = 0; i < report.entries.size(); ++i) {
+    const GradEntry& e = report.entries[i];
+    const nlohmann::json& entry = j["entries"][i];
+    CHECK(entry["name"] == report.entry_name(e));
+    CHECK(entry["verdict"] == to_string(e.verdict));
+    CHECK(entry["index"] == e.index);
+    CHECK(entry["analytic"] == e.analytic);
+    CHECK(entry["numeric"] == e.numeric);
+    CHECK(entry["bound"] == e.bound);
+    CHECK(entry["loss"] == e.f);
+    CHECK(entry.contains("left") == (e.verdict == Verdict::kink));
+  }
+  CHECK(j["entries"][0]["name"] == "x[1, 1]");
+  const GradcheckReport again =
+      gradcheck(loss, blocks, {.seed = 1ull << 63, .only_block = "x", .only_entry = 3});
+  CHECK(again.checked == 1);
+  CHECK(again.entries[0].numeric == doctest::Approx(report.entries[0].numeric));
+  CHECK(again.entries[0].verdict == Verdict::fail);
+  const nlohmann::json refused = nlohmann::json::parse(gradcheck(loss, {}).json());
+  CHECK(refused["reason"] == "no blocks were given: name at least one block to check");
+  // Infinity is no JSON.
+  double x = 1, dx = 1;
+  const auto wild = [&] { return x == 1 ? x : infinity; };
+  CHECK(nlohmann::json::parse(
+            gradcheck(wild, {grad_block("x", &x, &dx, 1)}).json())["entries"][0]["loss"][0]
+            .is_null());
+}
