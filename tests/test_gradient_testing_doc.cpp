@@ -10,8 +10,10 @@
 #include <map>
 #include <random>
 #include <regex>
+#include <span>
 #include <utility>
 
+#include "../autograd/gradcheck/functions.h"
 #include "../autograd/gradcheck/tape_gradcheck.h"
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/loss.h"
@@ -62,6 +64,15 @@ Vector backward(const Vector& theta) {
     dh = da * theta[1];
   }
   return gradient;
+}
+
+GradcheckReport check_function() {
+  const auto f = [](std::span<const double> x) { return std::vector{x[0] * x[1], std::sin(x[0])}; };
+  const auto product = [](std::span<const double> x, std::span<const double> w) {
+    return std::vector{w[0] * x[1] + w[1] * std::cos(x[0]), w[0] * x[0]};
+  };
+  const GradcheckReport report = gradcheck(f, product, {0.3, -1.2});
+  return report;
 }
 
 GradcheckReport check_model() {
@@ -235,6 +246,18 @@ const std::vector<std::pair<const char*, Plant>> plants = {
     {"`part`", each([](const Example& e, std::size_t i) {
        return i / (H * H) == 1 ? 1.01 * e.dhh[i] : e.dhh[i];
      })},
+    {"`order`", each([](const Example& e, std::size_t i) {
+       return e.dhh[i / H * H + (H - 1 - i % H)];  // hidden units counted from the other end
+     })},
+    {"`sum`", each([](const Example& e, std::size_t i) {
+       double sum = 0;
+       for (std::size_t row = 0; row < 4 * H; ++row) sum += e.dhh[row * H + i % H];
+       return sum;
+     })},
+    {"`clip`",
+     each([](const Example& e, std::size_t i) { return std::clamp(e.dhh[i], -0.003, 0.003); })},
+    {"`rounding`",
+     each([](const Example& e, std::size_t i) { return std::round(e.dhh[i] * 1e7) / 1e7; })},
     {"`other`", each([](const Example& e, std::size_t i) { return std::sin(100 * e.dhh[i]); })},
 };
 
@@ -277,9 +300,9 @@ TEST_CASE("docs/gradient_testing.md: the page's code is run by this test") {
     CHECK(here.find(squeezed(block.lines)) != std::string::npos);
     ++count;
   }
-  CHECK(count == 6);
-  for (const auto check :
-       {check_by_hand, check_model, check_inputs, check_twin, check_dropout, check_domain}) {
+  CHECK(count == 7);
+  for (const auto check : {check_by_hand, check_function, check_model, check_inputs, check_twin,
+                           check_dropout, check_domain}) {
     const GradcheckReport report = check();
     CHECK_MESSAGE(report, report.text());
   }
