@@ -17,5 +17,7 @@ say "extended: gradients of ops, ${1:-200} random inputs each"
 TAPEGRAD_SEEDS=${1:-200} unit_tests --no-skip --test-case='gradcheck*'
 say "extended: long histories, long runs, repeated failures"
 TAPEGRAD_EXTENDED=1 unit_tests --no-skip --test-case="$long"
+say "extended: faults planted in the backward code"
+if shown python3 tests/mutants.py; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 skipped=0  # the others are not of this tier
 verdict
