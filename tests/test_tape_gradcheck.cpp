@@ -8,6 +8,7 @@
 #include "../core/error.h"
 #include "../core/kernels/elementwise.h"
 #include "../layers/linear.h"
+#include "../layers/lstm.h"
 #include "../layers/module.h"
 
 using namespace tapegrad;
@@ -120,4 +121,15 @@ TEST_CASE("tape_gradcheck: a wrong rule of relu is found beside kinks") {
                 {{"x", Tensor::of({3}, {0, -1, 1}, DType::float64)}});
   CHECK(report.verdict == Verdict::fail);
   CHECK(report.failed == 2);
+}
+
+TEST_CASE("tape_gradcheck: the rows of an LSTM's weights are called by their gates") {
+  Rng rng(1);
+  const LSTM lstm({.input = 2, .hidden = 3, .dtype = DType::float64}, rng);
+  const Tensor x = rng.normal({4, 1, 2}, 0, 1, DType::float64);
+  const GradcheckReport report =
+      gradcheck([&](Tape& tape) { return sum(square(lstm(tape, x).y)); }, parameters(lstm));
+  CHECK_MESSAGE(report, report.text());
+  CHECK(report.blocks[1].block.entry_name(3 * 4 + 2) == "weight_hh_l0[gate f, row 1, col 2]");
+  CHECK(report.blocks[2].block.entry_name(7) == "bias_ih_l0[gate g, row 1]");
 }

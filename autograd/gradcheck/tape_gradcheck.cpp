@@ -30,6 +30,11 @@ GradBlock block_of(const std::string& name, Tensor& value, const Tensor& gradien
   GradBlock block = grad_block(name, value.mutable_data<double>(), gradient.data<double>(),
                                value.numel(), {dims.begin(), dims.end()});
   block.shape.assign(dims.begin(), dims.end());  // a scalar has no axes
+  // The names and the layout of torch's nn.LSTM, which are ours too: gates in blocks of H rows.
+  const auto named = [&](const char* part) { return name.find(part) != std::string::npos; };
+  const bool of_lstm =
+      named("weight_ih") || named("weight_hh") || named("bias_ih") || named("bias_hh");
+  if (of_lstm && !dims.empty() && dims[0] % 4 == 0) block.gates = {"i", "f", "g", "o"};
   return block;
 }
 
