@@ -30,12 +30,23 @@ GradBlock block_of(const std::string& name, Tensor& value, const Tensor& gradien
   GradBlock block = grad_block(name, value.mutable_data<double>(), gradient.data<double>(),
                                value.numel(), {dims.begin(), dims.end()});
   block.shape.assign(dims.begin(), dims.end());  // a scalar has no axes
-  // The names and the layout of torch's nn.LSTM, which are ours too: gates in blocks of H rows.
-  const auto named = [&](const char* part) { return name.find(part) != std::string::npos; };
-  const bool of_lstm =
-      named("weight_ih") || named("weight_hh") || named("bias_ih") || named("bias_hh");
-  if (of_lstm && !dims.empty() && dims[0] % 4 == 0) block.gates = {"i", "f", "g", "o"};
   return block;
+}
+
+/// Calls the rows of an LSTM's parameters by their gates: torch's names and layout, which are ours
+/// too. It is an LSTM if the weight_hh of the same name has 4 H rows and H columns.
+void name_gates(std::vector<GradBlock>& blocks) {
+  for (GradBlock& block : blocks) {
+    for (const std::string_view part : {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}) {
+      const std::size_t at = block.name.find(part);
+      if (at == std::string::npos || block.shape.empty()) continue;
+      std::string name = block.name;
+      name.replace(at, part.size(), "weight_hh");
+      const auto hh = std::ranges::find(blocks, name, &GradBlock::name);
+      if (hh == blocks.end() || hh->shape.size() != 2 || hh->shape[0] != 4 * hh->shape[1]) continue;
+      if (block.shape[0] == hh->shape[0]) block.gates = {"i", "f", "g", "o"};
+    }
+  }
 }
 
 /// Which way the branches of relu, max, clamp went in the last evaluation, and in the first one,
@@ -128,6 +139,7 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
     blocks.push_back(block_of(parameters[i].name, parameters[i].data->value,
                               gradients[values.size() + i].value()));
   }
+  name_gates(blocks);
   GradcheckOptions with_branches = options;
   if (!options.branches) {
     with_branches.branches = [&] { return branches.differ(); };
