@@ -99,7 +99,7 @@ double sixth_difference(const std::array<double, 7>& f) {
 double grid_noise(const std::array<double, 7>& f) {
   double grid = std::numeric_limits<double>::infinity();
   for (const double v : f) {
-    if (v == 0) continue;
+    if (v == 0 || !std::isfinite(v)) continue;
     int exponent = 0;
     const auto digits =
         std::llabs(static_cast<long long>(std::ldexp(std::frexp(v, &exponent), 53)));
