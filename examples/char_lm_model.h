@@ -44,6 +44,7 @@ struct CharLM {
     v("embed", embed);
     v("lstm", lstm);
     v("head", head);
+    v("dropout", dropout);
   }
 
   struct Output {
@@ -56,12 +57,6 @@ struct CharLM {
     return {head(tape, dropout(tape, h)), next};
   }
 };
-
-inline std::size_t count_weights(CharLM& model) {
-  std::size_t count = 0;
-  for (const NamedParameter& p : parameters(model)) count += p.value().numel();
-  return count;
-}
 
 /// Mean loss of a text in nats per character. It is read in up to 64 streams side by side, which is
 /// faster; that each starts from the zero state costs little over 4000 characters and more.

@@ -12,6 +12,8 @@
 
 #include <tapegrad/tapegrad.h>
 
+#include "char_lm.h"
+
 // Does a training step ask the system for anything, in whatever library? This program has malloc
 // and its relatives in the place of the C library's, so that OpenBLAS counts too, trains the model
 // of README.md, and counts calls and page faults of every step after the first ones.
@@ -90,17 +92,6 @@ std::size_t page_faults() {
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::size_t>(usage.ru_minflt + usage.ru_majflt);
 }
-
-struct CharLM {
-  Embedding embed;
-  LSTM lstm;
-  Linear head;
-  void visit(auto&& v) {
-    v("embed", embed);
-    v("lstm", lstm);
-    v("head", head);
-  }
-};
 
 /// Trains and returns the last loss; calls `after_step` after each step.
 template <class F>

@@ -14,6 +14,7 @@
 #include "../layers/module.h"
 #include "../optim/adam.h"
 #include "../optim/clip.h"
+#include "char_lm.h"
 
 /// Mistakes as they are made in the middle of a training. Each must throw its exception with its
 /// whole message and leave every bit of the parameters, gradients and optimizer as it was, and
@@ -23,13 +24,6 @@ namespace misuse {
 using namespace tapegrad;
 
 constexpr std::size_t V = 7, E = 3, H = 4, T = 5, B = 3;
-
-struct Model {
-  Embedding embed;
-  LSTM lstm;
-  Linear head;
-  void visit(auto&& v) { v("embed", embed), v("lstm", lstm), v("head", head); }
-};
 
 inline std::string bytes(const Tensor& t) {
   if (!t.defined()) return "undefined";
@@ -41,7 +35,7 @@ inline std::string bytes(const Tensor& t) {
 /// A small language model after its first step, with the gradients of a second one.
 struct Training {
   Rng rng{1};
-  Model model{
+  CharLM model{
       {V, E, rng}, {{.input = E, .hidden = H, .layers = 2, .dropout = 0.25}, rng}, {H, V, rng}};
   Adam adam{parameters(model), {.lr = 1e-2}};
   LSTMState state = model.lstm.zero_state(B);

@@ -14,6 +14,7 @@
 #include "../layers/module.h"
 #include "../optim/adam.h"
 #include "../optim/clip.h"
+#include "char_lm.h"
 #include "extended.h"
 #include "heap.h"
 
@@ -50,22 +51,11 @@ void check_growth(std::size_t steps, Step&& step) {
   CHECK(resident() <= pages + slack);
 }
 
-struct Model {
-  Embedding embed;
-  LSTM lstm;
-  Linear head;
-  void visit(auto&& v) {
-    v("embed", embed);
-    v("lstm", lstm);
-    v("head", head);
-  }
-};
-
 }  // namespace
 
 TEST_CASE("growth: training, with a state that is carried from pass to pass") {
   Rng rng(1);
-  Model model{
+  CharLM model{
       {5, 3, rng}, {{.input = 3, .hidden = 4, .layers = 2, .dropout = 0.2}, rng}, {4, 5, rng}};
   Adam adam(parameters(model));
   Tensor ids = Tensor::empty({2 * 4 * 3 + 1}, DType::int32);

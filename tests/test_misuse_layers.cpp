@@ -174,7 +174,7 @@ TEST_CASE("misuse: dropout that cannot be meant") {
 }
 
 TEST_CASE("misuse: what was never constructed, or moved from, is used") {
-  const auto use = [](const Mistake& mistake, const Model& model, Tape& tape, const Tensor& ids) {
+  const auto use = [](const Mistake& mistake, const CharLM& model, Tape& tape, const Tensor& ids) {
     const Var x = Tensor::zeros({T, B, E});
     mistake.is<UsageError>(undefined_leaf, [&] { (void)model.embed(tape, ids); });
     mistake.is<UsageError>(undefined_leaf, [&] { (void)model.head(tape, x); });
@@ -187,7 +187,7 @@ TEST_CASE("misuse: what was never constructed, or moved from, is used") {
   };
   after([&](Training& t, const Mistake& mistake) {
     Tape tape = t.tape();
-    use(mistake, Model(), tape, t.x);
+    use(mistake, CharLM(), tape, t.x);
     Parameter none;
     mistake.is<UsageError>(undefined_parameter, [&] { none.set_value(Tensor::zeros({1})); });
     mistake.is<UsageError>(undefined_parameter, [&] { none.set_requires_grad(false); });
@@ -201,7 +201,7 @@ TEST_CASE("misuse: what was never constructed, or moved from, is used") {
     });
   });
   after([&](Training& t, const Mistake& mistake) {
-    Model other = std::move(t.model);
+    CharLM other = std::move(t.model);
     Tape tape = t.tape();
     // NOLINTNEXTLINE(bugprone-use-after-move): that is the mistake
     use(mistake, t.model, tape, t.x);
@@ -213,7 +213,7 @@ TEST_CASE("misuse: a file of another model") {
   after([](Training& t, const Mistake& mistake) {
     const TempFolder folder;
     Rng rng(9);
-    Model other{{V, E, rng}, {{.input = E, .hidden = H}, rng}, {H, V + 1, rng}};
+    CharLM other{{V, E, rng}, {{.input = E, .hidden = H}, rng}, {H, V + 1, rng}};
     const Parameters fewer = parameters(other);
     save_parameters(folder / "other", fewer);
     mistake.is<FileError>(

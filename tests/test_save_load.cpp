@@ -10,23 +10,13 @@
 #include "../layers/lstm.h"
 #include "../layers/module.h"
 #include "../layers/save_load.h"
+#include "char_lm.h"
 
 using namespace tapegrad;
 
 namespace {
 
-struct Model {
-  Embedding embed;
-  LSTM lstm;
-  Linear head;
-  void visit(auto&& v) {
-    v("embed", embed);
-    v("lstm", lstm);
-    v("head", head);
-  }
-};
-
-/// Lacks what Model has, and the other way round.
+/// Lacks what CharLM has, and the other way round.
 struct Other {
   Embedding embed;
   Linear head;
@@ -38,7 +28,7 @@ struct Other {
   }
 };
 
-Model model(std::uint64_t seed, std::size_t hidden = 3, LSTMBias bias = LSTMBias::two) {
+CharLM model(std::uint64_t seed, std::size_t hidden = 3, LSTMBias bias = LSTMBias::two) {
   Rng rng(seed);
   return {Embedding(5, 2, rng),
           LSTM({.input = 2, .hidden = hidden, .layers = 2, .bias = bias}, rng),
@@ -63,7 +53,7 @@ bool equal(const Parameters& a, const Parameters& b) {
 }  // namespace
 
 TEST_CASE("save_load: parameters are named by their path") {
-  Model m = model(1);
+  CharLM m = model(1);
   std::vector<std::string> names;
   for (const NamedParameter& p : parameters(m)) names.push_back(p.name);
   CHECK(names == std::vector<std::string>{"embed.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0",
@@ -74,8 +64,8 @@ TEST_CASE("save_load: parameters are named by their path") {
 
 TEST_CASE("save_load: what was saved is loaded, bit for bit, with its metadata") {
   const TemporaryFile file;
-  Model a = model(1);
-  Model b = model(2);
+  CharLM a = model(1);
+  CharLM b = model(2);
   save_parameters(file.path, parameters(a), {{"vocabulary", "ab\"c\n\u00e9"}});
   CHECK_FALSE(equal(parameters(a), parameters(b)));
   const Metadata metadata = load_parameters(file.path, parameters(b));
@@ -87,7 +77,7 @@ TEST_CASE(
     "save_load: missing, unexpected and misshaped names are listed together and nothing is "
     "loaded") {
   const TemporaryFile file;
-  Model saved = model(1, 3, LSTMBias::one);
+  CharLM saved = model(1, 3, LSTMBias::one);
   save_parameters(file.path, parameters(saved));
   Rng rng(3);
   Other other{Embedding(5, 4, rng), Linear(3, 5, rng)};
@@ -111,12 +101,12 @@ TEST_CASE(
 
 TEST_CASE("save_load: a truncated file loads nothing, at whatever byte it ends") {
   const TemporaryFile file;
-  Model a = model(1);
+  CharLM a = model(1);
   save_parameters(file.path, parameters(a));
   std::ifstream in(file.path, std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  Model b = model(2);
-  Model untouched = model(2);
+  CharLM b = model(2);
+  CharLM untouched = model(2);
   for (std::size_t size = 0; size < bytes.size(); size += 41) {
     std::ofstream(file.path, std::ios::binary | std::ios::trunc)
         .write(bytes.data(), static_cast<std::streamsize>(size));
