@@ -1,5 +1,7 @@
 #include "parameter.h"
 
+#include <utility>
+
 #include "tape_errors.h"
 
 namespace tapegrad {
@@ -7,6 +9,10 @@ namespace tapegrad {
 ParameterData& detail::defined(const std::shared_ptr<ParameterData>& data) {
   if (data == nullptr) tape_errors::undefined_parameter("parameter");
   return *data;
+}
+
+Parameter::Parameter(Tensor value) : data_(std::make_shared<ParameterData>()) {
+  data_->value = !value.defined() || value.unique() ? std::move(value) : value.clone();
 }
 
 Parameter Parameter::share() const {

@@ -30,8 +30,8 @@ ParameterData& defined(const std::shared_ptr<ParameterData>& data);
 class Parameter {
  public:
   Parameter() = default;
-  explicit Parameter(Tensor value)
-      : data_(std::make_shared<ParameterData>(ParameterData{std::move(value), {}, true})) {}
+  /// `value` becomes its own, as a copy if somebody else holds it too.
+  explicit Parameter(Tensor value);
   Parameter(Parameter&&) = default;
   Parameter& operator=(Parameter&&) = default;
 

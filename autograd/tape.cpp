@@ -77,7 +77,7 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
   sweep.bottom = UINT32_MAX;
   for (const Var& v : y) sweep.top = std::max(sweep.top, v.node_);
   for (const Var& v : x) sweep.bottom = std::min(sweep.bottom, v.node_);
-  const std::span<const HookRecord> watched(hooks.data(), sweep.nested ? 0 : hooks.size());
+  const std::span<const HookRecord> watched(hooks.data(), sweep.to_hooks ? hooks.size() : 0);
   for (const HookRecord& h : watched) sweep.bottom = std::min(sweep.bottom, h.node);
   if (sweep.bottom > sweep.top) return;  // no x stands before a y
   const NodeRecord& last = nodes[sweep.top];
@@ -105,8 +105,8 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
   for (std::uint32_t i = sweep.top + 1; i-- > sweep.bottom;) {
     const NodeRecord& node = nodes[i];
     if (!reaches_output(sweep, node) || !wants_input(sweep, node)) continue;
-    if (node.kind == NodeRecord::Kind::freed) tape_errors::already_differentiated(node.name);
-    if (node.rule == nullptr) tape_errors::not_differentiable(node.name);
+    if (node.kind == NodeRecord::Kind::freed) tape_errors::pass_is_spent(sweep.op(), node.name);
+    if (node.rule == nullptr) tape_errors::not_differentiable(sweep.op(), node.name);
     for (std::uint32_t e = 0; e < node.edges; ++e) {
       const std::uint32_t slot = edges[node.first_edge + e];
       if (sweep.has(slot, Sweep::wanted)) sweep.set(slot, Sweep::reached);
@@ -120,9 +120,11 @@ void TapeState::run(Sweep& sweep) {
   for (std::uint32_t i = sweep.top + 1; i-- > sweep.bottom;) {
     const NodeRecord node = nodes[i];
     if (!reaches_output(sweep, node)) continue;
-    if (node.hooked) run_hooks(sweep, i);
+    if (node.first_hook != HookRecord::none) run_hooks(sweep, i);
     if (observer != nullptr) show_gradients(sweep, i);
     if (!wants_input(sweep, node)) continue;
+    // A hook may have differentiated what is below it.
+    if (nodes[i].kind == NodeRecord::Kind::freed) tape_errors::pass_is_spent(sweep.op(), node.name);
     // Spent even if it throws: it may have written into what it saved.
     if (!sweep.retain) nodes[i].kind = NodeRecord::Kind::freed;
     Grads grads(*this, sweep, i);
@@ -135,12 +137,15 @@ void TapeState::run(Sweep& sweep) {
 }
 
 Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
-                       Tape::Options options, bool nested) {
+                       Tape::Options options, bool to_hooks) {
   Sweep sweep;
-  sweep.nested = nested;
+  sweep.to_hooks = to_hooks;
   sweep.graph = options.create_graph;
   sweep.retain = options.retain || options.create_graph;
+  if (sweep.graph && paused > 0) tape_errors::graph_while_paused(sweep.op());
   mark(sweep, y, x);
+  const auto reached = [&](const Var& v) { return sweep.has(v.slot_, Sweep::reached); };
+  if (to_hooks && std::ranges::none_of(x, reached)) tape_errors::no_parameter();
   const Tape::Until pause(paused, sweep.graph ? paused : paused + 1, pass);
   for (std::size_t k = 0; k < y.size(); ++k) {
     if (!sweep.has(y[k].slot_, Sweep::wanted)) continue;
@@ -156,15 +161,16 @@ void Tape::backward(const Var& loss, Options options) {
   if (loss.shape().numel() != 1) tape_errors::not_scalar("backward", loss.shape());
   const Vars& leaves = state_->leaves;
   const Var one = Tensor::full(loss.shape(), 1, loss.dtype());
-  Sweep sweep = state_->sweep({&loss, 1}, {&one, 1}, leaves, options);
+  Sweep sweep = state_->sweep({&loss, 1}, {&one, 1}, leaves, options, true);
 
   // First make every gradient ours alone, which may throw; then hand all of them over, which
   // cannot.
-  bool any = false;
+  const auto gets = [&](std::size_t i) {  // it may have been frozen since it was recorded
+    return sweep.has(leaves[i].slot_, Sweep::reached) && state_->parameters[i]->requires_grad;
+  };
   for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!gets(i)) continue;
     const Var& leaf = leaves[i];
-    if (!sweep.has(leaf.slot_, Sweep::reached)) continue;
-    any = true;
     if (const Tensor& total = state_->parameters[i]->grad; total.defined()) {
       if (total.shape() != leaf.shape() || total.dtype() != leaf.dtype())
         tape_errors::gradient_does_not_fit(total, leaf.shape(), leaf.dtype());
@@ -173,9 +179,8 @@ void Tape::backward(const Var& loss, Options options) {
     Var& gradient = sweep.grad(leaf.slot_);
     if (gradient.defined() && !gradient.value_.unique()) gradient = gradient.value_.clone();
   }
-  if (!any) tape_errors::no_parameter();
   for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!sweep.has(leaves[i].slot_, Sweep::reached)) continue;
+    if (!gets(i)) continue;
     Tensor& gradient = sweep.grad(leaves[i].slot_).value_;
     if (!gradient.defined()) continue;  // its rules gave nothing
     Tensor& total = state_->parameters[i]->grad;

@@ -51,8 +51,8 @@ class Tape {
 
   /// Adds d loss / d parameter to the gradient of every Parameter that `loss` depends on.
   /// Throws ShapeError unless `loss` has one element; UsageError if it is not of this tape, depends
-  /// on no Parameter, or if its pass was differentiated before without `retain`; in each case
-  /// nothing has changed.
+  /// on no Parameter, if its pass was differentiated before without `retain`, or for `create_graph`
+  /// while the tape is paused; in each case nothing has changed.
   void backward(const Var& loss, Options options);
   void backward(const Var& loss) { backward(loss, Options{}); }
   /// d y / d x for each x, times dy (needed unless y has one element); touches no Parameter.
@@ -62,15 +62,21 @@ class Tape {
 
   /// Called with d y / d v in every sweep that reaches v, when it is complete; a defined result
   /// takes its place, for whatever is before v too. Several hooks of one v run in the order given.
-  /// Throws UsageError unless v was recorded in this pass.
+  /// backward() goes down to v even if no Parameter is below it, gradient() only to its x. Throws
+  /// UsageError unless v was recorded in this pass, and for an empty hook.
   using Hook = std::function<Var(const Var& gradient)>;
   void hook(const Var& v, Hook hook);
   /// Keeps the gradient of v, after its hooks so far, from the next sweeps: grad(v) is then that of
   /// the last one that reached v, undefined if none did. (Parameters keep theirs anyway.)
   void retain_grad(const Var& v);
   Var grad(const Var& v) const;
-  /// Shows all that happens on this tape to `observer`, which must outlive it; null: nobody.
+  /// Shows all that happens on this tape to `observer`, which must outlive it; null: nobody. Throws
+  /// UsageError if there is one already.
   void observe(Observer* observer);
+
+  /// For layers: throws UsageError if x was recorded on another tape, where this one's leaves would
+  /// be constants and never learn.
+  void check_input(const Var& x, const char* op) const;
 
   bool recording() const;
   Dropout dropout() const { return dropout_; }

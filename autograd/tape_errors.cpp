@@ -41,6 +41,16 @@ void not_retained() {
       "[grad] the gradient of this value was not kept: call retain_grad() before backward");
 }
 
+void no_hook() {
+  throw UsageError("[hook] the hook is empty: give it a function, or call retain_grad()");
+}
+
+void observed_already() {
+  throw UsageError(
+      "[observe] the tape has an observer already (inside gradcheck: the checker's): let that end "
+      "first");
+}
+
 void mixed_dtypes(const char* op, DType first, DType other) {
   throw DtypeError(fmt::format("[{}] an input is {} but another is {}: convert one with to()", op,
                                to_string(first), to_string(other)));
@@ -58,16 +68,23 @@ void other_tape(const char* op) {
       fmt::format("[{}] a value was recorded on another tape: call the tape that recorded it", op));
 }
 
-void already_differentiated(const char* node) {
+void pass_is_spent(const char* op, const char* node) {
   throw UsageError(fmt::format(
-      "[backward] the pass was differentiated before and the saved values of '{}' are freed: pass "
+      "[{}] the pass was differentiated before and the saved values of '{}' are freed: pass "
       "{{.retain = true}} to the first call",
-      node));
+      op, node));
 }
 
-void not_differentiable(const char* node) {
+void not_differentiable(const char* op, const char* node) {
   throw UsageError(fmt::format(
-      "[backward] '{}' is not differentiable: detach() its result, or give it a rule", node));
+      "[{}] '{}' is not differentiable: detach() its result, or give it a rule", op, node));
+}
+
+void graph_while_paused(const char* op) {
+  throw UsageError(fmt::format(
+      "[{}] create_graph wants gradients recorded but the tape is paused, by pause() or because a "
+      "hook or rule is running: call it outside",
+      op));
 }
 
 void not_scalar(const char* op, const Shape& shape) {

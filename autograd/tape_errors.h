@@ -15,11 +15,14 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void two_tapes(const char* op);
 [[noreturn]] void other_thread(const char* op);
 [[noreturn]] void not_retained();
+[[noreturn]] void no_hook();
+[[noreturn]] void observed_already();
 [[noreturn]] void mixed_dtypes(const char* op, DType first, DType other);
 [[noreturn]] void not_recorded(const char* op);
 [[noreturn]] void other_tape(const char* op);
-[[noreturn]] void already_differentiated(const char* node);
-[[noreturn]] void not_differentiable(const char* node);
+[[noreturn]] void pass_is_spent(const char* op, const char* node);
+[[noreturn]] void not_differentiable(const char* op, const char* node);
+[[noreturn]] void graph_while_paused(const char* op);
 [[noreturn]] void not_scalar(const char* op, const Shape& shape);
 [[noreturn]] void wrong_gradient(const char* node, std::size_t input, const Tensor& gradient,
                                  const Shape& shape, DType dtype);

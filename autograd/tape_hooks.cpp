@@ -34,28 +34,36 @@ std::string path(const TapeState& state, std::uint32_t scope) {
 
 // --- hooks ---
 
-void Tape::hook(const Var& v, Hook hook) {
-  state_->check_own(v, "hook");
-  state_->hooks.push_back({v.node_, v.slot_, std::move(hook), {}});
-  state_->nodes[v.node_].hooked = true;
+void TapeState::add_hook(const Var& v, Tape::Hook hook, const char* op) {
+  check_own(v, op);
+  const auto added = static_cast<std::uint32_t>(hooks.size());
+  hooks.push_back({v.node_, v.slot_, std::move(hook)});
+  std::uint32_t* end = &nodes[v.node_].first_hook;
+  while (*end != HookRecord::none) end = &hooks[*end].next;
+  *end = added;
 }
 
-void Tape::retain_grad(const Var& v) { hook(v, nullptr); }
+void Tape::hook(const Var& v, Hook hook) {
+  if (!hook) tape_errors::no_hook();
+  state_->add_hook(v, std::move(hook), "hook");
+}
+
+void Tape::retain_grad(const Var& v) { state_->add_hook(v, nullptr, "retain_grad"); }
 
 Var Tape::grad(const Var& v) const {
   state_->check_own(v, "grad");
-  const auto kept = std::ranges::find_if(
-      state_->hooks, [&](const HookRecord& h) { return h.slot == v.slot_ && !h.hook; });
-  if (kept == state_->hooks.end()) tape_errors::not_retained();
-  return kept->kept;
+  const auto& hooks = state_->hooks;
+  std::uint32_t k = state_->nodes[v.node_].first_hook;
+  while (k != HookRecord::none && (hooks[k].slot != v.slot_ || hooks[k].hook)) k = hooks[k].next;
+  if (k == HookRecord::none) tape_errors::not_retained();
+  return hooks[k].kept;
 }
 
 void TapeState::run_hooks(Sweep& sweep, std::uint32_t node) {
   const NodeRecord record = nodes[node];
-  // NOLINTNEXTLINE(modernize-loop-convert): a hook may add hooks
-  for (std::size_t k = 0; k < hooks.size(); ++k) {
+  // A hook may add hooks, so nothing here keeps a reference.
+  for (std::uint32_t k = record.first_hook; k != HookRecord::none; k = hooks[k].next) {
     const std::uint32_t slot = hooks[k].slot;
-    if (slot < record.first_slot || slot >= record.first_slot + record.slots) continue;
     if (!sweep.has(slot, Sweep::reached) || !sweep.grad(slot).defined()) continue;
     const Var gradient = sweep.current_grad(slot);
     if (!hooks[k].hook) {
@@ -75,7 +83,10 @@ void TapeState::run_hooks(Sweep& sweep, std::uint32_t node) {
 
 // --- observers ---
 
-void Tape::observe(Observer* observer) { state_->observer = observer; }
+void Tape::observe(Observer* observer) {
+  if (observer != nullptr && state_->observer != nullptr) tape_errors::observed_already();
+  state_->observer = observer;
+}
 
 NodeView TapeState::view(std::uint32_t node) const {
   const NodeRecord& record = nodes[node];

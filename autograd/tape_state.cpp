@@ -55,6 +55,12 @@ Tape::~Tape() {
 bool Tape::recording() const { return state_->recording && state_->paused == 0; }
 std::size_t Tape::size() const { return state_->nodes.size(); }
 
+void Tape::check_input(const Var& x, const char* op) const {
+  if (!x.recorded()) return;
+  x.state_->check_current(x, op);
+  if (x.state_ != state_) tape_errors::two_tapes(op);
+}
+
 RandomKey Tape::random_key(std::string_view site) {
   if (!site.empty()) return RandomKey::of(stream_.seed, stream_.pass, site);
   return RandomKey::of(stream_.seed, stream_.pass, "#" + std::to_string(unnamed_sites_++));

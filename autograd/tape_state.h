@@ -32,7 +32,7 @@ struct NodeRecord {
   std::uint32_t slots;
   std::uint32_t scope;
   Kind kind;
-  bool hooked = false;
+  std::uint32_t first_hook = UINT32_MAX;
 };
 
 /// A name that nodes stand under; number 0 is the pass itself.
@@ -44,10 +44,12 @@ struct ScopeRecord {
 
 /// A hook on a slot, or, if it is empty, the wish to keep the slot's gradient.
 struct HookRecord {
+  static constexpr std::uint32_t none = UINT32_MAX;
   std::uint32_t node;
   std::uint32_t slot;
   Tape::Hook hook;
-  Var kept;
+  Var kept = {};
+  std::uint32_t next = none;  // of the same node
 };
 
 /// One output of a node, which outlives its value: what a gradient must look like.
@@ -61,13 +63,14 @@ struct Sweep {
   enum Flag : std::uint8_t { wanted = 1, reached = 2, target = 4 };
   bool graph = false;
   bool retain = false;
-  bool nested = false;       // inside a rule, of its twin: hooks are no business of it
+  bool to_hooks = false;     // backward(): down to every hook, whether or not an x needs it
   std::uint32_t top = 0;     // the loop runs from this node
   std::uint32_t bottom = 0;  // down to this one
   std::uint32_t base = 0;  // first slot of the bottom node: what lies before it is never looked at
   pool::Vector<std::uint8_t> flags;
   Vars grads;
 
+  const char* op() const { return to_hooks ? "backward" : "gradient"; }
   bool has(std::uint32_t slot, Flag flag) const {
     return slot >= base && slot - base < flags.size() && (flags[slot - base] & flag) != 0;
   }
@@ -112,11 +115,12 @@ struct TapeState {
   }
   void check_own(const Var& v, const char* op) const;
   void check_current(const Var& v, const char* op) const;
-  /// Adds dy[k] to the gradient of y[k] and carries it down to every x (and every hook, unless
-  /// nested); leaves the result in the returned Sweep.
+  /// Adds dy[k] to the gradient of y[k] and carries it down to every x, and `to_hooks`; leaves the
+  /// result in the returned Sweep. With hooks it throws if no x is reached.
   Sweep sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
-              Tape::Options options, bool nested = false);
+              Tape::Options options, bool to_hooks = false);
   void end_pass() noexcept;
+  void add_hook(const Var& v, Tape::Hook hook, const char* op);
   void show_value(const Var& v);
   NodeView view(std::uint32_t node) const;
 

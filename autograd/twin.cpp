@@ -39,7 +39,7 @@ void Grads::add_through(const Vars& outputs, const Vars& aliases) {
   for (std::size_t i = 0; i < aliases.size(); ++i) {
     if (needs(i)) x.push_back(aliases[i]);
   }
-  Sweep inner = state_.sweep(y, dy, x, {.create_graph = graph()}, true);
+  Sweep inner = state_.sweep(y, dy, x, {.create_graph = graph()});
   for (std::size_t i = 0; i < aliases.size(); ++i) {
     if (!needs(i) || !inner.has(aliases[i].slot_, Sweep::target)) continue;
     const Var gradient = inner.grad(aliases[i].slot_);

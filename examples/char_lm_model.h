@@ -30,6 +30,7 @@ struct CharLM {
   Linear head;
   Dropout dropout;
 
+  CharLM() = default;
   CharLM(const CharLMSizes& sizes, Rng& rng)
       : embed(sizes.vocabulary, sizes.embed, rng),
         lstm({.input = sizes.embed,
@@ -128,7 +129,7 @@ inline std::string sample(const CharLM& model, const CharVocabulary& vocabulary,
 }
 
 /// One file holds all that a model needs: weights, sizes and vocabulary.
-inline void save(const std::filesystem::path& path, CharLM& model, const CharLMSizes& sizes,
+inline void save(const std::filesystem::path& path, const CharLM& model, const CharLMSizes& sizes,
                  const CharVocabulary& vocabulary) {
   save_parameters(path, parameters(model),
                   {{"model", "char_lm"},

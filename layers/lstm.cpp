@@ -65,6 +65,7 @@ LSTMResult LSTM::run(Tape& tape, const Var& x, const LSTMState& state, Layer lay
         "zero_state(batch)",
         depth, name, to_string(s->shape())));
   }
+  for (const Var* v : {&x, &state.h, &state.c}) tape.check_input(*v, "lstm");
   const Vars h = unbind(state.h);
   const Vars c = unbind(state.c);
   Vars h_last, c_last;

@@ -61,7 +61,7 @@ std::size_t bytes(const Tensor& t) { return t.defined() ? t.numel() * size_of(t.
 
 }  // namespace
 
-const NamedParameter& find(const Parameters& parameters, std::string_view name) {
+NamedParameter find(const Parameters& parameters, std::string_view name) {
   for (const NamedParameter& p : parameters) {
     if (any_name(p, [&](std::string_view n) { return n == name; })) return p;
   }

@@ -10,7 +10,7 @@
 namespace tapegrad {
 
 /// The Parameter of that name (or tie). Throws UsageError that lists near names if there is none.
-const NamedParameter& find(const Parameters& parameters, std::string_view name);
+NamedParameter find(const Parameters& parameters, std::string_view name);
 /// Those of which a name begins with `prefix`: "lstm." for a module, "lstm.weight" for its
 /// matrices. Throws UsageError that lists near names if there is none.
 Parameters with_prefix(const Parameters& parameters, std::string_view prefix);

@@ -90,9 +90,8 @@ void Optimizer::check_gradients() const {
   for (const NamedParameter& p : parameters_) {
     const Tensor& value = p.value();
     const Tensor& grad = p.grad();
-    if (!grad.defined()) continue;
+    if (!grad.defined() || !p.data->requires_grad) continue;
     any = true;
-    if (!p.data->requires_grad) continue;
     if (grad.shape() != value.shape()) {
       throw ShapeError(fmt::format(
           "[{}] {} has shape {} but its gradient has shape {}: the shapes must be equal", name_,

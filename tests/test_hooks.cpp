@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "../autograd/derivatives.h"
 #include "../autograd/node.h"
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/lstm.h"
@@ -151,12 +152,105 @@ TEST_CASE("hooks: wrong gradients, constants and other passes are refused") {
                        "[hook] the gradient it returned has shape () and is float64 but square has "
                        "shape (2) and is float64: they must be equal",
                        ShapeError);
-  CHECK_THROWS_WITH_AS(tape.hook(Tensor::scalar(1), nullptr),
-                       "[hook] the value to differentiate is a constant: it was not recorded on "
-                       "this tape; does it depend on a leaf, and was the tape recording?",
+  CHECK_THROWS_WITH_AS(
+      tape.retain_grad(Tensor::scalar(1)),
+      "[retain_grad] the value to differentiate is a constant: it was not recorded "
+      "on this tape; does it depend on a leaf, and was the tape recording?",
+      UsageError);
+  CHECK_THROWS_WITH_AS(tape.hook(y, nullptr),
+                       "[hook] the hook is empty: give it a function, or call retain_grad()",
                        UsageError);
   Tape other;
   CHECK_THROWS_AS(other.retain_grad(y), UsageError);
+}
+
+TEST_CASE("hooks: backward goes down to them, gradient only to its x") {
+  const Parameter w = parameter({2});
+  Tape tape;
+  const Var x = tape.leaf(w);
+  tape.retain_grad(x);
+  const Var h = tanh(x);
+  const Var a = sum(square(h)), b = sum(exp(h));
+  (void)tape.gradient(a, {h});  // leaves alone what is below h
+  CHECK_FALSE(tape.grad(x).defined());
+  tape.backward(b);
+  CHECK(tape.grad(x).item() == w.grad().item());
+}
+
+TEST_CASE("hooks: a loss without Parameters is refused before any hook runs") {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::of({1}, {3}, DType::float64));
+  tape.retain_grad(x);
+  const Var loss = sum(square(x));
+  CHECK_THROWS_WITH_AS(tape.backward(loss),
+                       "[backward] the loss depends on no Parameter, so nothing would change: use "
+                       "gradient() for other leaves",
+                       UsageError);
+  CHECK_FALSE(tape.grad(x).defined());
+  CHECK(tape.gradient(loss, {x})[0].item() == 6);  // the cure
+}
+
+TEST_CASE("hooks: one that differentiates what is still to be run is noticed") {
+  const Parameter w = parameter({0.5});
+  const auto run = [&](Tape::Options options) {
+    Tape tape;
+    const Var x = tape.leaf(w);
+    const Var h = exp(x);
+    const Var other = sum(square(h));
+    const Var y = tanh(h);
+    tape.hook(y, [&](const Var&) {
+      (void)tape.gradient(other, {x}, options);
+      return Var();
+    });
+    tape.backward(sum(y));
+  };
+  CHECK_THROWS_WITH_AS(
+      run({}),
+      "[backward] the pass was differentiated before and the saved values of 'exp' "
+      "are freed: pass {.retain = true} to the first call",
+      UsageError);
+  CHECK_FALSE(w.data()->grad.defined());
+  run({.retain = true});
+  CHECK(w.data()->grad.defined());
+}
+
+TEST_CASE("hooks: very many of them cost no more than their number") {
+  constexpr std::size_t steps = 100'000;
+  const Parameter w = parameter({1});
+  Tape tape;
+  Vars values;
+  Var y = tape.leaf(w);
+  for (std::size_t t = 0; t < steps; ++t) {
+    y = y + 1.0;
+    tape.retain_grad(y);
+    values.push_back(y);
+  }
+  tape.backward(y);
+  double total = 0;
+  for (const Var& v : values) total += tape.grad(v).item();
+  CHECK(total == steps);
+}
+
+TEST_CASE("hooks: what would be recorded while nothing is recorded is refused") {
+  const Parameter w = parameter({2});
+  const std::string cure =
+      " create_graph wants gradients recorded but the tape is paused, by pause() or because a hook "
+      "or rule is running: call it outside";
+  Tape tape;
+  const Var x = tape.leaf(w);
+  const Var y = sum(x * x * x);
+  {
+    const auto pause = tape.pause();
+    CHECK_THROWS_WITH_AS((void)hvp(tape, y, {x}, {Tensor::full({1}, 1, DType::float64)}),
+                         ("[gradient]" + cure).c_str(), UsageError);
+    CHECK_THROWS_WITH_AS(tape.backward(y, {.create_graph = true}), ("[backward]" + cure).c_str(),
+                         UsageError);
+  }
+  tape.hook(y, [&](const Var&) {
+    (void)tape.gradient(y, {x}, {.create_graph = true});
+    return Var();
+  });
+  CHECK_THROWS_WITH_AS(tape.backward(y), ("[gradient]" + cure).c_str(), UsageError);
 }
 
 TEST_CASE("hooks: a tape forgets them with its pass") {

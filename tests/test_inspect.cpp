@@ -8,6 +8,7 @@
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/reduce.h"
 #include "../autograd/ops/shape.h"
+#include "../core/error.h"
 #include "../layers/lstm.h"
 
 using namespace tapegrad;
@@ -74,6 +75,29 @@ TEST_CASE("inspect: a trace shows a pass as it flows") {
                      "#0 = leaf() = [1, 2, ...]", "#1 = square(x) = [1, 4, ...]",
                      "#2 = mul(#1, constant) = [2, 8, ...]", "#3 = sum(y) = 28", "d#3 = 1",
                      "dy = [1, 1, ...]", "d#1 = [2, 2, ...]", "dx = [4, 8, ...]"});
+}
+
+TEST_CASE("inspect: a trace of no elements shows that there are some") {
+  std::string last;
+  Tape tape;
+  Trace trace(
+      tape, [&](std::string_view line) { last = line; }, 0);
+  (void)tape.leaf(Tensor::of({2}, {1, 2}, DType::float64));
+  CHECK(last == "#0 = leaf() = [...]");
+  (void)tape.leaf(Tensor::scalar(7));
+  CHECK(last == "#1 = leaf() = 7");
+}
+
+TEST_CASE("inspect: a second observer does not silence the first") {
+  std::size_t lines = 0;
+  Tape tape;
+  const Trace first(tape, [&](std::string_view) { ++lines; });
+  CHECK_THROWS_WITH_AS(Trace(tape, [](std::string_view) {}),
+                       "[observe] the tape has an observer already (inside gradcheck: the "
+                       "checker's): let that end first",
+                       UsageError);
+  (void)tape.leaf(Tensor::scalar(1));
+  CHECK(lines == 1);
 }
 
 TEST_CASE("inspect: scopes cost nothing where nothing is recorded") {

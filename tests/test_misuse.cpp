@@ -131,7 +131,7 @@ TEST_CASE("misuse: a value of a tape that is gone, a state carried without detac
     mistake.is<UsageError>(over("scale"), [&] { (void)(old * 2.0); });
     mistake.is<UsageError>(over("backward"), [&] { tape.backward(old); });
     mistake.is<UsageError>(over("gradient"), [&] { (void)tape.gradient(t.loss(tape), {old}); });
-    mistake.is<UsageError>(over("unbind"), [&] {
+    mistake.is<UsageError>(over("lstm"), [&] {
       const LSTMState detached = std::exchange(t.state, carried);
       try {
         (void)t.loss(tape);

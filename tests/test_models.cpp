@@ -93,7 +93,61 @@ TEST_CASE("models: ties are kept by clone, to and a move, and can be cut") {
   CHECK(parameters(cut).size() == 3);
 }
 
+TEST_CASE("models: a Parameter has its elements for itself") {
+  const Tensor shared = Tensor::of({2}, {1, 2}, DType::float64);
+  const Parameter a(shared), b(a.value());
+  CHECK_FALSE(a.value().shares_elements_with(shared));
+  CHECK_FALSE(b.value().shares_elements_with(a.value()));
+  Tensor own = Tensor::of({2}, {1, 2}, DType::float64);
+  const double* const elements = own.data<double>();
+  CHECK(Parameter(std::move(own)).value().data<double>() == elements);  // no copy
+}
+
+TEST_CASE(
+    "models: a layer refuses an input of another tape, where its weights would be constants") {
+  Rng rng(1);
+  const Linear head(3, 2, rng);
+  const LSTM lstm({.input = 3, .hidden = 3}, rng);
+  const LSTMCell cell({.input = 3, .hidden = 3}, rng);
+  Tape training = Tape::training({.seed = 1, .pass = 0}), inference = Tape::inference();
+  const Var x = training.leaf(Tensor::zeros({4, 2, 3}));
+  const Var row = training.leaf(Tensor::zeros({2, 3}));
+  const auto refused = [](const char* op, const std::function<void()>& use) {
+    CHECK_THROWS_WITH_AS(use(),
+                         (std::string("[") + op +
+                          "] the inputs were recorded on two tapes: use one tape for a pass, or "
+                          "detach() one of them")
+                             .c_str(),
+                         UsageError);
+  };
+  refused("linear", [&] { (void)head(inference, row); });
+  refused("lstm", [&] { (void)lstm(inference, x); });
+  refused("lstm", [&] {
+    (void)lstm(inference, x.detach(),
+               {training.leaf(Tensor::zeros({1, 2, 3})), Tensor::zeros({1, 2, 3})});
+  });
+  refused("lstm_cell", [&] { (void)cell(inference, row, cell.zero_state(2)); });
+  refused("dropout", [&] { (void)dropout(inference, row, 0.5); });
+  (void)head(inference, row.detach());  // the cure
+  (void)head(training, row);
+}
+
 // --- freezing ---
+
+TEST_CASE("models: what is frozen after it was recorded gets no gradient") {
+  Rng rng(1);
+  const Linear layer(3, 2, rng);
+  Tape tape;
+  const Var loss = sum(layer(tape, Tensor::full({1, 3}, 1)));
+  freeze(with_prefix(parameters(layer), "weight"));
+  tape.backward(loss);
+  CHECK_FALSE(layer.weight.data()->grad.defined());
+  CHECK(layer.bias.data()->grad.defined());
+  Adam adam(parameters(layer), {.lr = 1e-2});
+  layer.weight.data()->grad = Tensor::zeros({2, 3});
+  layer.bias.data()->grad = Tensor();
+  CHECK_THROWS_AS(adam.step(), UsageError);  // the only gradient is of what does not move
+}
 
 TEST_CASE("models: what is frozen has no node, no gradient, and does not move") {
   const Model m = model();

@@ -33,13 +33,13 @@ std::string Trace::numbers(const Var& v) const {
   for (std::size_t i = 0; i < std::min(values.numel(), elements_); ++i) {
     shown.push_back(values.at(i));
   }
-  if (values.rank() == 0) return fmt::format("{:.6g}", shown[0]);
+  if (values.rank() == 0) return fmt::format("{:.6g}", values.item());
+  const char* const more = shown.empty() ? "..." : ", ...";
   return fmt::format("[{:.6g}{}]", fmt::join(shown, ", "),
-                     shown.size() < values.numel() ? ", ..." : "");
+                     shown.size() < values.numel() ? more : "");
 }
 
 void Trace::on_value(const NodeView& node, std::size_t number, const Var& value) {
-  names_.erase(number);  // of an earlier pass
   std::vector<std::string> inputs;
   for (const std::size_t input : node.inputs) inputs.push_back(called(input));
   line_(

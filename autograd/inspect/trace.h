@@ -14,8 +14,8 @@ namespace tapegrad {
 /// every gradient that is complete.
 ///
 ///     Trace trace(tape, [](std::string_view line) { std::puts(std::string(line).c_str()); });
-///     const Var y = trace.name("y", tanh(x));     #1 y = tanh(#0 x) = [0.76, 0.96]
-///     tape.backward(sum(y));                      d#1 y = [1, 1]
+///     const Var y = trace.name("y", tanh(x));     #1 = tanh(x) = [0.76, 0.96]
+///     tape.backward(sum(y));                      dy = [1, 1]
 ///
 /// For small examples: it formats every number it shows.
 class Trace : public Observer {

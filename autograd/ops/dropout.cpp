@@ -21,6 +21,7 @@ std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site
 }
 
 Var dropout(Tape& tape, const Var& x, double p, std::string_view site) {
+  tape.check_input(x, "dropout");
   const std::optional<RandomKey> key = dropout_key(tape, p, site);
   return key ? dropout(x, p, *key) : x;
 }
