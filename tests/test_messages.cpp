@@ -11,6 +11,7 @@
 #include "../layers/embedding.h"
 #include "../layers/linear.h"
 #include "../layers/lstm.h"
+#include "../layers/parameters.h"
 
 // Shapes and dtypes that an op or a layer cannot take: the type of the exception and its whole
 // message. Mistakes in the use of tapes, layers and optimizers are in test_misuse*.cpp.
@@ -130,4 +131,62 @@ TEST_CASE("messages: slices, stacks and means of nothing") {
                        ShapeError);
   CHECK_THROWS_WITH_AS(sum(values({2}), 1),
                        "[sum] axis 1 of shape (2) does not exist: it has 1 axes", ShapeError);
+}
+
+TEST_CASE("messages: shapes that no LSTM has") {
+  const Var x = values({5, 2, 3}), h = values({2, 4});
+  const auto check = [&](const LSTMWeights& w, const char* message) {
+    CHECK_THROWS_WITH_AS((void)lstm(x, {h, h}, w), message, ShapeError);
+  };
+  check({values({16}), values({16, 4}), {}, {}},
+        "[lstm] weight_ih has shape (16): it must be (4H, I) with H >= 1");
+  check({values({18, 3}), values({16, 4}), {}, {}},
+        "[lstm] weight_ih has shape (18, 3): it must be (4H, I) with H >= 1");
+  check({values({16, 3}), values({16, 5}), {}, {}},
+        "[lstm] weight_ih has shape (4H, I) = (16, 3) but weight_hh has shape (4H, H) = (16, 5): H "
+        "must match");
+  check({values({16, 3}), values({16, 4}), values({12}), {}},
+        "[lstm] weight_ih has shape (4H, I) = (16, 3) but bias_ih has shape (4H) = (12): H must "
+        "match");
+  check({values({16, 3}), values({16, 4}), values({16}), values({16, 1})},
+        "[lstm] weight_ih has shape (4H, I) = (16, 3) but bias_hh has shape (4H) = (16, 1): H must "
+        "match");
+  Tape tape;
+  CHECK_THROWS_WITH_AS((void)two_layers()(tape, values({4, 10})),
+                       "[lstm] x has shape (4, 10): it must be a sequence, (T, B, I); one step (B, "
+                       "I) is for LSTMCell",
+                       ShapeError);
+}
+
+TEST_CASE("messages: axes, ranges and parts that are not there") {
+  const Var x = values({2, 3});
+  CHECK_THROWS_WITH_AS((void)linear(x, values({3})),
+                       "[linear] weight has shape (3): it must be of rank 2, (O, I)", ShapeError);
+  CHECK_THROWS_WITH_AS(
+      (void)mean(values({2, 0}), 1),
+      "[mean] x has shape (2, 0): it must be of at least one element along the axis", ShapeError);
+  CHECK_THROWS_WITH_AS((void)sum_to(x, {2}),
+                       "[sum_to] x has shape (2, 3) but the result has shape (2): the result must "
+                       "be the last axes of x",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS((void)broadcast_to(x, {2, 3, 4}),
+                       "[broadcast_to] x has shape (2, 3) but the result has shape (2, 3, 4): x "
+                       "must be the last axes of the result",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS((void)slice(x, 1, 2, 1),
+                       "[slice] [2, 1) of axis 1 does not exist in shape (2, 3)", ShapeError);
+  CHECK_THROWS_WITH_AS((void)slice(x, 1, 1, 4),
+                       "[slice] [1, 4) of axis 1 does not exist in shape (2, 3)", ShapeError);
+  CHECK_THROWS_WITH_AS((void)pad(x, 1, 3, 5),
+                       "[pad] [3, 6) of axis 1 does not exist in shape (2, 5)", ShapeError);
+  CHECK_THROWS_WITH_AS((void)concat({x, values({3, 3})}, 1),
+                       "[concat] the first part has shape (2, 3) but another has shape (3, 3): all "
+                       "axes but the one of the concatenation must be equal",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS((void)scatter_rows(x, Tensor::of({3}, {0, 1, 2}, DType::int32), 5),
+                       "[scatter_rows] rows has shape (..., E) = (2, 3) but ids has shape (...) = "
+                       "(3): the leading axes must match",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS((void)find({}, "weight"),
+                       "[find] there is no parameter weight: there are no parameters", UsageError);
 }
