@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname -- "$0")/.."
 build=build/coverage
-[ -e $build/build.ninja ] || meson setup $build -Dbuildtype=debug -Doptimization=1 -Db_coverage=true -Dexamples=false >/dev/null
+[ -e $build/build.ninja ] || meson setup $build -Dbuildtype=debug -Db_coverage=true -Dexamples=false >/dev/null
 ninja --quiet -C $build tapegrad_tests
 find $build -name '*.gcda' -delete
 $build/tapegrad_tests "$@" >$build/tests.log || { tail -n 30 $build/tests.log; exit 1; }
