@@ -216,10 +216,9 @@ Tensor clamp(const Tensor& x, double low, double high) {
     return v < least ? least : v > most ? most : v;  // NaN stays NaN
   });
 }
-Tensor is_within(const Tensor& x, double low, double high) {
-  return map(x, [low, high](auto v) {
-    using T = decltype(v);
-    return v < static_cast<T>(low) || v > static_cast<T>(high) ? T{0} : T{1};
+Tensor beyond(const Tensor& x, double low, double high) {
+  return map(x, [low, high]<class T>(T v) {
+    return v < static_cast<T>(low) ? T{-1} : v > static_cast<T>(high) ? T{1} : T{0};
   });
 }
 Tensor sqrt(const Tensor& x) {
