@@ -130,6 +130,20 @@ TEST_CASE("gradcheck: losses, with and without weights") {
       {{2, 3}, {2, 3}});
 }
 
+TEST_CASE("losses: the gradient checker is told where gaussian_nll stops believing") {
+  const auto loss = [](Tape&, In x) {
+    return Vars{gaussian_nll(x[0], x[1], x[2], {.epsilon = 1})};
+  };
+  const Tensor two = Tensor::of({2}, {1, -1}, DType::float64);
+  const GradcheckReport report =
+      gradcheck(loss, {{"mean", two},
+                       {"variance", Tensor::of({2}, {1, 2}, DType::float64)},
+                       {"target", Tensor::zeros({2}, DType::float64)}});
+  CHECK_MESSAGE(report, report.text());
+  CHECK(report.kinks == 1);
+  CHECK(report.entries.front().branch.starts_with("gaussian_nll#"));
+}
+
 // Numbers: torch 2.13 in float64, the functions of the same names in torch.nn.functional.
 TEST_CASE("losses: torch's numbers, for predictions and for targets") {
   const std::vector<Tensor> pair{prediction, target};
@@ -423,6 +437,10 @@ TEST_CASE("losses: bad shapes and dtypes; a loss never broadcasts") {
       "[masked_mean] mask has shape (2) but x has shape (2, 3): the shapes must be "
       "equal",
       ShapeError);
+  CHECK_THROWS_WITH_AS(
+      masked_mean(wide, Tensor()),
+      "[masked_mean] the mask is undefined: it must have the shape of x; mean() takes none",
+      UsageError);
   CHECK_THROWS_WITH_AS(l1(Tensor::zeros({0, 3}), Tensor::zeros({0, 3})),
                        "[l1] target has shape (0, 3): it must be of at least one element",
                        ShapeError);

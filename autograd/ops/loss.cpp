@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <string>
 
 #include "../../core/error.h"
+#include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/loss.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
@@ -19,6 +21,8 @@
 
 namespace tapegrad {
 namespace {
+
+constexpr double inf = std::numeric_limits<double>::infinity();
 
 struct Named {
   const char* name;
@@ -116,6 +120,7 @@ Var bce_of(const Var& x, const Var& t, const Var& p) {
 Var believed(const Var& variance, double epsilon) {  // dvariance = dv
   Node n("gaussian_nll", {variance});
   Var v = n.out(kernels::at_least(variance.value(), epsilon));
+  n.branch([&] { return kernels::beyond(variance.value(), epsilon, inf); });
   n.rule([](Grads& g) { g.add(0, g.d()); });
   return v;
 }
@@ -208,6 +213,10 @@ Var quantile_loss(const Var& prediction, const Var& target, std::span<const doub
 
 Var masked_mean(const Var& x, const Tensor& mask) {
   check::real("masked_mean", "x", x.dtype());
+  if (!mask.defined()) {
+    throw UsageError(
+        "[masked_mean] the mask is undefined: it must have the shape of x; mean() takes none");
+  }
   const Weights w("masked_mean", mask, "x", x, "mask");
   return w.mean(w.keep(x));
 }

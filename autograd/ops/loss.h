@@ -70,9 +70,9 @@ inline Var quantile_loss(const Var& prediction, const Var& target,
 }
 
 /// sum(mask x) / sum(mask), mask of x's shape and any dtype: the mean of what a mask of 0 and 1
-/// leaves. What x was made of needs finite derivatives even where the mask is 0: there they are
-/// multiplied by a gradient of 0. The losses above take the mask as their weights, and do not
-/// need that of their inputs.
+/// leaves; UsageError for an undefined one. What x was made of needs finite derivatives even where
+/// the mask is 0: there they are multiplied by a gradient of 0. The losses above take the mask as
+/// their weights, and do not need that of their inputs.
 Var masked_mean(const Var& x, const Tensor& mask);
 
 }  // namespace tapegrad
