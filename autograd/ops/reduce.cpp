@@ -69,11 +69,13 @@ Var sum(const Var& x, std::size_t axis) {
 }
 
 Var mean(const Var& x) {
+  check::real("mean", "x", x.dtype());
   if (x.shape().numel() == 0) check::wrong_shape("mean", "x", x.shape(), "of at least one element");
   return sum(x) / static_cast<double>(x.shape().numel());
 }
 
 Var mean(const Var& x, std::size_t axis) {
+  check::real("mean", "x", x.dtype());
   check::axis_exists("mean", x.shape(), axis);
   if (x.size(axis) == 0)
     check::wrong_shape("mean", "x", x.shape(), "of at least one element along the axis");
@@ -113,6 +115,7 @@ Var cumsum(const Var& x, std::size_t axis, bool reverse) {  // dx = cumsum of dy
 }
 
 Var sum_to(const Var& x, const Shape& shape) {
+  check::real("sum_to", "x", x.dtype());
   if (x.shape() == shape) return x;
   if (!shape.is_suffix_of(x.shape())) {
     check::mismatch("sum_to", {"x", "", x.shape()}, {"the result", "", shape},
@@ -137,6 +140,7 @@ Var broadcast_to(const Var& x, const Shape& shape) {
 }
 
 Var repeat(const Var& x, std::size_t axis, std::size_t size) {
+  if (axis > x.shape().rank()) check::axis_exists("repeat", x.shape(), axis);
   Node n("repeat", {x});
   Var y = n.out(kernels::repeat(x.value(), axis, size));
   n.rule([axis](Grads& g) { g.add(0, sum(g.d(), axis)); });
