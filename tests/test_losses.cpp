@@ -454,9 +454,13 @@ TEST_CASE("losses: bad shapes and dtypes; a loss never broadcasts") {
 
 TEST_CASE("losses: bad values") {
   const Var x = Tensor::zeros({2}), one = Tensor::full({2}, 1);
-  CHECK_THROWS_WITH_AS(huber(x, x, 0), "[huber] delta is 0: it must be finite and above 0",
-                       UsageError);
+  CHECK_THROWS_WITH_AS(
+      huber(x, x, 0),
+      "[huber] delta in the inputs' dtype is 0: it must be greater than 0 and finite", UsageError);
   CHECK_THROWS_AS(huber(x, x, inf), UsageError);
+  CHECK_THROWS_AS(huber(x, x, 1e-60), UsageError);  // 0 in float32
+  CHECK_THROWS_AS(gaussian_nll(x, one, x, {.epsilon = 1e-60}), UsageError);
+  CHECK(huber(x.value().to(DType::float64), x.value().to(DType::float64), 1e-60).item() == 0);
   CHECK_THROWS_AS(huber(x, x, NAN), UsageError);
   CHECK_THROWS_WITH_AS(bce_with_logits(x, Tensor::of({2}, {1, -1})),
                        "[bce_with_logits] target is -1 at position 1 of shape (2): it must be in "
@@ -473,8 +477,10 @@ TEST_CASE("losses: bad values") {
       "[gaussian_nll] variance is -0.5 at position 1 of shape (2): it must be at least 0; exp() or "
       "a square of what the model gives makes it so",
       UsageError);
-  CHECK_THROWS_WITH_AS(gaussian_nll(x, one, x, {.epsilon = 0}),
-                       "[gaussian_nll] epsilon is 0: it must be finite and above 0", UsageError);
+  CHECK_THROWS_WITH_AS(
+      gaussian_nll(x, one, x, {.epsilon = 0}),
+      "[gaussian_nll] epsilon in the inputs' dtype is 0: it must be greater than 0 and finite",
+      UsageError);
   CHECK_THROWS_WITH_AS(
       quantile_loss(Tensor::zeros({2, 2}), x, {0.5, 1}),
       "[quantile_loss] quantile is 1 at position 1 of shape (2): it must be in (0, 1)", UsageError);

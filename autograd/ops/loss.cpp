@@ -24,19 +24,19 @@ namespace {
 
 constexpr double inf = std::numeric_limits<double>::infinity();
 
-struct Named {
+struct Operand {
   const char* name;
   const Var& x;
 };
 
-void check_dtypes(const char* op, Named a, Named b) {
+void check_dtypes(const char* op, Operand a, Operand b) {
   check::real(op, a.name, a.x.dtype());
   check::real(op, b.name, b.x.dtype());
   if (a.x.dtype() != b.x.dtype()) tape_errors::mixed_dtypes(op, a.x.dtype(), b.x.dtype());
 }
 
 /// Broadcasting (N) against (N, 1) would give (N, N) and a loss that looks well.
-void check_pair(const char* op, Named a, Named b) {
+void check_pair(const char* op, Operand a, Operand b) {
   if (a.x.shape() != b.x.shape()) {
     std::string rule = "the shapes must be equal, a loss never broadcasts";
     if (a.x.shape().numel() == b.x.shape().numel()) {
@@ -58,10 +58,8 @@ void check_elements(const char* op, const char* what, const Tensor& x, Wrong wro
   }
 }
 
-void check_positive(const char* op, const char* what, double x) {
-  if (x > 0 && std::isfinite(x)) return;
-  throw UsageError(fmt::format("[{}] {} is {}: it must be finite and above 0", op, what, x));
-}
+/// `parameter` as it meets the elements: 1e-60 is 0 in float32.
+double rounded(double parameter, DType dtype) { return Tensor::scalar(parameter, dtype).item(); }
 
 // What single elements cost. Slopes that are constant between kinks are constants of the rule.
 
@@ -141,7 +139,7 @@ Var mse(const Var& prediction, const Var& target, const LossOptions& options) {
 
 Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options) {
   check_pair("huber", {"prediction", prediction}, {"target", target});
-  check_positive("huber", "delta", delta);
+  check::positive("huber", "delta in the inputs' dtype", rounded(delta, prediction.dtype()));
   const Weights w("huber", options.weights, "target", target);
   return w.mean(huber_of(w.keep(prediction - target), delta));
 }
@@ -173,7 +171,7 @@ Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
   constexpr auto op = "gaussian_nll";
   check_pair(op, {"mean", mean}, {"target", target});
   check_pair(op, {"variance", variance}, {"target", target});
-  check_positive(op, "epsilon", options.epsilon);
+  check::positive(op, "epsilon in the inputs' dtype", rounded(options.epsilon, mean.dtype()));
   const Weights w(op, options.weights, "target", target);
   const Var counted = w.keep(variance, 1);
   check_elements(

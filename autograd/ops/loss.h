@@ -33,7 +33,8 @@ Var l1(const Var& prediction, const Var& target, const LossOptions& options = {}
 /// Mean of (prediction - target)^2.
 Var mse(const Var& prediction, const Var& target, const LossOptions& options = {});
 /// Mean of e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), of e = prediction - target
-/// (Huber 1964). Throws UsageError unless delta is finite and above 0.
+/// (Huber 1964). Throws UsageError unless delta, rounded to the inputs' dtype, is finite and above
+/// 0.
 Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options = {});
 
 struct BCEOptions {
@@ -55,7 +56,8 @@ struct GaussianNLLOptions {
 /// Negative log likelihood under a normal distribution, the mean of
 /// (log v + (target - mean)^2 / v) / 2 with v = max(variance, epsilon), as torch's GaussianNLLLoss.
 /// At the clamp the gradient passes unchanged, as that of v, so that a variance that has become too
-/// small can grow again. Throws UsageError for a negative variance, and unless epsilon > 0.
+/// small can grow again. Throws UsageError for a negative variance, and unless epsilon, rounded
+/// to the inputs' dtype, is finite and above 0.
 Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
                  const GaussianNLLOptions& options = {});
 
