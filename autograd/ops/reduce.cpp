@@ -3,34 +3,27 @@
 #include <cstdint>
 
 #include "../../core/kernels/reduce.h"
+#include "../../core/kernels/rows.h"
 #include "../node.h"
 #include "check.h"
 #include "elementwise.h"
+#include "gather.h"
 #include "shape.h"
 
 namespace tapegrad {
 
 namespace {
 
-Var put_at(const char* op, const Var& y, std::size_t axis, const Var& index, std::size_t size);
-
-/// The elements of x at `index` along `axis`, which disappears.   dx = dy there, else 0
-Var take_at(const char* op, const Var& x, std::size_t axis, const Var& index) {
+/// The elements of x at `best` along `axis`, which disappears.   dx = dy there, else 0
+Var pick(const char* op, const Var& x, std::size_t axis, const Tensor& best) {
+  const Var index = best.reshape(x.shape().with(axis, 1));
   Node n(op, {x, index});
-  Var y = n.out(kernels::take_at(x.value(), axis, index.value()));
-  n.branch([&] { return index.value(); });
-  n.rule([op, axis, index, size = x.size(axis)](Grads& g) {
-    g.add(0, put_at(op, g.d(), axis, index, size));
+  Var y = n.out(kernels::gather(x.value(), axis, index.value()).reshape(best.shape()));
+  n.branch([&] { return best; });
+  n.rule([axis, index, size = x.size(axis)](Grads& g) {
+    g.add(0, scatter_add(reshape(g.d(), index.shape()), axis, index.value(), size));
   });
   return y;
-}
-
-/// Its adjoint.
-Var put_at(const char* op, const Var& y, std::size_t axis, const Var& index, std::size_t size) {
-  Node n(op, {y, index});
-  Var x = n.out(kernels::put_at(y.value(), axis, index.value(), size));
-  n.rule([op, axis, index](Grads& g) { g.add(0, take_at(op, g.d(), axis, index)); });
-  return x;
 }
 
 /// The elements along the axis can be compared, and numbered by an int32.
@@ -94,12 +87,12 @@ Tensor argmin(const Var& x, std::size_t axis) {
 
 Var max(const Var& x, std::size_t axis) {
   check_choice("max", x, axis);
-  return take_at("max", x, axis, kernels::argmax(x.value(), axis));
+  return pick("max", x, axis, kernels::argmax(x.value(), axis));
 }
 
 Var min(const Var& x, std::size_t axis) {
   check_choice("min", x, axis);
-  return take_at("min", x, axis, kernels::argmin(x.value(), axis));
+  return pick("min", x, axis, kernels::argmin(x.value(), axis));
 }
 
 Var max(const Var& x) { return max(flat("max", x), 0); }
