@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -61,28 +60,12 @@ void check_elements(const char* op, const char* what, const Tensor& x, Wrong wro
 /// `parameter` as it meets the elements: 1e-60 is 0 in float32.
 double rounded(double parameter, DType dtype) { return Tensor::scalar(parameter, dtype).item(); }
 
-// What single elements cost. Slopes that are constant between kinks are constants of the rule.
-
-Var l1_of(const Var& e) {  // de = dl sign(e)
-  Node n("l1", {e});
-  Var l = n.out(kernels::l1(e.value()));
-  n.branch([&] { return kernels::l1_slope(e.value()); });
-  n.rule([e](Grads& g) { g.add(0, g.d() * kernels::l1_slope(e.value())); });
-  return l;
-}
-
-Var huber_slope_of(const Var& e, double delta) {  // de = ds [|e| <= delta]
-  Node n("huber_slope", {e});
-  Var s = n.out(kernels::huber_slope(e.value(), delta));
-  n.branch([&] { return kernels::huber_curvature(e.value(), delta); });
-  n.rule([e, delta](Grads& g) { g.add(0, g.d() * kernels::huber_curvature(e.value(), delta)); });
-  return s;
-}
+// What single elements cost.
 
 Var huber_of(const Var& e, double delta) {  // de = dl clamp(e, -delta, delta)
   Node n("huber", {e});
   Var l = n.out(kernels::huber(e.value(), delta));
-  n.rule([e, delta](Grads& g) { g.add(0, g.d() * huber_slope_of(e, delta)); });
+  n.rule([e, delta](Grads& g) { g.add(0, g.d() * clamp(e, -delta, delta)); });
   return l;
 }
 
@@ -117,7 +100,7 @@ Var bce_of(const Var& x, const Var& t, const Var& p) {
 
 Var believed(const Var& variance, double epsilon) {  // dvariance = dv
   Node n("gaussian_nll", {variance});
-  Var v = n.out(kernels::at_least(variance.value(), epsilon));
+  Var v = n.out(kernels::clamp(variance.value(), epsilon, inf));
   n.branch([&] { return kernels::beyond(variance.value(), epsilon, inf); });
   n.rule([](Grads& g) { g.add(0, g.d()); });
   return v;
@@ -128,7 +111,7 @@ Var believed(const Var& variance, double epsilon) {  // dvariance = dv
 Var l1(const Var& prediction, const Var& target, const LossOptions& options) {
   check_pair("l1", {"prediction", prediction}, {"target", target});
   const Weights w("l1", options.weights, "target", target);
-  return w.mean(l1_of(w.keep(prediction - target)));
+  return w.mean(abs(w.keep(prediction - target)));
 }
 
 Var mse(const Var& prediction, const Var& target, const LossOptions& options) {
