@@ -80,6 +80,7 @@ void first_columns(const T* x, std::size_t n, std::size_t stride, std::size_t wi
 template <class Before>
 Tensor first_along(const Tensor& x, std::size_t axis, Before before) {
   Tensor result = Tensor::empty(x.shape().without(axis), DType::int32);
+  if (result.numel() == 0) return result;
   const auto [outer, n, inner] = Axes::around(x.shape(), axis);
   dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
     const T* from = x.data<T>();
@@ -111,7 +112,7 @@ void running_columns(const T* x, std::size_t n, std::size_t stride, std::size_t 
 
 Tensor sum_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
   Tensor result = Tensor::empty(shape, x.dtype());
-  if (result.numel() == 0) return result;  // an axis beside the 0 may be as long as it likes
+  if (result.numel() == 0) return result;
   dispatch_float(x.dtype(),
                  [&]<class T>(T) { sum_axis(x.data<T>(), axes, result.mutable_data<T>()); });
   return result;
@@ -182,6 +183,7 @@ Tensor argmin(const Tensor& x, std::size_t axis) {
 
 Tensor cumsum(const Tensor& x, std::size_t axis, bool reverse) {
   Tensor result = Tensor::empty(x.shape(), x.dtype());
+  if (result.numel() == 0) return result;
   const auto [outer, n, inner] = Axes::around(x.shape(), axis);
   dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
     const T* from = x.data<T>();
