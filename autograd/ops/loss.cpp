@@ -143,7 +143,7 @@ Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& opt
       check::mismatch(op, {"positive_weight", "() or (C)", p.shape()},
                       {"logits", "(..., C)", logits.shape()}, "C must match");
     }
-    check_weights(op, "positive_weight", p);
+    check_finite_weights(op, "positive_weight", p);
     p = p.to(logits.dtype());
   }
   return w.mean(bce_of(w.keep(logits), t, p));
