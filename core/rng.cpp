@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <numbers>
-#include <type_traits>
 
 #include "dispatch-inl.h"
 #include "error.h"
@@ -32,10 +31,21 @@ std::uint64_t hash(std::string_view name) {
 template <class T>
 T round_below(double value, double low, double high) {
   const T rounded = static_cast<T>(value);
-  if constexpr (std::is_floating_point_v<T>) {
-    if (rounded >= high) return std::nextafter(rounded, static_cast<T>(low));
+  return rounded >= high ? std::nextafter(rounded, static_cast<T>(low)) : rounded;
+}
+
+/// Numbers of `draw` in row-major order.
+template <class Draw>
+Tensor drawn(const Shape& shape, DType dtype, Draw draw) {
+  if (dtype == DType::int32) {
+    throw DtypeError(
+        "[rng] the dtype is int32: it must be float32 or float64; integers are below(n)");
   }
-  return rounded;
+  Tensor result = Tensor::empty(shape, dtype);
+  dispatch_float(dtype, [&]<class T>(T) {
+    for (T& v : result.mutable_values<T>()) v = draw(T{});
+  });
+  return result;
 }
 
 }  // namespace
@@ -68,6 +78,10 @@ double Rng::uniform() {
   return static_cast<double>(high << 26 | low) * 0x1p-53;
 }
 
+double Rng::uniform(double low, double high) {
+  return round_below<double>(low + (high - low) * uniform(), low, high);
+}
+
 double Rng::normal() {
   const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));  // 1 - u is never 0
   return radius * std::cos(2.0 * std::numbers::pi * uniform());
@@ -84,19 +98,13 @@ std::uint64_t Rng::below(std::uint64_t n) {
 }
 
 Tensor Rng::uniform(const Shape& shape, double low, double high, DType dtype) {
-  Tensor result = Tensor::empty(shape, dtype);
-  dispatch(dtype, [&]<class T>(T) {
-    for (T& v : result.mutable_values<T>()) v = round_below<T>(uniform(low, high), low, high);
-  });
-  return result;
+  return drawn(shape, dtype,
+               [&]<class T>(T) { return round_below<T>(uniform(low, high), low, high); });
 }
 
 Tensor Rng::normal(const Shape& shape, double mean, double deviation, DType dtype) {
-  Tensor result = Tensor::empty(shape, dtype);
-  dispatch(dtype, [&]<class T>(T) {
-    for (T& v : result.mutable_values<T>()) v = static_cast<T>(mean + deviation * normal());
-  });
-  return result;
+  return drawn(shape, dtype,
+               [&]<class T>(T) { return static_cast<T>(mean + deviation * normal()); });
 }
 
 }  // namespace tapegrad

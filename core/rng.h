@@ -35,13 +35,14 @@ class Rng {
   /// Uniform in [0, 1), a multiple of 2^-53.
   double uniform();
   /// Uniform in [low, high).
-  double uniform(double low, double high) { return low + (high - low) * uniform(); }
+  double uniform(double low, double high);
   /// Standard normal (Box and Muller 1958).
   double normal();
   /// Uniform in {0, ..., n - 1}, without bias (by rejection); n = 0 throws UsageError.
   std::uint64_t below(std::uint64_t n);
 
-  /// Tensors of such numbers, drawn in row-major order.
+  /// Tensors of such numbers, drawn in row-major order and rounded to `dtype`; DtypeError for
+  /// int32.
   Tensor uniform(const Shape& shape, double low, double high, DType dtype = DType::float32);
   Tensor normal(const Shape& shape, double mean, double deviation, DType dtype = DType::float32);
 

@@ -19,7 +19,8 @@ std::size_t block_bytes(const Shape& shape, DType dtype) {
   return head_bytes + shape.numel() * size_of(dtype);
 }
 
-/// `value` as an element; throws for what is no int32, where C++ leaves the result open.
+/// `value` as an element; throws for what does not fit in an int32, where C++ leaves the result
+/// open.
 template <class To, class From>
 To element(From value) {
   if constexpr (std::same_as<To, std::int32_t> && std::floating_point<From>) {

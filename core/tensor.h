@@ -89,7 +89,8 @@ class Tensor {
   std::span<T> mutable_values() {
     return {mutable_data<T>(), numel()};
   }
-  /// Throws UsageError if `value` is no int32 but the elements are; so does `to`.
+  /// Where the elements are int32, a fraction is cut off, and UsageError is thrown for a value that
+  /// does not fit; so with all that converts: `full`, `of`, `to`.
   void fill(double value);
   /// Copies elements; throws ShapeError or DtypeError unless `source` has this shape and dtype.
   void copy_from(const Tensor& source);

@@ -147,8 +147,38 @@ TEST_CASE("cross_entropy: weights are a mean's weights") {
   const double plain = cross_entropy(logits, ids).item();
   CHECK(loss(Tensor::of({3}, {1, 1, 1})) == plain);
   CHECK(loss(Tensor::of({3}, {1, 1, 1}, DType::int32)) == plain);
-  CHECK(loss(Tensor::of({3}, {1e300, 1e300, 1e300}, DType::float64)) ==
-        doctest::Approx(plain).epsilon(1e-15));
+  for (const double w : {1e308, 1e-200, 1e-323}) {  // sums and products of them are no numbers
+    CAPTURE(w);
+    const Tensor rows = Tensor::full({3}, w, DType::float64);
+    const Tensor classes = Tensor::full({4}, w, DType::float64);
+    const Tensor mixed = Tensor::of({3}, {0, w, w}, DType::float64);
+    for (const double smoothing : {0.0, 0.25}) {
+      const auto options = [&](const Tensor& of_rows, const Tensor& of_classes) {
+        return CrossEntropyOptions{
+            .label_smoothing = smoothing, .class_weights = of_classes, .weights = of_rows};
+      };
+      const auto agree = [&](const CrossEntropyOptions& o, const CrossEntropyOptions& ordinary) {
+        Tape tape;
+        const Var x = tape.leaf(logits);
+        const Var right = cross_entropy(x, ids, ordinary);
+        check_loss([&](const Var& v) { return cross_entropy(v, ids, o); }, logits, right.item(),
+                   values_of(tape.gradient(right, {x})[0].value()));
+        CHECK(cross_entropy_composed(x, ids, o).item() ==
+              doctest::Approx(right.item()).epsilon(1e-15));
+      };
+      agree(options(rows, {}), options({}, {}));
+      agree(options({}, classes), options({}, {}));
+      agree(options(rows, classes), options({}, {}));
+      agree(options(mixed, classes), options(Tensor::of({3}, {0, 1, 1}), {}));
+    }
+  }
+  // What does not count has no say in the scale of what does.
+  const Tensor third = Tensor::of({3}, {0, 0, 1});
+  const Tensor ids_but_first = Tensor::of({3}, {ignore, ignore, 0}, DType::int32);
+  CHECK(cross_entropy(logits, ids_but_first,
+                      {.class_weights = Tensor::of({4}, {1e-200, 0, 0, 1e-200}, DType::float64),
+                       .weights = Tensor::of({3}, {1e300, 1, 1e-200}, DType::float64)})
+            .item() == doctest::Approx(loss(third)).epsilon(1e-15));
   // A row of weight 2 is a row that is there twice.
   const Tensor twice = Tensor::of({4}, {1, 3, 3, 0}, DType::int32);
   Tensor rows = Tensor::empty({4, 4}, DType::float64);

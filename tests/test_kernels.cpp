@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -8,8 +9,10 @@
 
 #include "../core/error.h"
 #include "../core/kernels/elementwise.h"
+#include "../core/kernels/gemm.h"
 #include "../core/kernels/reduce.h"
 #include "../core/kernels/rows.h"
+#include "../core/kernels/softmax.h"
 #include "kernel_cases.h"
 
 using namespace tapegrad;
@@ -322,4 +325,31 @@ TEST_CASE("reduce: norm over the whole range of numbers") {
     CHECK(std::abs(kernels::norm(x) / 100 - size) <= 1e-15 * size + 5e-324);
   }
   CHECK_THROWS_AS(kernels::norm(ids_of({1}, {1})), DtypeError);
+}
+
+TEST_CASE("kernels: nothing is done 2^50 times where there are no elements") {
+  const std::size_t endless = std::size_t{1} << 50;
+  for (const Shape& shape : {Shape{endless, 3, 0}, Shape{0, 3, endless}, Shape{endless, 0, 3}}) {
+    const Tensor x = Tensor::zeros(shape), none = Tensor::zeros(shape, DType::int32);
+    Tensor total = x.clone();
+    CHECK(kernels::cumsum(x, 1, false).shape() == shape);
+    CHECK(kernels::slice(x, 1, 0, shape[1]).shape() == shape);
+    kernels::add_slice(total, x, 1, 0);
+    const std::array<Tensor, 2> parts{x, x};
+    CHECK(kernels::concat(parts, 1).shape() == shape.with(1, 2 * shape[1]));
+    CHECK(kernels::gather(x, 1, none).shape() == shape);
+    kernels::scatter_add(total, 1, none, x);
+    CHECK(kernels::softmax(x).shape() == shape);
+    CHECK(kernels::log_softmax(x).shape() == shape);
+    CHECK(kernels::softmax_backward(x, x).shape() == shape);
+    CHECK(kernels::log_softmax_backward(x, x).shape() == shape);
+    if (shape[1] != 0) {
+      CHECK(kernels::argmax(x, 1).shape() == shape.without(1));
+    }
+  }
+  const Tensor products =
+      kernels::matmul(Tensor::zeros({endless, 0, 3}), Tensor::zeros({endless, 3, 0}));
+  CHECK(products.shape() == Shape{endless, 0, 0});
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  check_values(kernels::logsumexp(Tensor::zeros({3, 0})), {3}, DType::float32, {-inf, -inf, -inf});
 }

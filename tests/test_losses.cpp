@@ -99,8 +99,7 @@ TEST_CASE("gradcheck: losses, with and without weights") {
       }
       for (const double delta : {0.5, 50.0}) {
         check_op(
-            "huber_slope", [&](In x) { return Out{huber(exp(x[0]) + 5.0, x[1], delta, {w})}; },
-            two);
+            "huber", [&](In x) { return Out{huber(exp(x[0]) + 5.0, x[1], delta, {w})}; }, two);
       }
       const Tensor mask = w.defined() ? w : Tensor::full(s, 2);
       check_op("keep", [&](In x) { return Out{masked_mean(square(x[0]), mask)}; }, {s});
@@ -128,6 +127,20 @@ TEST_CASE("gradcheck: losses, with and without weights") {
       "bce_with_logits",
       [&](In x) { return Out{bce_with_logits(x[0], few(x[1]), {.positive_weight = by_class})}; },
       {{2, 3}, {2, 3}});
+}
+
+TEST_CASE("losses: the gradient checker is told where gaussian_nll stops believing") {
+  const auto loss = [](Tape&, In x) {
+    return Vars{gaussian_nll(x[0], x[1], x[2], {.epsilon = 1})};
+  };
+  const Tensor two = Tensor::of({2}, {1, -1}, DType::float64);
+  const GradcheckReport report =
+      gradcheck(loss, {{"mean", two},
+                       {"variance", Tensor::of({2}, {1, 2}, DType::float64)},
+                       {"target", Tensor::zeros({2}, DType::float64)}});
+  CHECK_MESSAGE(report, report.text());
+  CHECK(report.kinks == 1);
+  CHECK(report.entries.front().branch.starts_with("gaussian_nll#"));
 }
 
 // Numbers: torch 2.13 in float64, the functions of the same names in torch.nn.functional.
@@ -423,6 +436,10 @@ TEST_CASE("losses: bad shapes and dtypes; a loss never broadcasts") {
       "[masked_mean] mask has shape (2) but x has shape (2, 3): the shapes must be "
       "equal",
       ShapeError);
+  CHECK_THROWS_WITH_AS(
+      masked_mean(wide, Tensor()),
+      "[masked_mean] the mask is undefined: it must have the shape of x; mean() takes none",
+      UsageError);
   CHECK_THROWS_WITH_AS(l1(Tensor::zeros({0, 3}), Tensor::zeros({0, 3})),
                        "[l1] target has shape (0, 3): it must be of at least one element",
                        ShapeError);
@@ -436,9 +453,13 @@ TEST_CASE("losses: bad shapes and dtypes; a loss never broadcasts") {
 
 TEST_CASE("losses: bad values") {
   const Var x = Tensor::zeros({2}), one = Tensor::full({2}, 1);
-  CHECK_THROWS_WITH_AS(huber(x, x, 0), "[huber] delta is 0: it must be finite and above 0",
-                       UsageError);
+  CHECK_THROWS_WITH_AS(
+      huber(x, x, 0),
+      "[huber] delta in the inputs' dtype is 0: it must be greater than 0 and finite", UsageError);
   CHECK_THROWS_AS(huber(x, x, inf), UsageError);
+  CHECK_THROWS_AS(huber(x, x, 1e-60), UsageError);  // 0 in float32
+  CHECK_THROWS_AS(gaussian_nll(x, one, x, {.epsilon = 1e-60}), UsageError);
+  CHECK(huber(x.value().to(DType::float64), x.value().to(DType::float64), 1e-60).item() == 0);
   CHECK_THROWS_AS(huber(x, x, NAN), UsageError);
   CHECK_THROWS_WITH_AS(bce_with_logits(x, Tensor::of({2}, {1, -1})),
                        "[bce_with_logits] target is -1 at position 1 of shape (2): it must be in "
@@ -455,8 +476,10 @@ TEST_CASE("losses: bad values") {
       "[gaussian_nll] variance is -0.5 at position 1 of shape (2): it must be at least 0; exp() or "
       "a square of what the model gives makes it so",
       UsageError);
-  CHECK_THROWS_WITH_AS(gaussian_nll(x, one, x, {.epsilon = 0}),
-                       "[gaussian_nll] epsilon is 0: it must be finite and above 0", UsageError);
+  CHECK_THROWS_WITH_AS(
+      gaussian_nll(x, one, x, {.epsilon = 0}),
+      "[gaussian_nll] epsilon in the inputs' dtype is 0: it must be greater than 0 and finite",
+      UsageError);
   CHECK_THROWS_WITH_AS(
       quantile_loss(Tensor::zeros({2, 2}), x, {0.5, 1}),
       "[quantile_loss] quantile is 1 at position 1 of shape (2): it must be in (0, 1)", UsageError);

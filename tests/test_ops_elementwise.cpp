@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "../autograd/inspect/observer.h"
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/reduce.h"
 #include "../core/error.h"
@@ -228,4 +229,21 @@ TEST_CASE("elementwise ops: bad input") {
         f(ids), "[tensor] the elements are int32 but float32 was asked for: convert with to()",
         DtypeError);
   }
+}
+
+TEST_CASE("clamp: below and above are two branches, and the infinities have theirs") {
+  class Seen : public Observer {
+   public:
+    Seen() : Observer(Sees::branches) {}
+    void on_branch(std::size_t, const char*, const Tensor& choice) override { branch = choice; }
+    Tensor branch;
+  };
+  Seen seen;
+  Tape tape;
+  tape.observe(&seen);
+  const Var x = tape.leaf(Tensor::of({7}, {-inf, -2, -1, 0, 1, 2, inf}));
+  clamp(x, -1, 1);
+  check_values(seen.branch, {7}, DType::float32, {-1, -1, 0, 0, 0, 1, 1});
+  clamp(x, -inf, inf);
+  check_values(seen.branch, {7}, DType::float32, {0, 0, 0, 0, 0, 0, 0});
 }

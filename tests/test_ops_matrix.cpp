@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <string>
+
 #include "../autograd/ops/matrix.h"
 #include "../autograd/ops/shape.h"
 #include "../core/error.h"
@@ -147,4 +149,20 @@ TEST_CASE("messages: matmul of stacks, outer") {
                        "[outer] b has shape (2, 2): it must be of rank 1, (J)", ShapeError);
   CHECK_THROWS_WITH_AS(outer(x({}), x({2})), "[outer] a has shape (): it must be of rank 1, (I)",
                        ShapeError);
+}
+
+TEST_CASE("outer and linear: ids and mixed dtypes are answered by the op that was called") {
+  const Var ids = Tensor::zeros({2, 3}, DType::int32), row = Tensor::zeros({3});
+  const std::string real = " is int32: it must be float32 or float64; convert it with to()";
+  const std::string mixed = " an input is float32 but another is float64: convert one with to()";
+  const Var one_id = Tensor::zeros({3}, DType::int32), twice = Tensor::zeros({3}, DType::float64);
+  CHECK_THROWS_WITH_AS(outer(one_id, row), ("[outer] a" + real).c_str(), DtypeError);
+  CHECK_THROWS_WITH_AS(outer(row, one_id), ("[outer] b" + real).c_str(), DtypeError);
+  CHECK_THROWS_WITH_AS(outer(row, twice), ("[outer]" + mixed).c_str(), DtypeError);
+  const Var x = Tensor::zeros({2, 3}), weight = Tensor::zeros({4, 3});
+  CHECK_THROWS_WITH_AS(linear(one_id, weight), ("[linear] x" + real).c_str(), DtypeError);
+  CHECK_THROWS_WITH_AS(linear(ids, weight), ("[linear] x" + real).c_str(), DtypeError);
+  CHECK_THROWS_WITH_AS(linear(x, ids), ("[linear] weight" + real).c_str(), DtypeError);
+  CHECK_THROWS_WITH_AS(linear(x, weight, Tensor::zeros({4}, DType::int32)),
+                       ("[linear] bias" + real).c_str(), DtypeError);
 }

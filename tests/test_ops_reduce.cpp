@@ -176,6 +176,16 @@ TEST_CASE("reductions: bad input") {
         DtypeError);
   }
   CHECK(max(none, 0).shape() == Shape{0});  // no element, so nothing to choose
+  const char* of_ids = "[mean] x is int32: it must be float32 or float64; convert it with to()";
+  CHECK_THROWS_WITH_AS(mean(ids), of_ids, DtypeError);
+  CHECK_THROWS_WITH_AS(mean(ids, 0), of_ids, DtypeError);
+  CHECK_THROWS_WITH_AS(sum_to(ids, {}),
+                       "[sum_to] x is int32: it must be float32 or float64; convert it with to()",
+                       DtypeError);
+  CHECK_THROWS_WITH_AS(repeat(x, 7, 2),
+                       "[repeat] axis 7 of shape (2, 3) does not exist: it has 2 axes", ShapeError);
+  check_values(repeat(ids, 1, 2).value(), {2, 2}, DType::int32, {0, 0, 0, 0});
+  check_values(broadcast_to(ids, {1, 2}).value(), {1, 2}, DType::int32, {0, 0});
   CHECK_THROWS_WITH_AS(cumsum(x, 2),
                        "[cumsum] axis 2 of shape (2, 3) does not exist: it has 2 axes", ShapeError);
   CHECK_THROWS_WITH_AS(cumsum(ids, 0),

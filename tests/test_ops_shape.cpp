@@ -250,3 +250,29 @@ TEST_CASE("messages: transpose, split and gather") {
       scatter_add(index, 1, index, 4),
       "[scatter_add] x is int32: it must be float32 or float64; convert it with to()", DtypeError);
 }
+
+TEST_CASE("shapes: bad input is answered by the op that was called") {
+  const Var x = Tensor::zeros({2, 3}), twice = Tensor::zeros({2, 3}, DType::float64);
+  const Var ids = Tensor::zeros({2, 3}, DType::int32);
+  CHECK_THROWS_WITH_AS(stack({}), "[stack] there are no parts: at least one is needed", UsageError);
+  CHECK_THROWS_WITH_AS(split(x, {}, 0), "[split] there are no parts: at least one is needed",
+                       UsageError);
+  CHECK_THROWS_WITH_AS(stack({x, twice}),
+                       "[stack] an input is float32 but another is float64: convert one with to()",
+                       DtypeError);
+  CHECK_THROWS_WITH_AS(stack({ids, x}),
+                       "[stack] an input is int32 but another is float32: convert one with to()",
+                       DtypeError);
+  CHECK_THROWS_WITH_AS(concat({x, ids}, 0),
+                       "[concat] an input is float32 but another is int32: convert one with to()",
+                       DtypeError);
+  CHECK_THROWS_WITH_AS(stack({x}, 3),
+                       "[stack] axis 3 of shape (2, 3) does not exist: it has 2 axes", ShapeError);
+  CHECK_THROWS_WITH_AS(pad(ids, 0, 0, 3),
+                       "[pad] x is int32: it must be float32 or float64; convert it with to()",
+                       DtypeError);
+  for (const Var& y : {reshape(ids, {6}), transpose(ids), slice(ids, 1, 0, 1), stack({ids, ids}),
+                       concat({ids, ids}, 1), unbind(ids)[1], split(ids, {1, 2}, 1)[1]}) {
+    CHECK(y.dtype() == DType::int32);
+  }
+}

@@ -83,6 +83,17 @@ TEST_CASE("softmax: what it, its logarithm and the sum give for huge, masked and
   check_row(log_softmax, {inf, 0}, {NAN, NAN}, {NAN, NAN});
   check_row(log_softmax, {NAN, 0}, {NAN, NAN}, {NAN, NAN});
 
+  // Where p is 0, dx = dy - p sum(dy) is dy, if there is one.
+  for (const DType dtype : float_types) {
+    for (const bool create_graph : {false, true}) {
+      Tape tape;
+      const Var x = tape.leaf(Tensor::of({3}, {-inf, 0, 1}, dtype));
+      const Var dy = Tensor::full({3}, 1, dtype);
+      const Vars dx = tape.gradient(log_softmax(x), {x}, {.create_graph = create_graph}, dy);
+      check_values(dx[0].value(), {3}, dtype, {1, 1 - 3 * p, 1 - 3 * q}, 8);
+    }
+  }
+
   check_row(logsumexp, {1e4, -1e4, 0}, {1e4}, {1, 0, 0});
   check_row(logsumexp, {-inf, 0, 1}, {1 - m}, {0, p, q});
   check_row(logsumexp, {-inf, -inf}, {-inf}, {0, 0});

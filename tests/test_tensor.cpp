@@ -68,6 +68,7 @@ TEST_CASE("tensor: of, from, scalar, item, values") {
   CHECK(Tensor::scalar(2.5).item() == 2.5);
   CHECK(Tensor::of({1, 1}, {6}, DType::int32).item() == 6);
   CHECK(Tensor::of({2}, {1.9, -1.9}, DType::int32).at(1) == -1);  // as static_cast
+  CHECK(Tensor::full({2}, 0.5, DType::int32).at(1) == 0);
 }
 
 TEST_CASE("tensor: elements are aligned to 64 bytes") {

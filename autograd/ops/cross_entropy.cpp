@@ -26,7 +26,7 @@ kernels::CrossEntropyTargets checked_targets(const char* op, const char* name, c
   check::ids(op, ids, classes, &options.ignore_index);
   check::probability(op, "label_smoothing", options.label_smoothing);
   check_weights(op, options.weights, "ids", ids.shape());
-  check_weights(op, "class_weights", options.class_weights);
+  check_finite_weights(op, "class_weights", options.class_weights);
   if (options.class_weights.defined() && options.class_weights.shape() != Shape{classes}) {
     check::mismatch(op, {"class_weights", "(V)", options.class_weights.shape()},
                     {name, "(..., V)", shape}, "V must match");

@@ -225,9 +225,10 @@ Var clamp(const Var& x, double low, double high) {  // dx = dy [low <= x <= high
   check::range("clamp", low, high);
   Node n("clamp", {x});
   Var y = n.out(kernels::clamp(x.value(), low, high));
-  n.branch([&] { return kernels::is_within(x.value(), low, high); });
+  n.branch([&] { return kernels::beyond(x.value(), low, high); });
   n.rule([x, low, high](Grads& g) {
-    g.add(0, masked(g.d(), kernels::is_within(x.value(), low, high)));
+    const Tensor cut = kernels::beyond(x.value(), low, high).to(DType::int32);
+    g.add(0, where(cut, constant(0, x), g.d()));
   });
   return y;
 }

@@ -2,12 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <string>
 
 #include "../../core/error.h"
+#include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/loss.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
@@ -20,19 +21,21 @@
 namespace tapegrad {
 namespace {
 
-struct Named {
+constexpr double inf = std::numeric_limits<double>::infinity();
+
+struct Operand {
   const char* name;
   const Var& x;
 };
 
-void check_dtypes(const char* op, Named a, Named b) {
+void check_dtypes(const char* op, Operand a, Operand b) {
   check::real(op, a.name, a.x.dtype());
   check::real(op, b.name, b.x.dtype());
   if (a.x.dtype() != b.x.dtype()) tape_errors::mixed_dtypes(op, a.x.dtype(), b.x.dtype());
 }
 
 /// Broadcasting (N) against (N, 1) would give (N, N) and a loss that looks well.
-void check_pair(const char* op, Named a, Named b) {
+void check_pair(const char* op, Operand a, Operand b) {
   if (a.x.shape() != b.x.shape()) {
     std::string rule = "the shapes must be equal, a loss never broadcasts";
     if (a.x.shape().numel() == b.x.shape().numel()) {
@@ -54,33 +57,15 @@ void check_elements(const char* op, const char* what, const Tensor& x, Wrong wro
   }
 }
 
-void check_positive(const char* op, const char* what, double x) {
-  if (x > 0 && std::isfinite(x)) return;
-  throw UsageError(fmt::format("[{}] {} is {}: it must be finite and above 0", op, what, x));
-}
+/// `parameter` as it meets the elements: 1e-60 is 0 in float32.
+double rounded(double parameter, DType dtype) { return Tensor::scalar(parameter, dtype).item(); }
 
-// What single elements cost. Slopes that are constant between kinks are constants of the rule.
-
-Var l1_of(const Var& e) {  // de = dl sign(e)
-  Node n("l1", {e});
-  Var l = n.out(kernels::l1(e.value()));
-  n.branch([&] { return kernels::l1_slope(e.value()); });
-  n.rule([e](Grads& g) { g.add(0, g.d() * kernels::l1_slope(e.value())); });
-  return l;
-}
-
-Var huber_slope_of(const Var& e, double delta) {  // de = ds [|e| <= delta]
-  Node n("huber_slope", {e});
-  Var s = n.out(kernels::huber_slope(e.value(), delta));
-  n.branch([&] { return kernels::huber_curvature(e.value(), delta); });
-  n.rule([e, delta](Grads& g) { g.add(0, g.d() * kernels::huber_curvature(e.value(), delta)); });
-  return s;
-}
+// What single elements cost.
 
 Var huber_of(const Var& e, double delta) {  // de = dl clamp(e, -delta, delta)
   Node n("huber", {e});
   Var l = n.out(kernels::huber(e.value(), delta));
-  n.rule([e, delta](Grads& g) { g.add(0, g.d() * huber_slope_of(e, delta)); });
+  n.rule([e, delta](Grads& g) { g.add(0, g.d() * clamp(e, -delta, delta)); });
   return l;
 }
 
@@ -115,7 +100,8 @@ Var bce_of(const Var& x, const Var& t, const Var& p) {
 
 Var believed(const Var& variance, double epsilon) {  // dvariance = dv
   Node n("gaussian_nll", {variance});
-  Var v = n.out(kernels::at_least(variance.value(), epsilon));
+  Var v = n.out(kernels::clamp(variance.value(), epsilon, inf));
+  n.branch([&] { return kernels::beyond(variance.value(), epsilon, inf); });
   n.rule([](Grads& g) { g.add(0, g.d()); });
   return v;
 }
@@ -125,7 +111,7 @@ Var believed(const Var& variance, double epsilon) {  // dvariance = dv
 Var l1(const Var& prediction, const Var& target, const LossOptions& options) {
   check_pair("l1", {"prediction", prediction}, {"target", target});
   const Weights w("l1", options.weights, "target", target);
-  return w.mean(l1_of(w.keep(prediction - target)));
+  return w.mean(abs(w.keep(prediction - target)));
 }
 
 Var mse(const Var& prediction, const Var& target, const LossOptions& options) {
@@ -136,7 +122,7 @@ Var mse(const Var& prediction, const Var& target, const LossOptions& options) {
 
 Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options) {
   check_pair("huber", {"prediction", prediction}, {"target", target});
-  check_positive("huber", "delta", delta);
+  check::positive("huber", "delta in the inputs' dtype", rounded(delta, prediction.dtype()));
   const Weights w("huber", options.weights, "target", target);
   return w.mean(huber_of(w.keep(prediction - target), delta));
 }
@@ -157,7 +143,7 @@ Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& opt
       check::mismatch(op, {"positive_weight", "() or (C)", p.shape()},
                       {"logits", "(..., C)", logits.shape()}, "C must match");
     }
-    check_weights(op, "positive_weight", p);
+    check_finite_weights(op, "positive_weight", p);
     p = p.to(logits.dtype());
   }
   return w.mean(bce_of(w.keep(logits), t, p));
@@ -168,7 +154,7 @@ Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
   constexpr auto op = "gaussian_nll";
   check_pair(op, {"mean", mean}, {"target", target});
   check_pair(op, {"variance", variance}, {"target", target});
-  check_positive(op, "epsilon", options.epsilon);
+  check::positive(op, "epsilon in the inputs' dtype", rounded(options.epsilon, mean.dtype()));
   const Weights w(op, options.weights, "target", target);
   const Var counted = w.keep(variance, 1);
   check_elements(
@@ -208,6 +194,10 @@ Var quantile_loss(const Var& prediction, const Var& target, std::span<const doub
 
 Var masked_mean(const Var& x, const Tensor& mask) {
   check::real("masked_mean", "x", x.dtype());
+  if (!mask.defined()) {
+    throw UsageError(
+        "[masked_mean] the mask is undefined: it must have the shape of x; mean() takes none");
+  }
   const Weights w("masked_mean", mask, "x", x, "mask");
   return w.mean(w.keep(x));
 }

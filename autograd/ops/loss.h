@@ -33,7 +33,8 @@ Var l1(const Var& prediction, const Var& target, const LossOptions& options = {}
 /// Mean of (prediction - target)^2.
 Var mse(const Var& prediction, const Var& target, const LossOptions& options = {});
 /// Mean of e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), of e = prediction - target
-/// (Huber 1964). Throws UsageError unless delta is finite and above 0.
+/// (Huber 1964). Throws UsageError unless delta, rounded to the inputs' dtype, is finite and above
+/// 0.
 Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options = {});
 
 struct BCEOptions {
@@ -55,7 +56,8 @@ struct GaussianNLLOptions {
 /// Negative log likelihood under a normal distribution, the mean of
 /// (log v + (target - mean)^2 / v) / 2 with v = max(variance, epsilon), as torch's GaussianNLLLoss.
 /// At the clamp the gradient passes unchanged, as that of v, so that a variance that has become too
-/// small can grow again. Throws UsageError for a negative variance, and unless epsilon > 0.
+/// small can grow again. Throws UsageError for a negative variance, and unless epsilon, rounded
+/// to the inputs' dtype, is finite and above 0.
 Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
                  const GaussianNLLOptions& options = {});
 
@@ -70,9 +72,9 @@ inline Var quantile_loss(const Var& prediction, const Var& target,
 }
 
 /// sum(mask x) / sum(mask), mask of x's shape and any dtype: the mean of what a mask of 0 and 1
-/// leaves. What x was made of needs finite derivatives even where the mask is 0: there they are
-/// multiplied by a gradient of 0. The losses above take the mask as their weights, and do not
-/// need that of their inputs.
+/// leaves; UsageError for an undefined one. What x was made of needs finite derivatives even where
+/// the mask is 0: there they are multiplied by a gradient of 0. The losses above take the mask as
+/// their weights, and do not need that of their inputs.
 Var masked_mean(const Var& x, const Tensor& mask);
 
 }  // namespace tapegrad

@@ -6,8 +6,8 @@
 
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
+#include "../tape_errors.h"
 #include "check.h"
-#include "elementwise.h"
 #include "reduce.h"
 #include "shape.h"
 
@@ -77,12 +77,18 @@ Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
 }
 
 Var outer(const Var& a, const Var& b) {
+  check::real("outer", "a", a.dtype());
+  check::real("outer", "b", b.dtype());
+  if (a.dtype() != b.dtype()) tape_errors::mixed_dtypes("outer", a.dtype(), b.dtype());
   if (a.shape().rank() != 1) check::wrong_shape("outer", "a", a.shape(), "of rank 1, (I)");
   if (b.shape().rank() != 1) check::wrong_shape("outer", "b", b.shape(), "of rank 1, (J)");
   return matmul(reshape(a, {a.size(0), 1}), reshape(b, {1, b.size(0)}));
 }
 
 Var linear(const Var& x, const Var& weight, const Var& bias) {
+  check::real("linear", "x", x.dtype());
+  check::real("linear", "weight", weight.dtype());
+  if (bias.defined()) check::real("linear", "bias", bias.dtype());
   const Shape& in = x.shape();
   if (in.rank() < 2) check::wrong_shape("linear", "x", in, "of rank 2 or more, (..., I)");
   if (weight.shape().rank() != 2) {

@@ -17,7 +17,7 @@ Var matmul(const Var& a, const Var& b, Transpose ta = Transpose::no, Transpose t
 Var outer(const Var& a, const Var& b);
 
 /// y = x W^T + b, for x (..., I), weight (O, I) and bias (O) -> (..., O). An undefined bias is
-/// none. ShapeError if the Is or Os do not agree.
+/// none. ShapeError if the Is or Os do not agree; DtypeError for int32 (ids are for embedding()).
 Var linear(const Var& x, const Var& weight, const Var& bias = {});
 
 }  // namespace tapegrad

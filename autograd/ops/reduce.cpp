@@ -3,34 +3,27 @@
 #include <cstdint>
 
 #include "../../core/kernels/reduce.h"
+#include "../../core/kernels/rows.h"
 #include "../node.h"
 #include "check.h"
 #include "elementwise.h"
+#include "gather.h"
 #include "shape.h"
 
 namespace tapegrad {
 
 namespace {
 
-Var put_at(const char* op, const Var& y, std::size_t axis, const Var& index, std::size_t size);
-
-/// The elements of x at `index` along `axis`, which disappears.   dx = dy there, else 0
-Var take_at(const char* op, const Var& x, std::size_t axis, const Var& index) {
+/// The elements of x at `best` along `axis`, which disappears.   dx = dy there, else 0
+Var pick(const char* op, const Var& x, std::size_t axis, const Tensor& best) {
+  const Var index = best.reshape(x.shape().with(axis, 1));
   Node n(op, {x, index});
-  Var y = n.out(kernels::take_at(x.value(), axis, index.value()));
-  n.branch([&] { return index.value(); });
-  n.rule([op, axis, index, size = x.size(axis)](Grads& g) {
-    g.add(0, put_at(op, g.d(), axis, index, size));
+  Var y = n.out(kernels::gather(x.value(), axis, index.value()).reshape(best.shape()));
+  n.branch([&] { return best; });
+  n.rule([axis, index, size = x.size(axis)](Grads& g) {
+    g.add(0, scatter_add(reshape(g.d(), index.shape()), axis, index.value(), size));
   });
   return y;
-}
-
-/// Its adjoint.
-Var put_at(const char* op, const Var& y, std::size_t axis, const Var& index, std::size_t size) {
-  Node n(op, {y, index});
-  Var x = n.out(kernels::put_at(y.value(), axis, index.value(), size));
-  n.rule([op, axis, index](Grads& g) { g.add(0, take_at(op, g.d(), axis, index)); });
-  return x;
 }
 
 /// The elements along the axis can be compared, and numbered by an int32.
@@ -69,11 +62,13 @@ Var sum(const Var& x, std::size_t axis) {
 }
 
 Var mean(const Var& x) {
+  check::real("mean", "x", x.dtype());
   if (x.shape().numel() == 0) check::wrong_shape("mean", "x", x.shape(), "of at least one element");
   return sum(x) / static_cast<double>(x.shape().numel());
 }
 
 Var mean(const Var& x, std::size_t axis) {
+  check::real("mean", "x", x.dtype());
   check::axis_exists("mean", x.shape(), axis);
   if (x.size(axis) == 0)
     check::wrong_shape("mean", "x", x.shape(), "of at least one element along the axis");
@@ -92,12 +87,12 @@ Tensor argmin(const Var& x, std::size_t axis) {
 
 Var max(const Var& x, std::size_t axis) {
   check_choice("max", x, axis);
-  return take_at("max", x, axis, kernels::argmax(x.value(), axis));
+  return pick("max", x, axis, kernels::argmax(x.value(), axis));
 }
 
 Var min(const Var& x, std::size_t axis) {
   check_choice("min", x, axis);
-  return take_at("min", x, axis, kernels::argmin(x.value(), axis));
+  return pick("min", x, axis, kernels::argmin(x.value(), axis));
 }
 
 Var max(const Var& x) { return max(flat("max", x), 0); }
@@ -113,6 +108,7 @@ Var cumsum(const Var& x, std::size_t axis, bool reverse) {  // dx = cumsum of dy
 }
 
 Var sum_to(const Var& x, const Shape& shape) {
+  check::real("sum_to", "x", x.dtype());
   if (x.shape() == shape) return x;
   if (!shape.is_suffix_of(x.shape())) {
     check::mismatch("sum_to", {"x", "", x.shape()}, {"the result", "", shape},
@@ -137,6 +133,7 @@ Var broadcast_to(const Var& x, const Shape& shape) {
 }
 
 Var repeat(const Var& x, std::size_t axis, std::size_t size) {
+  if (axis > x.shape().rank()) check::axis_exists("repeat", x.shape(), axis);
   Node n("repeat", {x});
   Var y = n.out(kernels::repeat(x.value(), axis, size));
   n.rule([axis](Grads& g) { g.add(0, sum(g.d(), axis)); });

@@ -5,7 +5,7 @@
 #include "../var.h"
 
 /// Sums, means, extremes along axes, and what undoes a sum. ShapeError for an axis that does not
-/// exist, DtypeError for int32.
+/// exist, DtypeError for int32, which only broadcast_to() and repeat() take.
 namespace tapegrad {
 
 /// The sum of all elements: a scalar.

@@ -4,18 +4,29 @@
 
 #include "../../core/kernels/rows.h"
 #include "../node.h"
+#include "../tape_errors.h"
 #include "check.h"
 
 namespace tapegrad {
 namespace {
+
+/// At least one part, all of one dtype.
+void check_parts(const char* op, const Vars& parts) {
+  if (parts.empty()) check::no_parts(op);
+  const DType dtype = parts[0].dtype();
+  for (const Var& part : parts) {
+    if (part.dtype() != dtype) tape_errors::mixed_dtypes(op, dtype, part.dtype());
+  }
+}
 
 /// Part k is [ends[k - 1], ends[k]) of the axis; the last end is its size.
 void split_at(const Var& x, std::size_t axis, pool::Vector<std::size_t> ends,
               std::span<Var> parts) {
   Node n("split", {x});
   std::size_t begin = 0;
-  for (std::size_t k = 0; k < ends.size(); begin = ends[k++]) {
+  for (std::size_t k = 0; k < ends.size(); ++k) {
     parts[k] = n.out(kernels::slice(x.value(), axis, begin, ends[k]));
+    begin = ends[k];
   }
   n.rule([axis, ends = std::move(ends)](Grads& g) {
     if (g.graph()) {
@@ -80,6 +91,7 @@ Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end) {
 }
 
 Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size) {
+  check::real("pad", "x", x.dtype());
   check::axis_exists("pad", x.shape(), axis);
   if (begin > size || x.size(axis) > size - begin) {
     check::no_such_range("pad", x.shape().with(axis, size), axis, begin, begin + x.size(axis));
@@ -95,7 +107,7 @@ Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size) {
 }
 
 Var concat(const Vars& parts, std::size_t axis) {
-  if (parts.empty()) check::no_parts("concat");
+  check_parts("concat", parts);
   check::axis_exists("concat", parts[0].shape(), axis);
   pool::Vector<Tensor> tensors;
   pool::Vector<std::size_t> ends;
@@ -122,6 +134,7 @@ Var concat(const Vars& parts, std::size_t axis) {
 }
 
 Var stack(const Vars& parts, std::size_t axis) {
+  check_parts("stack", parts);
   Vars thick;
   for (const Var& part : parts) {
     check::equal_shapes("stack", "the first part", parts[0].shape(), "another", part.shape());

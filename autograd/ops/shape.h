@@ -8,7 +8,8 @@
 #include "../var.h"
 
 /// Taking values apart and putting them together. ShapeError for what does not fit, and for an axis
-/// that does not exist.
+/// that does not exist; UsageError for no parts, DtypeError for parts of several dtypes. int32 may
+/// be taken by all but pad().
 namespace tapegrad {
 
 /// The same elements in row-major order, in another shape.

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "../../core/error.h"
-#include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/loss.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
@@ -16,7 +15,7 @@
 
 namespace tapegrad {
 
-void check_weights(std::string_view op, std::string_view name, const Tensor& weights) {
+void check_finite_weights(std::string_view op, std::string_view name, const Tensor& weights) {
   for (std::size_t i = 0; weights.defined() && i < weights.numel(); ++i) {
     const double w = weights.at(i);
     if (w >= 0 && std::isfinite(w)) continue;
@@ -34,7 +33,7 @@ void check_weights(std::string_view op, const Tensor& weights, std::string_view 
                         ? "the shapes must be equal; repeat() gives weights a leading axis"
                         : "the shapes must be equal");
   }
-  check_weights(op, name, weights);
+  check_finite_weights(op, name, weights);
 }
 
 Var keep_weighted(const Var& x, const Var& weights, double other) {  // dx = dy [weights != 0]

@@ -35,11 +35,11 @@ class Weights {
   double total_ = 0;
 };
 
-/// Throws UsageError unless all weights, if there are any, are finite and at least 0; the first
-/// form ShapeError, too, unless they have the shape of what they weigh.
+/// Throws UsageError unless all weights, if there are any, are finite and at least 0.
+void check_finite_weights(std::string_view op, std::string_view name, const Tensor& weights);
+/// The same, and ShapeError unless they have the shape of what they weigh.
 void check_weights(std::string_view op, const Tensor& weights, std::string_view weighed,
                    const Shape& shape, std::string_view name = "weights");
-void check_weights(std::string_view op, std::string_view name, const Tensor& weights);
 
 }  // namespace tapegrad
 

@@ -10,6 +10,15 @@
 namespace tapegrad::kernels {
 namespace {
 
+/// The power of two that brings the largest of weight(0), ..., weight(n - 1) near 1, so that sums
+/// and products of them neither overflow nor vanish. Only ratios matter, and it rounds nothing.
+template <class Weight>
+double normaliser(std::size_t n, Weight weight) {
+  double largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, weight(i));
+  return largest > 0 ? std::ldexp(1.0, std::clamp(-std::ilogb(largest), -1022, 1023)) : 1;
+}
+
 /// The targets as pointers, and what a row has to know of them.
 class Rows {
  public:
@@ -21,17 +30,19 @@ class Rows {
         ignore_(targets.ignore),
         share_(targets.smoothing == 0 ? 0 : targets.smoothing / static_cast<double>(classes)),
         rest_(1 - targets.smoothing) {
+    class_scale_ = normaliser(classes, [this](std::size_t j) { return class_weight(j); });
+    scale_ = normaliser(targets.ids.numel(), [this](std::size_t row) { return weight(row); });
     for (std::size_t j = 0; j < classes && smoothed(); ++j) total_ += class_weight(j);
   }
 
   std::size_t id(std::size_t row) const { return static_cast<std::size_t>(id_[row]); }
   double class_weight(std::size_t j) const {
-    return class_weights_ != nullptr ? class_weights_[j] : 1;
+    return class_weights_ != nullptr ? class_scale_ * class_weights_[j] : 1;
   }
   /// 0 if the row does not count.
   double weight(std::size_t row) const {
     if (id_[row] == ignore_ || (!smoothed() && class_weight(id(row)) == 0)) return 0;
-    return weights_ != nullptr ? weights_[row] : 1;
+    return weights_ != nullptr ? scale_ * weights_[row] : 1;
   }
   bool smoothed() const { return share_ != 0; }
   /// Factors of -log p at the row's class and at every class j, and all of them together.
@@ -54,6 +65,8 @@ class Rows {
   std::int32_t ignore_;
   double share_;
   double rest_;
+  double scale_ = 1;
+  double class_scale_ = 1;
   double total_ = 0;  // sum of the class weights
 };
 

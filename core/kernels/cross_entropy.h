@@ -25,13 +25,16 @@ struct CrossEntropy {
   /// Softmax of the logits, for the backward, and 0 in rows that do not count; undefined if not
   /// asked for.
   Tensor probabilities;
-  double total_weight;  // sum_r w_r c_k
+  /// sum_r w_r c_k, where all w and all c have been brought near 1 by a power of two each: good for
+  /// cross_entropy_backward() and for telling whether anything counts.
+  double total_weight;
 };
 CrossEntropy cross_entropy(const Tensor& logits, const CrossEntropyTargets& targets,
                            bool with_probabilities);
 
 /// dlogits_j = dloss / total_weight w_r (((1 - s) c_k + s / V sum c) p_j - (1 - s) c_k [j = k]
-/// - s / V c_j), and 0 in rows that do not count.
+/// - s / V c_j), and 0 in rows that do not count; total_weight and w are as cross_entropy() has
+/// them.
 Tensor cross_entropy_backward(const Tensor& probabilities, const CrossEntropyTargets& targets,
                               double total_weight, double dloss);
 

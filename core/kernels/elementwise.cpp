@@ -7,73 +7,19 @@
 #include "../dispatch-inl.h"
 #include "../rng.h"
 #include "loops-inl.h"
+#include "maps-inl.h"
 #include "reduce.h"
 #include "vector_math.h"
 
 namespace tapegrad::kernels {
 namespace {
 
-/// y[i] = f(x[i]).
 template <class F>
-Tensor map(const Tensor& x, F f, std::size_t block = cheap_block) {
-  Tensor result = Tensor::empty(x.shape(), x.dtype());
-  dispatch_float(x.dtype(), [&]<class T>(T) {
-    const T* from = x.data<T>();
-    T* to = result.mutable_data<T>();
-    for_blocks(x.numel(), block, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) to[i] = f(from[i]);
-    });
-  });
-  return result;
-}
-
-/// z[i] = f(x[i], y[i]) for equal shapes.
-template <class F>
-Tensor zip(const Tensor& x, const Tensor& y, F f) {
-  Tensor result = Tensor::empty(x.shape(), x.dtype());
-  dispatch_float(x.dtype(), [&]<class T>(T) {
-    const T* a = x.data<T>();
-    const T* b = y.data<T>();
-    T* to = result.mutable_data<T>();
-    for_blocks(x.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) to[i] = f(a[i], b[i]);
-    });
-  });
-  return result;
-}
-
-/// z[i] = f(large[i], small[i mod small's size]), for a shape of `small` that is a suffix of
-/// `large`'s.
-template <class F>
-Tensor zip_repeated(const Tensor& large, const Tensor& small, F f) {
-  if (small.numel() == 1) {
-    return dispatch_float(large.dtype(), [&]<class T>(T) {
-      return map(large,
-                 [f, b = *small.data<T>()](auto a) { return f(a, static_cast<decltype(a)>(b)); });
-    });
-  }
-  Tensor result = Tensor::empty(large.shape(), large.dtype());
-  if (result.numel() == 0) return result;
-  dispatch_float(large.dtype(), [&]<class T>(T) {
-    const T* a = large.data<T>();
-    const T* b = small.data<T>();
-    T* to = result.mutable_data<T>();
-    const std::size_t columns = small.numel();
-    for_blocks(large.numel() / columns, rows_per_block(columns, cheap_block),
-               [&](std::size_t begin, std::size_t end) {
-                 for (std::size_t row = begin * columns; row < end * columns; row += columns) {
-                   for (std::size_t j = 0; j < columns; ++j) to[row + j] = f(a[row + j], b[j]);
-                 }
-               });
-  });
-  return result;
-}
-
-template <class F>
-Tensor binary(const Tensor& a, const Tensor& b, F f) {
-  if (a.shape() == b.shape()) return zip(a, b, f);
-  if (a.rank() > b.rank()) return zip_repeated(a, b, f);
-  return zip_repeated(b, a, [f](auto y, auto x) { return f(x, y); });
+Tensor binary(const Tensor& a, const Tensor& b, F f, std::size_t block = cheap_block) {
+  if (a.shape() == b.shape()) return zip(a, b, f, block);
+  if (a.rank() > b.rank()) return zip_repeated(a, b, f, block);
+  return zip_repeated(
+      b, a, [f](auto y, auto x) { return f(x, y); }, block);
 }
 
 /// y = vector_f(x), a function of whole arrays from vector_math.h.
@@ -123,7 +69,8 @@ Tensor div(const Tensor& a, const Tensor& b) {
   return binary(a, b, [](auto x, auto y) { return x / y; });
 }
 Tensor pow(const Tensor& a, const Tensor& b) {
-  return binary(a, b, [](auto x, auto y) { return std::pow(x, y); });
+  return binary(
+      a, b, [](auto x, auto y) { return std::pow(x, y); }, costly_block);
 }
 Tensor maximum(const Tensor& a, const Tensor& b) {
   return binary(a, b, [](auto x, auto y) { return x > y || is_nan(x) ? x : y; });
@@ -198,8 +145,7 @@ Tensor pow(const Tensor& x, double exponent) {
 }
 Tensor softplus(const Tensor& x) {
   return map(
-      x, [](auto v) { return positive_part(v) + std::log1p(std::exp(-std::abs(v))); },
-      costly_block);
+      x, [](auto v) { return log1p_exp(v); }, costly_block);
 }
 Tensor abs(const Tensor& x) {
   return map(x, [](auto v) { return std::abs(v); });
@@ -216,10 +162,9 @@ Tensor clamp(const Tensor& x, double low, double high) {
     return v < least ? least : v > most ? most : v;  // NaN stays NaN
   });
 }
-Tensor is_within(const Tensor& x, double low, double high) {
-  return map(x, [low, high](auto v) {
-    using T = decltype(v);
-    return v < static_cast<T>(low) || v > static_cast<T>(high) ? T{0} : T{1};
+Tensor beyond(const Tensor& x, double low, double high) {
+  return map(x, [low, high]<class T>(T v) {
+    return v < static_cast<T>(low) ? T{-1} : v > static_cast<T>(high) ? T{1} : T{0};
   });
 }
 Tensor sqrt(const Tensor& x) {

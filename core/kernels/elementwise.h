@@ -53,8 +53,8 @@ Tensor tanh_backward(const Tensor& y, const Tensor& dy);
 Tensor relu_backward(const Tensor& y, const Tensor& dy);
 /// 0 where x <= 0, else 1: at NaN too, because the result of relu is x there.
 Tensor is_positive(const Tensor& x);
-/// 0 where x < low or x > high, else 1.
-Tensor is_within(const Tensor& x, double low, double high);
+/// -1 where x < low, 1 where x > high, else 0: at NaN too, because the result of clamp is x there.
+Tensor beyond(const Tensor& x, double low, double high);
 /// -1, 0, 1 or NaN.
 Tensor sign(const Tensor& x);
 

@@ -170,6 +170,7 @@ template void gemm<double>(Transpose, Transpose, std::size_t, std::size_t, std::
 
 void gemm(Transpose ta, Transpose tb, double alpha, const Tensor& a, const Tensor& b, double beta,
           Tensor& c) {
+  if (c.numel() == 0) return;
   const std::size_t row = c.rank() - 2, column = c.rank() - 1;
   const std::size_t m = c.size(row), n = c.size(column);
   const std::size_t k = a.size(ta == Transpose::yes ? row : column);

@@ -10,6 +10,9 @@
 
 /// What several kernels share: a shape around an axis, blocks on several threads, a sum on several
 /// lanes.
+///
+/// An axis beside one of size 0 may be of size 2^50: a kernel returns early if there are no
+/// elements.
 namespace tapegrad::kernels {
 
 inline std::size_t product(std::span<const std::size_t> dims) {

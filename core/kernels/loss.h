@@ -10,15 +10,8 @@ namespace tapegrad::kernels {
 /// x where weights is not 0, else `other`.
 Tensor keep(const Tensor& x, const Tensor& weights, double other);
 
-/// |e|, and its slope sign(e): 0 at 0.
-Tensor l1(const Tensor& e);
-Tensor l1_slope(const Tensor& e);
-
-/// e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2); its slope, e within [-delta, delta];
-/// and its curvature, 1 where |e| <= delta, else 0.
+/// e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2). Its slope is clamp(e, -delta, delta).
 Tensor huber(const Tensor& e, double delta);
-Tensor huber_slope(const Tensor& e, double delta);
-Tensor huber_curvature(const Tensor& e, double delta);
 
 /// max(q e, (q - 1) e), and its slope: 0 at 0. q () or (Q) in (0, 1).
 Tensor pinball(const Tensor& e, const Tensor& q);
@@ -28,8 +21,5 @@ Tensor pinball_slope(const Tensor& e, const Tensor& q);
 Tensor binary_cross_entropy(const Tensor& x, const Tensor& t, const Tensor& p);
 /// Its slope in x, (1 - t) sigmoid(x) - p t sigmoid(-x).
 Tensor binary_cross_entropy_slope(const Tensor& x, const Tensor& t, const Tensor& p);
-
-/// max(x, minimum).
-Tensor at_least(const Tensor& x, double minimum);
 
 }  // namespace tapegrad::kernels

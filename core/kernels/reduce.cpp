@@ -80,6 +80,7 @@ void first_columns(const T* x, std::size_t n, std::size_t stride, std::size_t wi
 template <class Before>
 Tensor first_along(const Tensor& x, std::size_t axis, Before before) {
   Tensor result = Tensor::empty(x.shape().without(axis), DType::int32);
+  if (result.numel() == 0) return result;
   const auto [outer, n, inner] = Axes::around(x.shape(), axis);
   dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
     const T* from = x.data<T>();
@@ -111,7 +112,7 @@ void running_columns(const T* x, std::size_t n, std::size_t stride, std::size_t 
 
 Tensor sum_to_shape(const Tensor& x, const Axes& axes, const Shape& shape) {
   Tensor result = Tensor::empty(shape, x.dtype());
-  if (result.numel() == 0) return result;  // an axis beside the 0 may be as long as it likes
+  if (result.numel() == 0) return result;
   dispatch_float(x.dtype(),
                  [&]<class T>(T) { sum_axis(x.data<T>(), axes, result.mutable_data<T>()); });
   return result;
@@ -180,41 +181,9 @@ Tensor argmin(const Tensor& x, std::size_t axis) {
   return first_along(x, axis, [](auto a, auto b) { return a < b; });
 }
 
-Tensor take_at(const Tensor& x, std::size_t axis, const Tensor& index) {
-  Tensor result = Tensor::empty(index.shape(), x.dtype());
-  const auto [outer, n, inner] = Axes::around(x.shape(), axis);
-  dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
-    const T* from = x.data<T>();
-    const std::int32_t* at = index.data<std::int32_t>();
-    T* to = result.mutable_data<T>();
-    for (std::size_t o = 0; o < outer; ++o, from += n * inner) {
-      for (std::size_t j = 0; j < inner; ++j) {
-        *to++ = from[static_cast<std::size_t>(*at++) * inner + j];
-      }
-    }
-  });
-  return result;
-}
-
-Tensor put_at(const Tensor& y, std::size_t axis, const Tensor& index, std::size_t size) {
-  const Shape shape = y.shape().inserted(axis, size);
-  Tensor result = Tensor::zeros(shape, y.dtype());
-  const auto [outer, n, inner] = Axes::around(shape, axis);
-  dispatch_float(y.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
-    const T* from = y.data<T>();
-    const std::int32_t* at = index.data<std::int32_t>();
-    T* to = result.mutable_data<T>();
-    for (std::size_t o = 0; o < outer; ++o, to += n * inner) {
-      for (std::size_t j = 0; j < inner; ++j) {
-        to[static_cast<std::size_t>(*at++) * inner + j] = *from++;
-      }
-    }
-  });
-  return result;
-}
-
 Tensor cumsum(const Tensor& x, std::size_t axis, bool reverse) {
   Tensor result = Tensor::empty(x.shape(), x.dtype());
+  if (result.numel() == 0) return result;
   const auto [outer, n, inner] = Axes::around(x.shape(), axis);
   dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
     const T* from = x.data<T>();

@@ -24,9 +24,6 @@ Tensor broadcast(const Tensor& x, const Shape& shape);
 /// x's shape without the axis, whose size is in [1, 2^31).
 Tensor argmax(const Tensor& x, std::size_t axis);
 Tensor argmin(const Tensor& x, std::size_t axis);
-/// The elements at such an index, and these elements back in zeros: adjoint to each other.
-Tensor take_at(const Tensor& x, std::size_t axis, const Tensor& index);
-Tensor put_at(const Tensor& y, std::size_t axis, const Tensor& index, std::size_t size);
 /// y[i] = x[0] + ... + x[i] along `axis`, added in double; reverse: x[i] + ... + x[n - 1].
 Tensor cumsum(const Tensor& x, std::size_t axis, bool reverse);
 /// Square root of the sum of squares of all elements, in double and scaled, so that it is right for

@@ -52,6 +52,7 @@ void transpose_columns(const T* from, const TwoAxes& s, std::size_t begin, std::
 /// (outer, n, inner). What has different `outer` is independent, so blocks keep the order of k.
 template <class F>
 void for_indices(const Axes& axes, std::size_t axis, const Tensor& index, const F& f) {
+  if (index.numel() == 0) return;
   const std::size_t along = index.size(axis);
   const std::size_t run = along * axes.inner;
   const std::int32_t* ids = index.data<std::int32_t>();
@@ -96,6 +97,7 @@ void add_rows(Tensor& table, const Tensor& ids, const Tensor& rows) {
 
 Tensor slice(const Tensor& x, std::size_t axis, std::size_t begin, std::size_t end) {
   Tensor result = Tensor::empty(x.shape().with(axis, end - begin), x.dtype());
+  if (result.numel() == 0) return result;
   const Axes axes = Axes::around(x.shape(), axis);
   const std::size_t run = (end - begin) * axes.inner;
   dispatch(x.dtype(), [&]<class T>(T) {
@@ -109,6 +111,7 @@ Tensor slice(const Tensor& x, std::size_t axis, std::size_t begin, std::size_t e
 }
 
 void add_slice(Tensor& total, const Tensor& part, std::size_t axis, std::size_t begin) {
+  if (part.numel() == 0) return;
   const Axes axes = Axes::around(total.shape(), axis);
   const std::size_t run = part.size(axis) * axes.inner;
   dispatch_float(total.dtype(), [&]<class T>(T) {
@@ -125,6 +128,7 @@ Tensor concat(std::span<const Tensor> parts, std::size_t axis) {
   std::size_t size = 0;
   for (const Tensor& part : parts) size += part.size(axis);
   Tensor result = Tensor::empty(first.shape().with(axis, size), first.dtype());
+  if (result.numel() == 0) return result;
   const Axes axes = Axes::around(result.shape(), axis);
   dispatch(first.dtype(), [&]<class T>(T) {
     T* to = result.mutable_data<T>();

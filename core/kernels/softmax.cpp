@@ -9,6 +9,7 @@ namespace tapegrad::kernels {
 
 Tensor softmax(const Tensor& x) {
   Tensor result = Tensor::empty(x.shape(), x.dtype());
+  if (result.numel() == 0) return result;
   const std::size_t n = columns_of(x);
   dispatch_float(x.dtype(), [&]<class T>(T) {
     const T* from = x.data<T>();
@@ -20,6 +21,7 @@ Tensor softmax(const Tensor& x) {
 
 Tensor log_softmax(const Tensor& x) {
   Tensor result = Tensor::empty(x.shape(), x.dtype());
+  if (result.numel() == 0) return result;
   const std::size_t n = columns_of(x);
   dispatch_float(x.dtype(), [&]<class T>(T) {
     const T* from = x.data<T>();
@@ -50,6 +52,7 @@ Tensor logsumexp(const Tensor& x) {
 
 Tensor softmax_backward(const Tensor& y, const Tensor& dy) {
   Tensor result = Tensor::empty(y.shape(), y.dtype());
+  if (result.numel() == 0) return result;
   const std::size_t n = columns_of(y);
   dispatch_float(y.dtype(), [&]<class T>(T) {
     const T* values = y.data<T>();
@@ -66,6 +69,7 @@ Tensor softmax_backward(const Tensor& y, const Tensor& dy) {
 
 Tensor log_softmax_backward(const Tensor& y, const Tensor& dy) {
   Tensor result = Tensor::empty(y.shape(), y.dtype());
+  if (result.numel() == 0) return result;
   const std::size_t n = columns_of(y);
   dispatch_float(y.dtype(), [&]<class T>(T) {
     const T* values = y.data<T>();
