@@ -13,7 +13,7 @@ dir=$(mktemp -d) || exit 2
 kind_before=$(meson introspect --buildoptions "$build" |
   python3 -c 'import json, sys; print(*(o["value"] for o in json.load(sys.stdin) if o["name"] == "default_library"))') || exit 2
 kind=$kind_before
-trap 'rm -rf "$dir"; [ "$kind_before" = "$kind" ] || meson configure -Ddefault_library="$kind_before" "$build" >/dev/null' EXIT
+trap 'cd / && rm -rf "$dir"; [ "$kind_before" = "$kind" ] || meson configure -Ddefault_library="$kind_before" "$build" >/dev/null' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$dir" || exit 2
 passed=0 failed=0 skipped=0
