@@ -2,20 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <numeric>
 
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/reduce.h"
+#include "extended.h"
 #include "is_worse.h"
 
 namespace tapegrad::testing {
 namespace {
-
-std::uint64_t seeds() {
-  const char* const said = std::getenv("TAPEGRAD_SEEDS");
-  return said == nullptr ? 1 : std::max(1ULL, std::strtoull(said, nullptr, 10));
-}
 
 /// A number that every output and every element of it has its own share in.
 Var weighted_sum(const Vars& outputs) {
