@@ -70,7 +70,7 @@ struct Setup {
 
 }  // namespace
 
-TEST_CASE("gradcheck: 200 random float32 models agree with their twins, a planted 1e-4 does not") {
+TEST_CASE("gradcheck: 200 random float32 models agree with their twins, a planted 1e-4 seldom") {
   double closest = 0;
   int found = 0;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
@@ -88,7 +88,7 @@ TEST_CASE("gradcheck: 200 random float32 models agree with their twins, a plante
         !std::ranges::all_of(wrong.blocks, [](const TwinBlock& b) { return b.error <= b.bound; });
   }
   MESSAGE("largest error / bound ", closest, ", planted 1e-4 found in ", found, " of 200");
-  CHECK(found >= 150);
+  CHECK(found >= 190);
 }
 
 TEST_CASE("twin_check: the report, and twins that are none") {
