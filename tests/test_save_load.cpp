@@ -11,6 +11,7 @@
 #include "../layers/module.h"
 #include "../layers/save_load.h"
 #include "char_lm.h"
+#include "temp_folder.h"
 
 using namespace tapegrad;
 
@@ -36,9 +37,8 @@ CharLM model(std::uint64_t seed, std::size_t hidden = 3, LSTMBias bias = LSTMBia
 }
 
 struct TemporaryFile {
-  std::filesystem::path path = std::filesystem::temp_directory_path() /
-                               fmt::format("tapegrad_save_load_{}.safetensors", std::rand());
-  ~TemporaryFile() { std::filesystem::remove(path); }
+  TempFolder folder;
+  std::filesystem::path path = folder / "model.safetensors";
 };
 
 bool equal(const Parameters& a, const Parameters& b) {
