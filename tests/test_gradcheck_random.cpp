@@ -17,8 +17,7 @@
 #include "../autograd/ops/shape.h"
 #include "../autograd/ops/softmax.h"
 #include "../layers/clone.h"
-#include "../layers/linear.h"
-#include "../layers/lstm.h"
+#include "char_lm.h"
 #include "extended.h"
 
 using namespace tapegrad;
@@ -132,17 +131,11 @@ struct Tally {
   }
 };
 
-struct Network {
-  LSTM lstm;
-  Linear head;
-  void visit(auto&& v) { v("lstm", lstm), v("head", head); }
-};
-
 /// One or two layers, one to six steps, weights up to such that saturate all gates.
 struct NetworkCase {
   Rng rng;
   std::size_t layers, hidden, steps;
-  Network model;
+  SequenceModel model;
   Tensor x, y;
 
   NetworkCase(std::uint64_t seed, DType dtype)
@@ -159,7 +152,7 @@ struct NetworkCase {
       p.data->value.copy_from(rng.normal(p.value().shape(), 0, size, dtype));
     }
   }
-  static Var loss(Tape& tape, const Network& model, const Tensor& x, const Tensor& y) {
+  static Var loss(Tape& tape, const SequenceModel& model, const Tensor& x, const Tensor& y) {
     const Var h = model.lstm(tape, x).y;
     return mean(square(log_softmax(model.head(tape, h)) - Var(y)));
   }
@@ -198,7 +191,7 @@ TEST_CASE("gradcheck: no random LSTM in float32 fails, through the door of doubl
   Tally tally;
   for (std::uint64_t seed = 0; seed < 50 * testing::seeds(); ++seed) {
     const NetworkCase c(seed, DType::float32);
-    const Network twin = to(c.model, DType::float64);
+    const SequenceModel twin = to(c.model, DType::float64);
     const Tensor x = c.x.to(DType::float64), y = c.y.to(DType::float64);
     Tape tape;
     tape.backward(NetworkCase::loss(tape, twin, x, y));

@@ -3,9 +3,9 @@
 #include <memory>
 
 #include "../autograd/ops/loss.h"
-#include "../layers/linear.h"
 #include "../optim/adam.h"
 #include "../optim/sgd.h"
+#include "char_lm.h"
 #include "fixtures/lstm_training.h"
 #include "is_worse.h"
 #include "lstm_cases.h"
@@ -39,15 +39,6 @@ LSTM make_lstm(std::size_t hidden, std::size_t layers) {
   return LSTM({.input = I, .hidden = hidden, .layers = layers, .dtype = DType::float64}, rng);
 }
 
-struct Model {
-  LSTM lstm;
-  Linear head;
-  void visit(auto&& v) {
-    v("lstm", lstm);
-    v("head", head);
-  }
-};
-
 /// Tensors in the shapes of `like`, out of torch's lists of the same names.
 std::vector<NamedValue> shaped(const TorchValues& torch, const std::vector<NamedValue>& like) {
   std::vector<NamedValue> result;
@@ -64,7 +55,7 @@ std::vector<NamedValue> shaped(const TorchValues& torch, const std::vector<Named
 template <class MakeOptimizer, class LossOf>
 std::vector<NamedValue> trained(MakeOptimizer make_optimizer, LossOf loss_of) {
   Rng rng(1);
-  Model model{make_lstm(6, 2), {6, O, rng, {.dtype = DType::float64}}};
+  SequenceModel model{make_lstm(6, 2), {6, O, rng, {.dtype = DType::float64}}};
   const Parameters all = parameters(model);
   fill(all);
   const Tensor x = filled({T, B, I}, 50);
