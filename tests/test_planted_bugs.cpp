@@ -15,6 +15,7 @@
 #include "../autograd/gradcheck/tape_gradcheck.h"
 #include "../autograd/node.h"
 #include "../autograd/ops/elementwise.h"
+#include "is_one_of.h"
 #include "planted_bugs.h"
 
 using namespace tapegrad;
@@ -113,10 +114,6 @@ std::string array_of(const Model& model, std::size_t k) {
   return {};
 }
 
-bool among(const std::string& expected, const std::string& given) {
-  return ("|" + expected + "|").find("|" + given + "|") != std::string::npos;
-}
-
 /// Every bug is found, in its blocks and in no others, and called by its class.
 void find_all(GradcheckReport (*check)(Model&, const std::string&)) {
   std::size_t caught = 0, blocks = 0, right = 0, named = 0, named_right = 0;
@@ -134,7 +131,8 @@ void find_all(GradcheckReport (*check)(Model&, const std::string&)) {
     CHECK(seen.size() == bug.wrong.size());
     for (const auto& [block, expected] : bug.wrong) {
       REQUIRE(seen.contains(block));
-      const bool ok = among(expected, seen.at(block)), name = !among(expected, "other");
+      const bool ok = testing::is_one_of(expected, seen.at(block)),
+                 name = !testing::is_one_of(expected, "other");
       ++blocks;
       right += ok;
       named += name;
