@@ -1,7 +1,5 @@
 #include <doctest/doctest.h>
 
-#include <thread>
-
 #include "../autograd/node.h"
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/lstm.h"
@@ -174,32 +172,4 @@ TEST_CASE("hooks: a tape forgets them with its pass") {
     tape.backward(sum(x));
   }
   CHECK(calls == 1);
-}
-
-TEST_CASE("tape: another thread's use of it is refused") {
-  const Parameter w = parameter({2});
-  Tape tape;
-  const Var x = tape.leaf(w);
-  const auto elsewhere = [](auto&& use) {
-    std::string said;
-    std::thread([&] {
-      try {
-        use();
-      } catch (const UsageError& e) {
-        said = e.what();
-      }
-    }).join();
-    return said;
-  };
-  const std::string cure =
-      " the tape was made by another thread: make one in each thread, or detach() what goes from "
-      "one to the other";
-  CHECK(elsewhere([&] { (void)square(x); }) == "[square]" + cure);
-  CHECK(elsewhere([&] { (void)tape.leaf(w); }) == "[leaf]" + cure);
-  CHECK(elsewhere([&] { (void)tape.leaf(Tensor::scalar(1)); }) == "[leaf]" + cure);
-  CHECK(elsewhere([&] { tape.backward(sum(x)); }) == "[sum]" + cure);
-  CHECK(elsewhere([&] { tape.backward(x); }) == "[backward]" + cure);
-  CHECK(elsewhere([&] { (void)square(x.detach()); }).empty());  // a constant is good anywhere
-  tape.backward(sum(x));                                        // and nothing is spoilt
-  CHECK(w.grad().item() == 1);
 }
