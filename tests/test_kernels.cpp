@@ -54,7 +54,6 @@ const std::vector<Broadcast> broadcasts{
 
 /// What every unary kernel is fed: signs, zeros, ties, and the special values.
 Tensor unary_cases(DType dtype) {
-  const double inf = std::numeric_limits<double>::infinity();
   return Tensor::of({3, 7}, {-3,  -1,  -0.5, -0.0, 0.0, 0.25, 1,   2,    3,    10,  -10,
                              inf, NAN, 0.1,  -0.1, 30,  -30,  0.7, -0.7, -inf, 1e-3},
                     dtype);
@@ -274,7 +273,6 @@ TEST_CASE("reduce: long sums keep their digits") {
 }
 
 TEST_CASE("reduce: NaN and infinity come through") {
-  const double inf = std::numeric_limits<double>::infinity();
   for (const DType dtype : float_types) {
     CHECK(std::isnan(kernels::sum(Tensor::of({3}, {1, NAN, 2}, dtype)).item()));
     CHECK(std::isnan(kernels::sum(Tensor::of({2}, {inf, -inf}, dtype)).item()));

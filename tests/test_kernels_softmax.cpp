@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "../core/error.h"
@@ -14,7 +13,6 @@ using namespace tapegrad;
 namespace {
 
 constexpr std::int32_t ignore = -100;
-constexpr double inf = std::numeric_limits<double>::infinity();
 
 /// x - log sum exp x by the definition, in long double.
 std::vector<double> naive_log_softmax(const Tensor& x, std::size_t columns) {

@@ -12,9 +12,7 @@
 #include "op_check.h"
 
 using namespace tapegrad;
-using tapegrad::testing::check_op;
-using In = std::span<const Var>;
-using Out = Vars;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -37,8 +35,8 @@ double deviation(const Tensor& a, const Tensor& b) {
   double worst = 0, largest = 0;
   for (std::size_t k = 0; k < a.numel(); ++k) {
     const double error = std::abs(a.at(k) - b.at(k));
-    if (testing::is_worse(error, worst)) worst = error;
-    if (testing::is_worse(std::abs(b.at(k)), largest)) largest = std::abs(b.at(k));
+    if (is_worse(error, worst)) worst = error;
+    if (is_worse(std::abs(b.at(k)), largest)) largest = std::abs(b.at(k));
   }
   return largest == 0 ? worst : worst / largest;
 }
