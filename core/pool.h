@@ -7,11 +7,11 @@
 
 /// Memory of tensors: a process-wide pool of 64-byte aligned blocks in size classes.
 ///
-/// A training step asks for the same sizes again and again, so from the second step on every
-/// request is met from a free list: no heap allocation, no page fault. Each thread has a small list
-/// of its own in front of the shared one. The pool is never destroyed, so tensors of static
-/// Parameters may outlive everything. Builds with a sanitizer bypass it, so that every block is
-/// watched.
+/// A training step asks for the same sizes again and again, so from the third step on (the first
+/// leaves gradients and moments behind) every request is met from a free list: no heap allocation,
+/// no page fault. Each thread has a small list of its own in front of the shared one. The pool is
+/// never destroyed, so tensors of static Parameters may outlive everything. Builds with a sanitizer
+/// bypass it, so that every block is watched.
 namespace tapegrad::pool {
 
 inline constexpr std::size_t alignment = 64;

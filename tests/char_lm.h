@@ -14,4 +14,11 @@ struct CharLM {
   void visit(auto&& v) { v("embed", embed), v("lstm", lstm), v("head", head); }
 };
 
+/// The same for sequences of numbers.
+struct SequenceModel {
+  LSTM lstm;
+  Linear head;
+  void visit(auto&& v) { v("lstm", lstm), v("head", head); }
+};
+
 }  // namespace tapegrad

@@ -18,10 +18,12 @@ shown() {
 # count PATTERN: the number that the sed group \1 of PATTERN finds in the last such line of the output, else 0.
 count() { n=$(sed -n "s/^$1.*/\\1/p" "$output" | tail -n 1); printf '%s\n' "${n:-0}"; }
 
-# add STATUS PASSED FAILED SKIPPED: a command that failed without saying so (a crash) counts as one failure.
+# add STATUS PASSED FAILED SKIPPED: a command that failed without saying so (a crash) counts as one failure, and so does one that
+# tested nothing.
 add() {
   passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
   [ "$1" = 0 ] || [ "$3" != 0 ] || { failed=$((failed + 1)); say "ended with status $1 and no failure of its own: counted as one"; }
+  [ "$1" != 0 ] || [ "$(($2 + $3))" != 0 ] || { failed=$((failed + 1)); say "nothing was tested: counted as a failure"; }
 }
 
 # unit_tests [OPTION...]: the unit tests with doctest's options; doctest counts test cases.

@@ -1,7 +1,12 @@
 #pragma once
 
+#include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <string_view>
 
 namespace tapegrad::testing {
 
@@ -22,6 +27,20 @@ inline constexpr bool sanitized = false;
 
 /// True in the long tier, tests/extended.sh.
 inline bool extended() { return std::getenv("TAPEGRAD_EXTENDED") != nullptr; }
+
+/// From how many seeds a test of random inputs starts, TAPEGRAD_SEEDS; throws if that is no number.
+inline std::uint64_t seeds() {
+  const char* const said = std::getenv("TAPEGRAD_SEEDS");
+  if (said == nullptr) return 1;
+  const std::string_view digits = said;
+  std::uint64_t n = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), n);
+  if (error != std::errc() || end != digits.data() + digits.size() || n == 0) {
+    throw std::invalid_argument("TAPEGRAD_SEEDS is " + std::string(said) +
+                                ": it must be a number of at least 1");
+  }
+  return n;
+}
 
 /// How long a test goes on: a sanitizer makes everything some ten times slower.
 inline std::size_t length(std::size_t standard, std::size_t in_long_tier) {

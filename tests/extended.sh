@@ -7,14 +7,17 @@ set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 2
 . "$root/tests/setup.sh"
 
+seeds=${1:-200}
+case $seeds in *[!0-9]* | 0*) stop 2 "usage: tests/extended.sh [SEEDS]      SEEDS is $seeds: it must be a number of at least 1" ;; esac
+
 install_missing
 build tapegrad_tests
 . "$root/tests/count.sh"
 cd "$root" || exit 2
 long='deep:*,exceptions:*,growth:*,large:*,out of memory:*'
 
-say "extended: gradients of ops, ${1:-200} random inputs each"
-TAPEGRAD_SEEDS=${1:-200} unit_tests --no-skip --test-case='gradcheck*'
+say "extended: gradients of ops, $seeds random inputs each"
+TAPEGRAD_SEEDS=$seeds unit_tests --no-skip --test-case='gradcheck*'
 say "extended: long histories, long runs, repeated failures"
 TAPEGRAD_EXTENDED=1 unit_tests --no-skip --test-case="$long"
 say "extended: faults planted in the backward code"

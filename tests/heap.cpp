@@ -16,6 +16,7 @@ std::atomic<std::size_t> first_failing{0}, last_failing{0};  // numbers of calls
 void* take(std::size_t bytes, std::size_t alignment) noexcept {
   const std::size_t call = ++calls;
   if (first_failing <= call && call <= last_failing) return nullptr;
+  if (bytes > PTRDIFF_MAX) return nullptr;  // rounded up it might wrap
   const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
   void* const block = std::aligned_alloc(alignment, whole);
   if (block != nullptr) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -153,7 +154,7 @@ void measure(std::size_t threads) {
         faults[measured / 2]);
 }
 
-/// Counters that stand still would pass everything.
+/// Counters that stand still would pass everything. (Where pages are huge, 64 MiB have 32 of them.)
 void check_counters() {
   constexpr std::size_t bytes = std::size_t{1} << 26;
   const std::size_t faults_before = page_faults(), calls_before = calls;
@@ -162,7 +163,7 @@ void check_counters() {
   const bool touched = static_cast<volatile char*>(block)[bytes - 1] == 1;
   std::free(block);
   const std::size_t found_calls = calls - calls_before, faults = page_faults() - faults_before;
-  check(touched && faults > 100, "page faults of a block that is touched", 1, faults);
+  check(touched && faults >= 16, "page faults of a block that is touched", 1, faults);
   check(found_calls == 2, "calls of malloc and free for it", 1, found_calls);
 }
 

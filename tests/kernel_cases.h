@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "../core/rng.h"
@@ -14,6 +15,7 @@
 
 /// What the tests of kernels share: random tensors, their values as doubles, comparison.
 
+inline constexpr double inf = std::numeric_limits<double>::infinity();
 inline constexpr std::array float_types{tapegrad::DType::float32, tapegrad::DType::float64};
 
 inline tapegrad::Tensor random_tensor(const tapegrad::Shape& shape, tapegrad::DType dtype,

@@ -10,6 +10,7 @@
 #include "../autograd/ops/reduce.h"
 #include "../layers/lstm.h"
 #include "../layers/module.h"
+#include "is_worse.h"
 
 /// LSTM problems for tests: a stack of layers, data, and a loss that sees y, h_T, c_T or all of
 /// them.
@@ -97,7 +98,7 @@ struct LstmProblem {
 inline double largest(const Tensor& t) {
   double m = 0;
   for (std::size_t i = 0; i < t.numel(); ++i) {
-    if (!(std::abs(t.at(i)) <= m)) m = std::abs(t.at(i));  // a NaN is kept
+    if (is_worse(std::abs(t.at(i)), m)) m = std::abs(t.at(i));
   }
   return m;
 }
@@ -118,9 +119,9 @@ struct Deviation {
     double difference = 0;
     for (std::size_t i = 0; i < ref.numel(); ++i) {
       const double d = std::abs(a.at(i) - ref.at(i));
-      if (!(d <= difference)) difference = d;
+      if (is_worse(d, difference)) difference = d;
     }
-    if (!(difference / scale <= worst)) {
+    if (is_worse(difference / scale, worst)) {
       worst = difference / scale;
       where = name;
     }

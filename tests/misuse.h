@@ -1,6 +1,7 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <fmt/core.h>
 
 #include <functional>
 #include <regex>
@@ -73,7 +74,7 @@ struct Training {
 
   /// Every bit of values, gradients and moments.
   std::string bits() const {
-    std::string all = std::to_string(adam.learning_rate());
+    std::string all = fmt::format("{}", adam.learning_rate());
     for (std::size_t i = 0; i < adam.parameters().size(); ++i) {
       const NamedParameter& p = adam.parameters()[i];
       const Adam::State s = adam.state(i);

@@ -13,6 +13,7 @@
 #include "../layers/lstm.h"
 #include "../layers/parameters.h"
 #include "../optim/optimizer.h"
+#include "kernel_cases.h"
 
 /// Models for tests of what can be done with whole models.
 namespace tapegrad::testing {
@@ -98,17 +99,9 @@ inline std::vector<std::string> names(const Parameters& parameters) {
   return result;
 }
 
-inline bool equal(const Tensor& a, const Tensor& b) {
-  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
-  for (std::size_t i = 0; i < a.numel(); ++i) {
-    if (a.at(i) != b.at(i)) return false;
-  }
-  return true;
-}
-
-inline bool equal(const Parameters& a, const Parameters& b) {
+inline bool same_bits(const Parameters& a, const Parameters& b) {
   bool same = names(a) == names(b);
-  for (std::size_t i = 0; same && i < a.size(); ++i) same = equal(a[i].value(), b[i].value());
+  for (std::size_t i = 0; same && i < a.size(); ++i) same = ::same_bits(a[i].value(), b[i].value());
   return same;
 }
 

@@ -18,7 +18,9 @@
 /// tests/extended.sh takes 200.
 namespace tapegrad::testing {
 
-using Op = std::function<Vars(std::span<const Var>)>;
+using In = std::span<const Var>;
+using Out = Vars;
+using Op = std::function<Out(In)>;
 
 struct OpOptions {
   double low = -2;  // inputs are uniform in [low, high)

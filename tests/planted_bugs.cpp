@@ -1,5 +1,6 @@
 #include "planted_bugs.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <random>
 
@@ -16,6 +17,25 @@ void Model::backward(std::string_view bug) {
   bug_ = bug;
   for (Array& a : arrays) a.gradient.assign(a.value.size(), 0);
   differentiate();
+}
+
+Vector Model::values() const {
+  Vector all;
+  for (const Array& a : arrays) all.insert(all.end(), a.value.begin(), a.value.end());
+  return all;
+}
+
+void Model::set_values(std::span<const double> x) {
+  for (Array& a : arrays) {
+    std::ranges::copy(x.first(a.value.size()), a.value.begin());
+    x = x.subspan(a.value.size());
+  }
+}
+
+Vector Model::gradient() const {
+  Vector all;
+  for (const Array& a : arrays) all.insert(all.end(), a.gradient.begin(), a.gradient.end());
+  return all;
 }
 
 Array& Model::array(const char* name, std::vector<std::size_t> shape, std::uint32_t seed,

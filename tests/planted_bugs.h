@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,6 +34,11 @@ class Model {
   virtual double loss() = 0;
   /// Sets all gradients, with that bug; "": right.
   void backward(std::string_view bug);
+
+  /// All arrays, one after the other.
+  Vector values() const;
+  void set_values(std::span<const double> x);
+  Vector gradient() const;
 
   std::deque<Array> arrays;
   std::vector<std::pair<std::string, std::size_t>> sizes;  ///< {"T", 5}, ...

@@ -19,8 +19,11 @@ say "tests: examples"
 counted sh tests/examples.sh
 say "tests: clients"
 counted sh tests/clients/run.sh
+say "tests: heap"
 if [ -x "$build_dir/heap_probe" ]; then
-  say "tests: heap"
   counted "$build_dir/heap_probe"
+else
+  say "skipped: heap_probe was not built: a sanitizer, or a C library without __libc_memalign"
+  skipped=$((skipped + 1))
 fi
 verdict

@@ -3,38 +3,25 @@
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/loss.h"
 #include "../layers/dropout.h"
-#include "../layers/embedding.h"
-#include "../layers/linear.h"
-#include "../layers/lstm.h"
 #include "../layers/module.h"
 #include "../optim/adam.h"
 #include "../optim/clip.h"
+#include "char_lm.h"
+#include "extended.h"
 #include "heap.h"
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they bypass the pool
+#ifndef TAPEGRAD_SANITIZED  // they bypass the pool
 
 using namespace tapegrad;
 
-TEST_CASE("allocations: a training step asks the heap for nothing from the second step on") {
+// The first step leaves gradients, moments and a state behind, in blocks that the second must
+// replace.
+TEST_CASE("allocations: a training step asks the heap for nothing from the third step on") {
   Rng rng(1);
-  struct Model {
-    Embedding embed;
-    LSTM lstm;
-    Dropout drop;
-    Linear head;
-  };
-  Model m{{11, 6, rng},
-          {{.input = 6, .hidden = 9, .layers = 2, .dropout = 0.2}, rng},
-          {0.1},
-          {9, 11, rng}};
-  Parameters all;
-  const auto collect = [&](std::string_view, auto& member) {
-    for (const NamedParameter& p : parameters(member)) all.push_back(p);
-  };
-  collect("embed", m.embed);
-  collect("lstm", m.lstm);
-  collect("head", m.head);
-  Adam adam(all, {.lr = 1e-3});
+  const CharLM m{
+      {11, 6, rng}, {{.input = 6, .hidden = 9, .layers = 2, .dropout = 0.2}, rng}, {9, 11, rng}};
+  const Dropout drop{0.1};
+  Adam adam(parameters(m), {.lr = 1e-3});
   Tensor ids = Tensor::zeros({7, 3}, DType::int32);
   LSTMState state = m.lstm.zero_state(3);
   for (std::uint64_t step = 0; step < 10; ++step) {
@@ -42,7 +29,7 @@ TEST_CASE("allocations: a training step asks the heap for nothing from the secon
     {
       Tape tape = Tape::training({.seed = 1, .pass = step});
       const auto [h, next] = m.lstm(tape, m.embed(tape, ids), state);
-      const Var loss = cross_entropy(m.head(tape, m.drop(tape, h)), ids);
+      const Var loss = cross_entropy(m.head(tape, drop(tape, h)), ids);
       adam.zero_grad();
       tape.backward(loss);
       clip_grad_norm(adam.parameters(), 1.0);
@@ -75,7 +62,7 @@ TEST_CASE("allocations: weighted losses ask the heap for nothing from the second
                         {.label_smoothing = 0.1, .class_weights = classes, .weights = rows});
       tape.gradient(loss, {y});
     }
-    if (step >= 2) CHECK(testing::allocations() == before);
+    if (step >= 1) CHECK(testing::allocations() == before);
   }
 }
 

@@ -24,7 +24,7 @@ TEST_CASE("clone: a clone gives the same bits and has nothing in common with the
     tape.backward(original(tape, ids));
   }
   const Model copy = clone(original);
-  CHECK(equal(parameters(copy), parameters(original)));
+  CHECK(same_bits(parameters(copy), parameters(original)));
   CHECK(loss_of(copy) == loss_of(original));
   CHECK(copy.dropout.p == 0.25);
   CHECK(copy.readout == Readout::mean);
@@ -50,13 +50,13 @@ TEST_CASE("clone: training the original leaves the clone, and the optimizer surv
   train(moved, adam, 3);
   train(twin, other, 3);
   train(twin, other, 3);
-  CHECK(equal(parameters(moved), parameters(twin)));
-  CHECK_FALSE(equal(parameters(moved), parameters(copy)));
-  CHECK(equal(parameters(copy), parameters(model())));
+  CHECK(same_bits(parameters(moved), parameters(twin)));
+  CHECK_FALSE(same_bits(parameters(moved), parameters(copy)));
+  CHECK(same_bits(parameters(copy), parameters(model())));
   Adam third(parameters(copy), {.lr = 1e-2});  // and the clone learns as the original did
   train(copy, third, 3);
   train(copy, third, 3);
-  CHECK(equal(parameters(moved), parameters(copy)));
+  CHECK(same_bits(parameters(moved), parameters(copy)));
 }
 
 TEST_CASE("clone: the float64 twin of a float32 model passes the gradient check") {
@@ -65,12 +65,12 @@ TEST_CASE("clone: the float64 twin of a float32 model passes the gradient check"
   const Parameters a = parameters(original), b = parameters(twin);
   CHECK(names(a) == names(b));
   for (std::size_t i = 0; i < a.size(); ++i)
-    CHECK(equal(a[i].value().to(DType::float64), b[i].value()));
+    CHECK(same_bits(a[i].value().to(DType::float64), b[i].value()));
   CHECK(std::abs(loss_of(twin) - loss_of(original)) < 1e-5 * std::abs(loss_of(twin)));
   const GradcheckReport report = gradcheck([&](Tape& tape) { return twin(tape, ids); }, b);
   CHECK_MESSAGE(report, report.text());
   const Model same = to(original, DType::float32);  // a copy all the same
-  CHECK(equal(parameters(same), a));
+  CHECK(same_bits(parameters(same), a));
   CHECK_FALSE(parameters(same)[0].value().shares_elements_with(a[0].value()));
   CHECK_THROWS_WITH_AS(to(original, DType::int32),
                        "[to] the dtype is int32: it must be float32 or float64", DtypeError);
@@ -80,7 +80,7 @@ TEST_CASE("clone: every module of the library can be cloned, alone and converted
   Rng rng(2);
   const auto check = [](const auto& m, std::size_t count) {
     CHECK(parameters(m).size() == count);
-    CHECK(equal(parameters(clone(m)), parameters(m)));
+    CHECK(same_bits(parameters(clone(m)), parameters(m)));
     CHECK(names(parameters(to(m, DType::float64))) == names(parameters(m)));
   };
   check(Linear(3, 2, rng), 2);
@@ -221,7 +221,7 @@ TEST_CASE("clone: clone refuses a visit that forgets a member, and says where") 
 TEST_CASE("clone: clone refuses a visit that names other members in a new model") {
   Rng rng(1);
   const Dependent dependent{true, Linear(1, 1, rng), Linear(1, 1, rng)};
-  CHECK(equal(parameters(clone(dependent)), parameters(dependent)));
+  CHECK(same_bits(parameters(clone(dependent)), parameters(dependent)));
   const Conditional conditional{Linear(1, 1, rng), Linear(1, 1, rng), Linear(1, 1, rng)};
   const char* same =
       ": it must name the same members in the same order, a setting before the members that depend "

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "../layers/lstm.h"
 #include "../layers/parameters.h"
 #include "../optim/adam.h"
+#include "kernel_cases.h"
 
 // One const model in many threads, each with tapes of its own; and models trained side by side. The
 // thread sanitizer (-Db_sanitize=thread) watches these, too.
@@ -77,15 +79,6 @@ std::vector<Tensor> trained(const Model& m, std::uint64_t seed) {
   std::vector<Tensor> weights;
   for (const NamedParameter& p : parameters(m)) weights.push_back(p.value());
   return weights;
-}
-
-bool equal(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
-  bool same = a.size() == b.size();
-  for (std::size_t i = 0; same && i < a.size(); ++i) {
-    const auto x = a[i].values<float>(), y = b[i].values<float>();
-    same = std::equal(x.begin(), x.end(), y.begin(), y.end());
-  }
-  return same;
 }
 
 struct Threads {
@@ -153,7 +146,7 @@ TEST_CASE("concurrent inference: gradient() of one model in four threads") {
   side_by_side(4, [&](std::size_t thread) {
     for (std::uint64_t pass = 0; pass < 8; ++pass) {
       const std::uint64_t which = (pass + 3 * thread) % 8;
-      if (!equal(gradients(which), alone[which])) ++different;
+      if (!std::ranges::equal(gradients(which), alone[which], same_bits)) ++different;
     }
   });
   CHECK(different == 0);
@@ -166,7 +159,7 @@ TEST_CASE("concurrent inference: two threads train two models at once") {
     const Threads number(kernel_threads);
     std::vector<std::vector<Tensor>> together(2);
     side_by_side(2, [&](std::size_t i) { together[i] = trained(model(), 100 * i); });
-    for (std::size_t i = 0; i < 2; ++i) CHECK(equal(together[i], alone[i]));
+    for (std::size_t i = 0; i < 2; ++i) CHECK(std::ranges::equal(together[i], alone[i], same_bits));
   }
 }
 

@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <limits>
 
 #include "../autograd/ops/cross_entropy.h"
 #include "../autograd/ops/elementwise.h"
@@ -9,33 +8,15 @@
 #include "../autograd/ops/softmax.h"
 #include "../core/error.h"
 #include "kernel_cases.h"
+#include "loss_cases.h"
 #include "op_check.h"
 
 using namespace tapegrad;
-using tapegrad::testing::check_op;
-using In = std::span<const Var>;
-using Out = Vars;
+using namespace tapegrad::testing;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr std::int32_t ignore = -100;
-
-/// Loss and gradient of f, by the raw path and by the rule, both dtypes.
-template <class F>
-void check_loss(F f, const Tensor& logits, double expected, const std::vector<double>& gradient) {
-  for (const DType dtype : float_types) {
-    Tape tape;
-    const Var x = tape.leaf(logits.to(dtype));
-    const Var loss = f(x);
-    check_values(loss.value(), {}, dtype, {expected}, 8);
-    for (const bool create_graph : {false, true}) {
-      CAPTURE(create_graph);
-      const Vars dx = tape.gradient(loss, {x}, {.retain = true, .create_graph = create_graph});
-      check_values(dx[0].value(), logits.shape(), dtype, gradient, 8);
-    }
-  }
-}
 
 /// Each entry of the options' cube: ignored rows, smoothing, class weights (one of them 0), weights
 /// (one of them 0).

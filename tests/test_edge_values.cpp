@@ -23,7 +23,6 @@ using namespace tapegrad;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr double NaN = std::numeric_limits<double>::quiet_NaN();
 
 double largest(DType dtype) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 
 #include "../autograd/node.h"
 #include "../autograd/ops/elementwise.h"
@@ -65,25 +66,24 @@ bool throws(const F& f) {
 }
 
 /// An op that throws in its own nested tape, while `outer` is being recorded; then `outer` goes on.
-/// Returns whether everything was as it should be.
-bool survives(const Parameter& w, Where where, const Tape::Options& options) {
+/// Returns what was not as it should be, first of all; else "".
+const char* first_wrong(const Parameter& w, Where where, const Tape::Options& options) {
   w.data()->grad = Tensor();
   Tape outer;
   const Var before = square(outer.leaf(w));
-  bool good = true;
   {
     Tape tape;
-    good &= throws([&] { step(tape, w, where, options); });
-    good &= tape.recording() && !w.data()->grad.defined();
+    if (!throws([&] { step(tape, w, where, options); })) return "the exception did not come out";
+    if (!tape.recording()) return "the tape has stopped recording";
+    if (w.data()->grad.defined()) return "the Parameter has got a gradient";
     // The same tape can still be recorded on, whatever lies on it.
     tape.backward(sum(square(tape.leaf(w))));
-    good &= w.grad().item() == 6;
+    if (w.grad().item() != 6) return "the tape, used again, gives a wrong gradient";
     step(tape, w, Where::nowhere, options);
-    good &= w.grad().item() == 6 + 48;
+    if (w.grad().item() != 6 + 48) return "the op that threw gives a wrong gradient afterwards";
   }
   outer.backward(sum(before));
-  good &= w.grad().item() == 6 + 48 + 6;
-  return good;
+  return w.grad().item() == 6 + 48 + 6 ? "" : "the outer tape gives a wrong gradient";
 }
 
 }  // namespace
@@ -98,14 +98,14 @@ TEST_CASE(
          {Tape::Options{}, Tape::Options{.retain = true}, Tape::Options{.create_graph = true}}) {
       INFO("place ", static_cast<int>(where), ", retain ", options.retain, ", create_graph ",
            options.create_graph);
-      std::size_t wrong = 0, blocks = 0, bytes = 0;
+      std::size_t blocks = 0, bytes = 0;
       for (std::size_t round = 0; round < rounds; ++round) {
-        if (!survives(w, where, options)) ++wrong;
+        const std::string wrong = first_wrong(w, where, options);
+        if (!wrong.empty()) FAIL("round ", round, ": ", wrong);
         if (round != 20) continue;
         blocks = testing::blocks_in_use();
         bytes = testing::bytes_in_use();
       }
-      CHECK(wrong == 0);
       CHECK(testing::blocks_in_use() == blocks);
       CHECK(testing::bytes_in_use() < bytes + 1000);
     }

@@ -13,6 +13,7 @@
 #include "../optim/adam.h"
 #include "../optim/sgd.h"
 #include "goldens.h"
+#include "is_worse.h"
 
 using namespace tapegrad;
 
@@ -23,7 +24,7 @@ double worst_difference(const Tensor& ours, std::span<const double> theirs) {
   double worst = 0;
   for (std::size_t i = 0; i < theirs.size(); ++i) {
     const double difference = std::abs(ours.at(i) - theirs[i]);
-    if (!(difference <= worst)) worst = difference;  // a NaN is kept
+    if (testing::is_worse(difference, worst)) worst = difference;
   }
   return worst;
 }
@@ -125,7 +126,7 @@ void check_trajectory(const std::string& name, const MakeOptimizer& make,
     for (const NamedParameter& p : optimizer->parameters()) {
       const double difference =
           worst_difference(p.value(), sample.weights.subspan(first, p.value().numel()));
-      if (!(difference <= worst)) worst = difference;
+      if (testing::is_worse(difference, worst)) worst = difference;
       first += p.value().numel();
     }
     MESSAGE(name, " after ", sample.steps, " steps: worst weight differs by ", worst);

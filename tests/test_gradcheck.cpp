@@ -1,5 +1,6 @@
-// Covers autograd/gradcheck: right gradients pass, planted bugs fail and are named, what cannot be
-// decided is not passed, values are restored, every reason's whole text, the report's text.
+// Covers autograd/gradcheck: right gradients pass (wrong ones are test_planted_bugs.cpp's), what
+// cannot be decided is not passed, values are restored, every reason's whole text, the report's
+// text.
 
 #include <doctest/doctest.h>
 
@@ -43,7 +44,6 @@ struct PlainLstm {
   Vector x = wave(T * I, 1.1, 1.0), y = wave(T * H, 0.7, 0.8);
   Vector gates = Vector(T * G), c = Vector((T + 1) * H), h = Vector((T + 1) * H);
   Vector dw_ih = Vector(G * I), dw_hh = Vector(G * H), dbias = Vector(G);
-  Vector dw_hh_last = Vector(G * H);  // the last step's share of dw_hh
 
   explicit PlainLstm(std::size_t steps) : T(steps) { backward(); }
 
@@ -87,7 +87,6 @@ struct PlainLstm {
         for (std::size_t k = 0; k < I; ++k) dw_ih[r * I + k] += dz[r] * x[t * I + k];
         for (std::size_t k = 0; k < H; ++k) {
           dw_hh[r * H + k] += dz[r] * h[t * H + k];
-          if (t + 1 == T) dw_hh_last[r * H + k] = dz[r] * h[t * H + k];
           dh[k] += dz[r] * w_hh[r * H + k];
         }
       }
@@ -155,44 +154,6 @@ TEST_CASE("gradcheck: LSTM by hand, every entry decided, at T = 1, 20, 50, 300")
     // T = 1 with h0 = c0 = 0 leaves weight_hh and the forget gate without effect.
     CHECK(report.unexercised == (steps == 1 ? 80 : 0));
     for (const GradEntry& e : report.entries) CHECK(e.error < 1e-12);
-  }
-}
-
-TEST_CASE("gradcheck: planted bugs fail, and their block is named") {
-  PlainLstm lstm(20);
-  constexpr std::size_t I = PlainLstm::I, H = PlainLstm::H;
-  const auto expect = [&](const std::string& block, std::size_t failed) {
-    check_failed(lstm.check(), block, failed);
-  };
-  SUBCASE("sign") {
-    for (double& d : lstm.dbias) d = -d;
-    expect("bias", 16);
-  }
-  SUBCASE("forget gate of weight_ih x 1.001") {
-    for (std::size_t i = H * I; i < 2 * H * I; ++i) lstm.dw_ih[i] *= 1.001;
-    expect("weight_ih", 12);
-  }
-  SUBCASE("one bias zeroed") {
-    lstm.dbias[9] = 0;
-    expect("bias", 1);
-    CHECK(lstm.check().text().find("\n  bias[9] FAIL: numeric ") != std::string::npos);
-  }
-  SUBCASE("forget gate of dW_hh transposed: all but its diagonal") {
-    double* d = &lstm.dw_hh[H * H];
-    for (std::size_t r = 0; r < H; ++r) {
-      for (std::size_t k = 0; k < r; ++k) std::swap(d[r * H + k], d[k * H + r]);
-    }
-    expect("weight_hh", 12);
-  }
-  SUBCASE("dW_hh misses the last step") {
-    for (std::size_t i = 0; i < lstm.dw_hh.size(); ++i) lstm.dw_hh[i] -= lstm.dw_hh_last[i];
-    expect("weight_hh", 64);
-  }
-  SUBCASE("everything / T") {
-    for (Vector* v : {&lstm.dw_ih, &lstm.dw_hh, &lstm.dbias}) {
-      for (double& d : *v) d /= 20;
-    }
-    CHECK(lstm.check().failed == 128);
   }
 }
 

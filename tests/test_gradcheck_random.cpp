@@ -4,7 +4,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,8 +17,8 @@
 #include "../autograd/ops/shape.h"
 #include "../autograd/ops/softmax.h"
 #include "../layers/clone.h"
-#include "../layers/linear.h"
-#include "../layers/lstm.h"
+#include "char_lm.h"
+#include "extended.h"
 
 using namespace tapegrad;
 
@@ -108,41 +107,35 @@ Var composition(Tape& tape, std::uint64_t seed, std::span<const Var> x) {
 }
 
 struct Tally {
-  int functions = 0, undecided = 0, kinks = 0;
+  std::uint64_t functions = 0, failed = 0, undecided = 0, kinks = 0;
   std::size_t entries = 0, entries_undecided = 0, entries_at_kinks = 0;
 
   void add(const GradcheckReport& r, std::uint64_t seed) {
     CHECK_MESSAGE(r.verdict != Verdict::fail, "seed ", seed, ": ", r.text());
     ++functions;
+    failed += r.verdict == Verdict::fail;
     undecided += r.verdict == Verdict::inconclusive;
     kinks += r.kinks > 0;
     entries += r.checked;
     entries_undecided += r.inconclusive;
     entries_at_kinks += r.kinks;
   }
-  void print(const std::string& what) const {
-    MESSAGE(what, ": ", functions, " functions, none failed, ", undecided, " undecided, ", kinks,
-            " with kinks; ", entries, " entries, ", entries_undecided, " undecided, ",
+  /// At most that many of 1000 functions may stay undecided, and of 1000 entries, which is about
+  /// twice what does: who never decides is never wrong.
+  void finish(const std::string& what, std::size_t most_functions, std::size_t most_entries) const {
+    CHECK(1000 * undecided <= most_functions * functions);
+    CHECK(1000 * entries_undecided <= most_entries * entries);
+    MESSAGE(what, ": ", functions, " functions, ", failed, " failed, ", undecided, " undecided, ",
+            kinks, " with kinks; ", entries, " entries, ", entries_undecided, " undecided, ",
             entries_at_kinks, " at kinks");
   }
-};
-
-std::uint64_t count(std::uint64_t usual) {
-  const char* seeds = std::getenv("TAPEGRAD_SEEDS");
-  return seeds != nullptr ? usual * std::stoull(seeds) : usual;
-}
-
-struct Network {
-  LSTM lstm;
-  Linear head;
-  void visit(auto&& v) { v("lstm", lstm), v("head", head); }
 };
 
 /// One or two layers, one to six steps, weights up to such that saturate all gates.
 struct NetworkCase {
   Rng rng;
   std::size_t layers, hidden, steps;
-  Network model;
+  SequenceModel model;
   Tensor x, y;
 
   NetworkCase(std::uint64_t seed, DType dtype)
@@ -159,7 +152,7 @@ struct NetworkCase {
       p.data->value.copy_from(rng.normal(p.value().shape(), 0, size, dtype));
     }
   }
-  static Var loss(Tape& tape, const Network& model, const Tensor& x, const Tensor& y) {
+  static Var loss(Tape& tape, const SequenceModel& model, const Tensor& x, const Tensor& y) {
     const Var h = model.lstm(tape, x).y;
     return mean(square(log_softmax(model.head(tape, h)) - Var(y)));
   }
@@ -169,7 +162,7 @@ struct NetworkCase {
 
 TEST_CASE("gradcheck: no random composition of ops fails") {
   Tally tally;
-  for (std::uint64_t seed = 0; seed < count(1000); ++seed) {
+  for (std::uint64_t seed = 0; seed < 1000 * testing::seeds(); ++seed) {
     Rng rng(seed);
     const double in = seed % 4 == 0 ? power_of_ten(rng) : 1, out = power_of_ten(rng);
     const std::vector<GradcheckInput> inputs = {
@@ -180,25 +173,25 @@ TEST_CASE("gradcheck: no random composition of ops fails") {
     };
     tally.add(gradcheck(f, inputs, {}, {.atol = 1e-12 * out, .seed = seed}), seed);
   }
-  tally.print("compositions");
+  tally.finish("compositions", 48, 10);
 }
 
 TEST_CASE("gradcheck: no random LSTM fails") {
   Tally tally;
-  for (std::uint64_t seed = 0; seed < count(100); ++seed) {
+  for (std::uint64_t seed = 0; seed < 100 * testing::seeds(); ++seed) {
     const NetworkCase c(seed, DType::float64);
     tally.add(gradcheck([&](Tape& tape) { return NetworkCase::loss(tape, c.model, c.x, c.y); },
                         parameters(c.model)),
               seed);
   }
-  tally.print("LSTMs");
+  tally.finish("LSTMs", 240, 36);
 }
 
 TEST_CASE("gradcheck: no random LSTM in float32 fails, through the door of doubles") {
   Tally tally;
-  for (std::uint64_t seed = 0; seed < count(50); ++seed) {
+  for (std::uint64_t seed = 0; seed < 50 * testing::seeds(); ++seed) {
     const NetworkCase c(seed, DType::float32);
-    const Network twin = to(c.model, DType::float64);
+    const SequenceModel twin = to(c.model, DType::float64);
     const Tensor x = c.x.to(DType::float64), y = c.y.to(DType::float64);
     Tape tape;
     tape.backward(NetworkCase::loss(tape, twin, x, y));
@@ -215,5 +208,5 @@ TEST_CASE("gradcheck: no random LSTM in float32 fails, through the door of doubl
     };
     tally.add(gradcheck(loss, blocks), seed);
   }
-  tally.print("LSTMs in float32");
+  tally.finish("LSTMs in float32", 1000, 600);
 }

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include <thread>
+#include <string>
 
 #include "../autograd/derivatives.h"
 #include "../autograd/node.h"
@@ -72,10 +72,10 @@ TEST_CASE("hooks: a replaced gradient can be differentiated") {
   const Var y = square(x);
   tape.hook(y, [](const Var& d) { return square(d) * 2.0; });
   const Var dx = tape.gradient(y * y, {x}, {.create_graph = true})[0];  // 2 (2 y)^2 2 x = 16 x^5
-  CHECK(dx.item() == doctest::Approx(16 * 243));
+  CHECK(dx.item() == doctest::Approx(16 * 243).epsilon(1e-14));
   // The hook runs again in the second sweep, on what reaches y there: d dx / d y = 32 x y = 864.
   const Var ddx = tape.gradient(dx, {x})[0];
-  CHECK(ddx.item() == doctest::Approx(4 * 4 * 81 * 1.0 + 2 * 864.0 * 864.0 * 6));
+  CHECK(ddx.item() == doctest::Approx(4 * 4 * 81 * 1.0 + 2 * 864.0 * 864.0 * 6).epsilon(1e-14));
 }
 
 TEST_CASE("hooks: inside the twin of a fused op nothing is called twice") {
@@ -268,32 +268,4 @@ TEST_CASE("hooks: a tape forgets them with its pass") {
     tape.backward(sum(x));
   }
   CHECK(calls == 1);
-}
-
-TEST_CASE("tape: another thread's use of it is refused") {
-  const Parameter w = parameter({2});
-  Tape tape;
-  const Var x = tape.leaf(w);
-  const auto elsewhere = [](auto&& use) {
-    std::string said;
-    std::thread([&] {
-      try {
-        use();
-      } catch (const UsageError& e) {
-        said = e.what();
-      }
-    }).join();
-    return said;
-  };
-  const std::string cure =
-      " the tape was made by another thread: make one in each thread, or detach() what goes from "
-      "one to the other";
-  CHECK(elsewhere([&] { (void)square(x); }) == "[square]" + cure);
-  CHECK(elsewhere([&] { (void)tape.leaf(w); }) == "[leaf]" + cure);
-  CHECK(elsewhere([&] { (void)tape.leaf(Tensor::scalar(1)); }) == "[leaf]" + cure);
-  CHECK(elsewhere([&] { tape.backward(sum(x)); }) == "[sum]" + cure);
-  CHECK(elsewhere([&] { tape.backward(x); }) == "[backward]" + cure);
-  CHECK(elsewhere([&] { (void)square(x.detach()); }).empty());  // a constant is good anywhere
-  tape.backward(sum(x));                                        // and nothing is spoilt
-  CHECK(w.grad().item() == 1);
 }

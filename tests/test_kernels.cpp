@@ -57,7 +57,6 @@ const std::vector<Broadcast> broadcasts{
 
 /// What every unary kernel is fed: signs, zeros, ties, and the special values.
 Tensor unary_cases(DType dtype) {
-  const double inf = std::numeric_limits<double>::infinity();
   return Tensor::of({3, 7}, {-3,  -1,  -0.5, -0.0, 0.0, 0.25, 1,   2,    3,    10,  -10,
                              inf, NAN, 0.1,  -0.1, 30,  -30,  0.7, -0.7, -inf, 1e-3},
                     dtype);
@@ -277,7 +276,6 @@ TEST_CASE("reduce: long sums keep their digits") {
 }
 
 TEST_CASE("reduce: NaN and infinity come through") {
-  const double inf = std::numeric_limits<double>::infinity();
   for (const DType dtype : float_types) {
     CHECK(std::isnan(kernels::sum(Tensor::of({3}, {1, NAN, 2}, dtype)).item()));
     CHECK(std::isnan(kernels::sum(Tensor::of({2}, {inf, -inf}, dtype)).item()));
@@ -350,6 +348,5 @@ TEST_CASE("kernels: nothing is done 2^50 times where there are no elements") {
   const Tensor products =
       kernels::matmul(Tensor::zeros({endless, 0, 3}), Tensor::zeros({endless, 3, 0}));
   CHECK(products.shape() == Shape{endless, 0, 0});
-  constexpr double inf = std::numeric_limits<double>::infinity();
   check_values(kernels::logsumexp(Tensor::zeros({3, 0})), {3}, DType::float32, {-inf, -inf, -inf});
 }

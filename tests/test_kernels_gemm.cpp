@@ -5,6 +5,7 @@
 
 #include "../core/error.h"
 #include "../core/kernels/gemm.h"
+#include "is_worse.h"
 #include "kernel_cases.h"
 
 using namespace tapegrad;
@@ -66,8 +67,8 @@ void check_gemm(Transpose ta, Transpose tb, Sizes s, std::size_t gap, double alp
       double product = 0;
       for (std::size_t l = 0; l < s.k; ++l) product += a.at(ta, i, l) * b.at(tb, l, j);
       const double expected = alpha * product + beta * before.at(Transpose::no, i, j);
-      worst = std::fmax(worst, std::abs(c.at(Transpose::no, i, j) - expected));
-      if (std::isnan(c.at(Transpose::no, i, j))) worst = INFINITY;
+      const double error = std::abs(c.at(Transpose::no, i, j) - expected);
+      if (testing::is_worse(error, worst)) worst = error;
     }
     for (std::size_t j = s.n; j < c.stride; ++j) CHECK(c.values[i * c.stride + j] == 99);
   }

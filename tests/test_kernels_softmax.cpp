@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "../core/error.h"
@@ -14,7 +13,6 @@ using namespace tapegrad;
 namespace {
 
 constexpr std::int32_t ignore = -100;
-constexpr double inf = std::numeric_limits<double>::infinity();
 
 /// x - log sum exp x by the definition, in long double.
 std::vector<double> naive_log_softmax(const Tensor& x, std::size_t columns) {
@@ -230,7 +228,7 @@ TEST_CASE("cross entropy: an ignored NaN row changes nothing; a counted one show
   const auto loss = [](const Tensor& x, const Tensor& ids) {
     return kernels::cross_entropy(x, {ids}, true).loss.item();
   };
-  CHECK(loss(logits, ids_of({2}, {ignore, 1})) == doctest::Approx(std::log(2.0)));
+  CHECK(loss(logits, ids_of({2}, {ignore, 1})) == doctest::Approx(std::log(2.0)).epsilon(1e-7));
   CHECK(std::isnan(loss(logits, ids_of({2}, {1, 1}))));
   // An impossible target costs infinitely much, and certainty nothing.
   const Tensor sure = Tensor::of({1, 2}, {-inf, 0});

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -12,16 +11,13 @@
 #include "../autograd/ops/shape.h"
 #include "../core/error.h"
 #include "kernel_cases.h"
+#include "loss_cases.h"
 #include "op_check.h"
 
 using namespace tapegrad;
-using tapegrad::testing::check_op;
-using In = std::span<const Var>;
-using Out = Vars;
+using namespace tapegrad::testing;
 
 namespace {
-
-constexpr double inf = std::numeric_limits<double>::infinity();
 
 /// A loss of a prediction and a target of equal shape.
 struct Loss {
@@ -47,26 +43,6 @@ std::vector<Loss> all_losses() {
       {"masked_mean",
        [](const Var& p, const Var& t, const Tensor& w) { return masked_mean(square(p) * t, w); }},
   };
-}
-
-/// Loss and gradients for all inputs, by the raw path and by the rule, both dtypes.
-void check_loss(const std::function<Var(In)>& f, const std::vector<Tensor>& inputs, double expected,
-                const std::vector<std::vector<double>>& gradients, double roundings = 8) {
-  for (const DType dtype : float_types) {
-    Tape tape;
-    Vars x;
-    for (const Tensor& in : inputs) x.push_back(tape.leaf(in.to(dtype)));
-    const Var loss = f(x);
-    check_values(loss.value(), {}, dtype, {expected}, roundings);
-    for (const bool create_graph : {false, true}) {
-      CAPTURE(create_graph);
-      const Vars dx = tape.gradient(loss, x, {.retain = true, .create_graph = create_graph});
-      for (std::size_t i = 0; i < x.size(); ++i) {
-        CAPTURE(i);
-        check_values(dx[i].value(), x[i].shape(), dtype, gradients[i], roundings);
-      }
-    }
-  }
 }
 
 std::vector<double> negative(std::vector<double> values) {

@@ -12,12 +12,14 @@
 #include "../core/pool.h"
 #include "../core/threads.h"
 #include "for_targets.h"
+#include "is_worse.h"
 #include "naive_lstm.h"
 
 namespace {
 
 namespace kernels = tapegrad::kernels;
 using namespace tapegrad::testing::naive;
+using tapegrad::testing::is_worse;
 
 template <class T>
 constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
@@ -116,7 +118,7 @@ double deviation(const Values<T>& a, const Values<double>& ref) {
   double difference = 0, largest = 0;
   for (std::size_t n = 0; n < ref.size(); ++n) {
     const double d = std::abs(static_cast<double>(a[n]) - ref[n]);
-    if (!(d <= difference)) difference = d;
+    if (is_worse(d, difference)) difference = d;
     largest = std::max(largest, std::abs(ref[n]));
   }
   return difference == 0 ? 0 : difference / largest;
@@ -132,7 +134,7 @@ struct Worst {
   void compare(const std::string& name, const Values<T>& a, const Values<double>& ref) {
     const double d = deviation(a, ref);
     ++comparisons;
-    if (d <= value) return;
+    if (!is_worse(d, value)) return;
     value = d;
     where = name;
   }

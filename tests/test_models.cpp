@@ -76,7 +76,7 @@ TEST_CASE("models: a tied Parameter is clipped, stepped, saved and loaded once")
   save_parameters(folder / "tied", parameters(m));
   const Tied loaded = tied(7);
   load_parameters(folder / "tied", parameters(loaded));
-  CHECK(equal(loaded.head.weight.value(), m.embed.weight.value()));
+  CHECK(same_bits(loaded.head.weight.value(), m.embed.weight.value()));
   CHECK(loaded.head.weight.data() == loaded.embed.weight.data());
 }
 
@@ -170,11 +170,12 @@ TEST_CASE("models: what is frozen has no node, no gradient, and does not move") 
     INFO(now[i].name);
     CHECK(now[i].data->requires_grad == !frozen);
     CHECK(now[i].grad().defined() == !frozen);
-    CHECK(equal(now[i].value(), then[i].value()) == frozen);
+    CHECK(same_bits(now[i].value(), then[i].value()) == frozen);
   }
   unfreeze(m);
   train(m, adam, 1);
-  CHECK_FALSE(equal(m.lstm.layers[0].weight_hh.value(), before.lstm.layers[0].weight_hh.value()));
+  CHECK_FALSE(
+      same_bits(m.lstm.layers[0].weight_hh.value(), before.lstm.layers[0].weight_hh.value()));
 
   const Tied t = tied();
   freeze(with_prefix(parameters(t), "head.w"));  // a tie has all its names
@@ -205,10 +206,10 @@ TEST_CASE("models: values are copied by name, all or none") {
   const Model a = model(1), b = model(2);
   const Tensor stays = b.shift.value();
   copy_values(parameters(a), parameters(b));
-  CHECK(equal(parameters(a), parameters(b)));
+  CHECK(same_bits(parameters(a), parameters(b)));
   CHECK(b.shift.value().shares_elements_with(stays));  // copied, not shared
   copy_values(parameters(a), parameters(a));
-  CHECK(equal(parameters(a), parameters(b)));
+  CHECK(same_bits(parameters(a), parameters(b)));
 
   Rng rng(3);
   const Tied wider{Embedding(5, 4, rng, DType::float64), Linear(4, 6, rng, {.bias = false})};
@@ -224,7 +225,7 @@ TEST_CASE("models: values are copied by name, all or none") {
   misses_one.head.bias = Parameter(Tensor::zeros({4}, DType::float64));
   misses_one.embed.weight.data()->value.fill(7);
   CHECK_THROWS_AS(copy_values(parameters(misses_one), parameters(target)), UsageError);
-  CHECK(equal(parameters(target), parameters(before)));
+  CHECK(same_bits(parameters(target), parameters(before)));
 }
 
 // --- listing ---

@@ -13,9 +13,7 @@
 // accumulation.
 
 using namespace tapegrad;
-using tapegrad::testing::check_op;
-using In = std::span<const Var>;
-using Out = Vars;
+using namespace tapegrad::testing;
 
 TEST_CASE("gradcheck: embedding, with rows used twice and never") {
   const Tensor ids = Tensor::of({2, 3}, {0, 3, 3, 1, 0, 3}, DType::int32);

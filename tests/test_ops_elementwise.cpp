@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,13 +16,9 @@
 // Gradients, values, bad input. Special values are in test_edge_values.cpp.
 
 using namespace tapegrad;
-using tapegrad::testing::check_op;
-using In = std::span<const Var>;
-using Out = Vars;
+using namespace tapegrad::testing;
 
 namespace {
-
-constexpr double inf = std::numeric_limits<double>::infinity();
 
 const std::vector<Shape> shapes{{}, {1}, {0}, {2, 0}, {5}, {2, 3}, {2, 1, 3}};
 const std::vector<std::vector<Shape>> pairs{{{}, {}},      {{3}, {3}},          {{2, 3}, {3}},

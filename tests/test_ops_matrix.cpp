@@ -9,9 +9,7 @@
 #include "op_check.h"
 
 using namespace tapegrad;
-using tapegrad::testing::check_op;
-using In = std::span<const Var>;
-using Out = Vars;
+using namespace tapegrad::testing;
 
 namespace {
 

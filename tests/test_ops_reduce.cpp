@@ -14,9 +14,7 @@
 // Gradients, values, bad input. Special values are in test_edge_values.cpp.
 
 using namespace tapegrad;
-using tapegrad::testing::check_op;
-using In = std::span<const Var>;
-using Out = Vars;
+using namespace tapegrad::testing;
 
 namespace {
 

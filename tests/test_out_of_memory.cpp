@@ -13,14 +13,12 @@
 #include "../autograd/ops/reduce.h"
 #include "../autograd/tape.h"
 #include "../core/pool.h"
-#include "../layers/embedding.h"
-#include "../layers/linear.h"
-#include "../layers/lstm.h"
 #include "../layers/module.h"
 #include "../layers/save_load.h"
 #include "../optim/adam.h"
 #include "../optim/clip.h"
 #include "../optim/sgd.h"
+#include "char_lm.h"
 #include "heap.h"
 #include "temp_folder.h"
 
@@ -33,18 +31,7 @@ namespace {
 
 constexpr std::size_t vocabulary = 5, embed = 3, hidden = 4;
 
-struct Model {
-  Embedding table;
-  LSTM lstm;
-  Linear head;
-  void visit(auto&& v) {
-    v("table", table);
-    v("lstm", lstm);
-    v("head", head);
-  }
-};
-
-Model make_model(std::uint64_t seed) {
+CharLM make_model(std::uint64_t seed) {
   Rng rng(seed);
   return {{vocabulary, embed, rng},
           {{.input = embed, .hidden = hidden, .layers = 2, .dropout = 0.2}, rng},
@@ -81,7 +68,7 @@ Bits bits_of(const Parameters& parameters) {
 struct Training {
   enum Phase { construct, forward, backward, again, clip, move, carry, done };
 
-  Model model = make_model(1);
+  CharLM model = make_model(1);
   LSTMState state = model.lstm.zero_state(2);
   std::optional<Adam> adam;
   std::uint64_t pass = 0;
@@ -137,7 +124,7 @@ struct Training {
   std::pair<Var, LSTMState> loss_of(Tape& tape, std::int32_t first) const {
     const std::vector<std::int32_t> ids{first, 1, 2, 3, 4, first};
     const Tensor x = Tensor::from<std::int32_t>({3, 2}, ids);
-    auto [h, next] = model.lstm(tape, model.table(tape, x), state);
+    auto [h, next] = model.lstm(tape, model.embed(tape, x), state);
     return {cross_entropy(model.head(tape, h), x), next};
   }
 };
@@ -231,7 +218,7 @@ TEST_CASE("out of memory: a training step, from the optimizer's construction on"
 }
 
 TEST_CASE("out of memory: gradients of gradients, hooks and kept gradients") {
-  Model model = make_model(1);
+  CharLM model = make_model(1);
   const Parameters all = parameters(model);
   for (const NamedParameter& p : all) p.data->grad = Tensor::full(p.value().shape(), 1);
   const Bits before = bits_of(all);
@@ -287,7 +274,7 @@ TEST_CASE("out of memory: a tape that was thrown at goes on") {
 
 TEST_CASE("out of memory: a file is the old one or the new one") {
   const TempFolder folder;
-  Model from = make_model(1), to = make_model(2);
+  CharLM from = make_model(1), to = make_model(2);
   const auto path = folder / "model";
   save_parameters(path, parameters(to));
   const std::string old_file = slurp(path);
@@ -305,7 +292,7 @@ TEST_CASE("out of memory: a file is the old one or the new one") {
 
 TEST_CASE("out of memory: loading, and SGD's first step") {
   const TempFolder folder;
-  Model from = make_model(1), into = make_model(2);
+  CharLM from = make_model(1), into = make_model(2);
   const Parameters source = parameters(from), target = parameters(into);
   save_parameters(folder / "model", source);
   const Bits before = bits_of(target), wanted = bits_of(source);

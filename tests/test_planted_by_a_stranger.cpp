@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../autograd/gradcheck/gradcheck.h"
+#include "is_one_of.h"
 #include "planted_by_a_stranger.h"
 
 using namespace tapegrad;
@@ -26,11 +27,6 @@ GradcheckReport check(const stranger::Case& c) {
   GradcheckOptions options;
   for (const stranger::Size& s : model->sizes) options.sizes.push_back({s.name, s.size});
   return gradcheck([&] { return model->loss(); }, blocks, options);
-}
-
-/// Is `word` one of those in `a|b`?
-bool is_one_of(std::string_view classes, std::string_view word) {
-  return fmt::format("|{}|", classes).find(fmt::format("|{}|", word)) != std::string::npos;
 }
 
 }  // namespace
@@ -59,7 +55,7 @@ TEST_CASE("gradcheck: bugs planted by a stranger are found, in the right blocks"
                       report.text());
       if (wrong == c.wrong.end()) continue;
       const std::string word = b.diagnosis.substr(0, b.diagnosis.find(':'));
-      const bool right = is_one_of(wrong->classes, word);
+      const bool right = testing::is_one_of(wrong->classes, word);
       named += right;
       row += fmt::format("{}{} {}{}", row.empty() ? "" : ", ", b.block.name, word,
                          right ? "" : fmt::format(" (expected {})", wrong->classes));

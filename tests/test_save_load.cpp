@@ -11,6 +11,8 @@
 #include "../layers/module.h"
 #include "../layers/save_load.h"
 #include "char_lm.h"
+#include "model_cases.h"
+#include "temp_folder.h"
 
 using namespace tapegrad;
 
@@ -36,19 +38,9 @@ CharLM model(std::uint64_t seed, std::size_t hidden = 3, LSTMBias bias = LSTMBia
 }
 
 struct TemporaryFile {
-  std::filesystem::path path = std::filesystem::temp_directory_path() /
-                               fmt::format("tapegrad_save_load_{}.safetensors", std::rand());
-  ~TemporaryFile() { std::filesystem::remove(path); }
+  TempFolder folder;
+  std::filesystem::path path = folder / "model.safetensors";
 };
-
-bool equal(const Parameters& a, const Parameters& b) {
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    for (std::size_t k = 0; k < a[i].value().numel(); ++k) {
-      if (a[i].value().at(k) != b[i].value().at(k)) return false;
-    }
-  }
-  return a.size() == b.size();
-}
 
 }  // namespace
 
@@ -67,9 +59,9 @@ TEST_CASE("save_load: what was saved is loaded, bit for bit, with its metadata")
   CharLM a = model(1);
   CharLM b = model(2);
   save_parameters(file.path, parameters(a), {{"vocabulary", "ab\"c\n\u00e9"}});
-  CHECK_FALSE(equal(parameters(a), parameters(b)));
+  CHECK_FALSE(testing::same_bits(parameters(a), parameters(b)));
   const Metadata metadata = load_parameters(file.path, parameters(b));
-  CHECK(equal(parameters(a), parameters(b)));
+  CHECK(testing::same_bits(parameters(a), parameters(b)));
   CHECK(metadata.at("vocabulary") == "ab\"c\n\u00e9");
 }
 
@@ -112,5 +104,5 @@ TEST_CASE("save_load: a truncated file loads nothing, at whatever byte it ends")
         .write(bytes.data(), static_cast<std::streamsize>(size));
     CHECK_THROWS_AS(load_parameters(file.path, parameters(b)), FileError);
   }
-  CHECK(equal(parameters(b), parameters(untouched)));
+  CHECK(testing::same_bits(parameters(b), parameters(untouched)));
 }

@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <limits>
 
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/reduce.h"
@@ -11,13 +10,9 @@
 #include "op_check.h"
 
 using namespace tapegrad;
-using tapegrad::testing::check_op;
-using In = std::span<const Var>;
-using Out = Vars;
+using namespace tapegrad::testing;
 
 namespace {
-
-constexpr double inf = std::numeric_limits<double>::infinity();
 
 using Function = Var (*)(const Var&);
 

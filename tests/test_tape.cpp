@@ -296,3 +296,31 @@ TEST_CASE("tape: release_memory gives idle memory back and tapes go on") {
   tape.backward(sum(square(tape.leaf(w))));
   CHECK(w.grad().item() == 4);
 }
+
+TEST_CASE("tape: another thread's use of it is refused") {
+  const Parameter w = parameter({2});
+  Tape tape;
+  const Var x = tape.leaf(w);
+  const auto elsewhere = [](auto&& use) {
+    std::string said;
+    std::thread([&] {
+      try {
+        use();
+      } catch (const UsageError& e) {
+        said = e.what();
+      }
+    }).join();
+    return said;
+  };
+  const std::string cure =
+      " the tape was made by another thread: make one in each thread, or detach() what goes from "
+      "one to the other";
+  CHECK(elsewhere([&] { (void)square(x); }) == "[square]" + cure);
+  CHECK(elsewhere([&] { (void)tape.leaf(w); }) == "[leaf]" + cure);
+  CHECK(elsewhere([&] { (void)tape.leaf(Tensor::scalar(1)); }) == "[leaf]" + cure);
+  CHECK(elsewhere([&] { tape.backward(sum(x)); }) == "[sum]" + cure);
+  CHECK(elsewhere([&] { tape.backward(x); }) == "[backward]" + cure);
+  CHECK(elsewhere([&] { (void)square(x.detach()); }).empty());  // a constant is good anywhere
+  tape.backward(sum(x));                                        // and nothing is spoilt
+  CHECK(w.grad().item() == 1);
+}

@@ -15,18 +15,11 @@
 #include "../autograd/ops/softmax.h"
 #include "../core/error.h"
 #include "../layers/clone.h"
-#include "../layers/linear.h"
-#include "../layers/lstm.h"
+#include "char_lm.h"
 
 using namespace tapegrad;
 
 namespace {
-
-struct Model {
-  LSTM lstm;
-  Linear head;
-  void visit(auto&& v) { v("lstm", lstm), v("head", head); }
-};
 
 /// A gradient that is wrong by a factor in float32 only, as a fast path would be.
 Var wrong_in_single(const Var& x, double factor) {
@@ -40,7 +33,7 @@ Var wrong_in_single(const Var& x, double factor) {
 struct Setup {
   Rng rng;
   std::size_t hidden, steps;
-  Model model;
+  SequenceModel model;
   Tensor x, y;
   double factor = 1;
 
@@ -56,11 +49,11 @@ struct Setup {
       p.data->value.copy_from(rng.normal(p.value().shape(), 0, size));
     }
   }
-  Var loss(Tape& tape, const Model& m, DType dtype) const {
+  Var loss(Tape& tape, const SequenceModel& m, DType dtype) const {
     const Var h = dropout(tape, m.lstm(tape, x.to(dtype)).y, 0.2);
     return mean(square(log_softmax(m.head(tape, wrong_in_single(h, factor))) - Var(y.to(dtype))));
   }
-  TwinReport check(const Model& twin) const {
+  TwinReport check(const SequenceModel& twin) const {
     return twin_check([&](Tape& t) { return loss(t, model, DType::float32); }, parameters(model),
                       [&](Tape& t) { return loss(t, twin, DType::float64); }, parameters(twin),
                       {.budget = 0, .entries = 2, .directions = 1});
@@ -70,7 +63,7 @@ struct Setup {
 
 }  // namespace
 
-TEST_CASE("gradcheck: 200 random float32 models agree with their twins, a planted 1e-4 does not") {
+TEST_CASE("gradcheck: 200 random float32 models agree with their twins, a planted 1e-4 seldom") {
   double closest = 0;
   int found = 0;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
@@ -88,12 +81,12 @@ TEST_CASE("gradcheck: 200 random float32 models agree with their twins, a plante
         !std::ranges::all_of(wrong.blocks, [](const TwinBlock& b) { return b.error <= b.bound; });
   }
   MESSAGE("largest error / bound ", closest, ", planted 1e-4 found in ", found, " of 200");
-  CHECK(found >= 150);
+  CHECK(found >= 190);
 }
 
 TEST_CASE("twin_check: the report, and twins that are none") {
   Setup s(1);
-  Model twin = to(s.model, DType::float64);
+  SequenceModel twin = to(s.model, DType::float64);
   const TwinReport right = s.check(twin);
   CHECK_MESSAGE(right, right);
   CHECK(right.operations > 0);
@@ -106,7 +99,7 @@ TEST_CASE("twin_check: the report, and twins that are none") {
   CHECK(wrong.text().find(wrong.blocks[0].name + ": float32 differs by ") != std::string::npos);
   const std::string cure =
       ": they must agree; make the twin with to(model, DType::float64) just before";
-  const auto check = [&](const Model& other, const std::string& message) {
+  const auto check = [&](const SequenceModel& other, const std::string& message) {
     CHECK_THROWS_WITH(s.check(other), message.c_str());
   };
   Setup different(1);

@@ -12,6 +12,7 @@
 
 #include "../core/kernels/vector_math.h"
 #include "for_targets.h"
+#include "is_worse.h"
 
 namespace {
 
@@ -103,7 +104,7 @@ TEST_CASE_TEMPLATE("vector_math: error in units of the last place", T, float, do
       T where{};
       for (std::size_t i = 0; i < x.size(); ++i) {
         const double error = ulp_error(y[i], exact[i]);
-        if (!(error <= worst)) {
+        if (tapegrad::testing::is_worse(error, worst)) {
           worst = error;
           where = x[i];
         }

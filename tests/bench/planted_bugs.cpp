@@ -36,23 +36,16 @@ std::size_t planted_array_size(const char* model, std::size_t k) {
 }
 
 void planted_values(const char* model, double* x) {
-  for (const planted::Array& a : model_of(model).arrays) {
-    x = std::copy(a.value.begin(), a.value.end(), x);
-  }
+  std::ranges::copy(model_of(model).values(), x);
 }
 double planted_loss(const char* model, const double* x) {
-  for (planted::Array& a : model_of(model).arrays) {
-    std::copy_n(x, a.value.size(), a.value.begin());
-    x += a.value.size();
-  }
+  model_of(model).set_values({x, model_of(model).values().size()});
   return model_of(model).loss();
 }
 /// bug "": right.
 void planted_gradient(const char* model, const char* bug, const double* x, double* gradient) {
   planted_loss(model, x);
   model_of(model).backward(bug);
-  for (const planted::Array& a : model_of(model).arrays) {
-    gradient = std::copy(a.gradient.begin(), a.gradient.end(), gradient);
-  }
+  std::ranges::copy(model_of(model).gradient(), gradient);
 }
 }

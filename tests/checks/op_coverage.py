@@ -1,7 +1,8 @@
-"""Every op that is recorded stands, by its name in quotes, in a gradient test: a tests/test_*.cpp that calls gradcheck."""
+"""Every op that is recorded stands, by its name in quotes, in a gradient test: a tests/test_*.cpp that calls gradcheck. And
+tests/test_torch_ops.cpp compares it with PyTorch, or says in a comment why not."""
 import re
 
-from common import code, files, line_of, main
+from common import code, files, line_of, main, text
 
 NODE = re.compile(r'\bNode(?:\s+\w+)?\s*[({]\s*(?:"([^"\n]+)"|(\w+)\s*,)')
 NAME_PARAMETER = r"(\w+)\s*\(\s*(?:const\s+char\s*\*|std::string_view)\s*%s\b"
@@ -35,12 +36,15 @@ def check(root):
     for source in tests:
         if "gradcheck" in source:
             tested.update(re.findall(r'"([^"\n]*)"', source))
+    compared = set(re.findall(r'"(\w+)[^"\n]*"', text(root, "tests/test_torch_ops.cpp")))
     names = set()
     for where, name in recorded(root):
         if name is None:
             yield f"{where}: the op's name is not to be seen; pass a literal, or a parameter that comes first"
         elif name not in tested:
             yield f'{where}: op "{name}" is in no gradient test; add a line with "{name}" to a tests/test_*.cpp'
+        elif name not in compared:
+            yield f'{where}: op "{name}" is not in tests/test_torch_ops.cpp; add a case, or its name to those left out'
         names.add(name)
     print(f"op_coverage: {len(names)} ops")
 

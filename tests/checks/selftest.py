@@ -24,6 +24,7 @@ CLEAN = {
                               'Var one(const char* op, Var x) { Node n(op, {x}); }\nVar e = one("exp", x);\n',
     "optim/sgd.cpp": '#include "../core/tensor.h"\n',
     "tests/test_maths.cpp": 'gradcheck("tanh"); check_op("exp");\n',
+    "tests/test_torch_ops.cpp": '// not "exp"\nops = {"tanh of x"};\n',
     "build/release/include/tapegrad/tapegrad.h": "namespace tapegrad { struct Var {}; }\n",
 }
 CPP = "```cpp\n{}\n```\n"
@@ -50,6 +51,7 @@ PLANTED = [  # check, file, its text, part of the complaint
     (op_coverage, "layers/a.cpp", "Node n(name_, {x});\n", "not to be seen"),
     (op_coverage, "tests/test_maths.cpp", 'gradcheck("tanh"); // "exp"\n', 'op "exp"'),
     (op_coverage, "tests/test_maths.cpp", 'check_op("tanh"); check_op("exp");\n', 'op "tanh"'),
+    (op_coverage, "tests/test_torch_ops.cpp", 'ops = {"tanh"};\n', 'op "exp" is not in tests/test_torch_ops.cpp'),
     (words, "README.md", "./tests/run.sh\n", "does not name ./examples/quickstart.sh"),
     (words, "docs/a.md", "see\n/ho" + "me/me/data\n", "docs/a.md:2: /ho" + "me/me is a path"),
 ]

@@ -10,7 +10,10 @@ full=0
 [ "${1:-}" != --full ] || { full=1; shift; }
 build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
 dir=$(mktemp -d) || exit 2
-trap 'rm -rf "$dir"' EXIT
+kind_before=$(meson introspect --buildoptions "$build" |
+  python3 -c 'import json, sys; print(*(o["value"] for o in json.load(sys.stdin) if o["name"] == "default_library"))') || exit 2
+kind=$kind_before
+trap 'cd / && rm -rf "$dir"; [ "$kind_before" = "$kind" ] || meson configure -Ddefault_library="$kind_before" "$build" >/dev/null' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$dir" || exit 2
 passed=0 failed=0 skipped=0
@@ -31,6 +34,7 @@ check() {
 # stage KIND: installs what default_library=KIND means to $dir/KIND. The objects are the same, so this costs a link. From
 # where the build was told to install it is moved: everything must work elsewhere too.
 stage() {
+  kind=$1
   # The defaults of meson.build, which a build folder that is older than they are does not have.
   { meson configure -Ddefault_library="$1" -Dpkgconfig.relocatable=true "$build" &&
     meson compile -C "$build" tapegrad:static_library tapegrad:shared_library gradcheck.hpp &&
@@ -42,10 +46,14 @@ stage() {
   mv "$prefix" "$1" && rm -rf stage || exit 2
 }
 stage both
-stage static  # the default comes last: the build is left with it
+stage static  # the default comes last: seldom is there anything to undo
 version=$(sed -n 's/^Version: //p' "both/$lib/pkgconfig/tapegrad.pc")
 
-works() { "$@" | tee output && grep -q "^client: loss .* weights and an op checked, tapegrad $version\$" output; }
+works() {
+  "$@" >output; status=$?
+  cat output
+  [ "$status" = 0 ] && grep -q "^client: loss .* weights and an op checked, tapegrad $version\$" output
+}
 
 check "headers and exported names" python3 "$root/tests/clients/exports.py" both "both/$lib/libtapegrad.so" "both/$lib/libtapegrad.a"
 no_paths() { ! grep -rlF -e "$root" -e "$build" both static; }
@@ -65,23 +73,27 @@ clients=$root/tests/clients/gradcheck
 has_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | $compiler ${2:-} -E -x c++ - >said 2>&1; }
 by_one_command() { python3 "$root/autograd/gradcheck/amalgamate.py" - | cmp - single/tapegrad/gradcheck.hpp; }
 check "gradcheck.hpp: written by one command" by_one_command
-# finds WORDS PROGRAM: the right gradient passes, the wrong one is reported with its block, the number of its entries and WORDS.
+# finds STATUS WORDS PROGRAM: the right gradient passes, the wrong one is reported with its block, the number of its entries and WORDS.
 finds() {
-  "./$2" >output 2>&1
+  "./$3" >output 2>&1; status=$?
   tr -s ' \n' '  ' <output >line  # Catch2 breaks lines
   cat output
-  grep -q 'gradcheck: FAIL' line && grep -q -e "$1" line
+  echo "exit status $status"
+  [ "$status" = "$1" ] && grep -q 'gradcheck: FAIL' line && grep -q -e "$2" line
 }
 wrong_lstm='weight_hh (12, 3): 36 failed, 0 inconclusive of 36 entries'
 # shellcheck disable=SC2086  # lists of arguments
 {
   # The implementation in one file, a user in another.
   plain() {
+    rm -f implementation.o assert
     $1 $single -c "${clients}_implementation.cpp" -o implementation.o && $1 $single -c "${clients}_assert.cpp" -o assert.o &&
-      $1 assert.o implementation.o -o assert && finds "^1 passed gradcheck: .*$wrong_lstm.*Assertion" assert
+      $1 assert.o implementation.o -o assert && finds 134 "^1 passed gradcheck: .*$wrong_lstm.*Assertion" assert
   }
   # What is exported is in a namespace of this version: another one, or the library, may be in the same program.
-  versioned() { [ "$(nm -C --defined-only implementation.o | grep ' [TVW] .*tapegrad' | grep -vc "tapegrad::v[0-9_]*::")" = 0 ]; }
+  versioned() {
+    nm -C --defined-only implementation.o >symbols && grep ' [TVW] .*tapegrad' symbols >names && ! grep -v 'tapegrad::v[0-9_]*::' names
+  }
   for one in g++ clang++; do
     if ! command -v $one >/dev/null; then skip "gradcheck.hpp: there is no $one"; continue; fi
     check "gradcheck.hpp, $one: strict warnings, two translation units, assert" plain $one
@@ -91,22 +103,22 @@ wrong_lstm='weight_hh (12, 3): 36 failed, 0 inconclusive of 36 entries'
     quick=$one  # the second one takes half the time for Catch2
   done
 
-  # client NAME HEADER WORDS [COMPILER_FLAGS [LIBRARIES]]
+  # client NAME HEADER STATUS WORDS [COMPILER_FLAGS [LIBRARIES]]
   client() {
-    if ! has_header "$2" "${4:-}"; then skip "gradcheck.hpp: $1: there is no $2"; return; fi
-    compiled() { ${quick:-$compiler} $single ${4:-} "${clients}_$1.cpp" implementation.o ${5:-} -o "$1" && finds "$3" "$1"; }
+    if ! has_header "$2" "${5:-}"; then skip "gradcheck.hpp: $1: there is no $2"; return; fi
+    compiled() { ${quick:-$compiler} $single ${5:-} "${clients}_$1.cpp" implementation.o ${6:-} -o "$1" && finds "$3" "$4" "$1"; }
     check "gradcheck.hpp: $1" compiled "$@"
   }
-  client doctest doctest/doctest.h "$wrong_lstm.*test cases: 2 | 1 passed | 1 failed"
-  client googletest gtest/gtest.h "$wrong_lstm.*PASSED . 1 test.* 1 FAILED TEST" '' '-lgtest_main -lgtest -pthread'
+  client doctest doctest/doctest.h 1 "$wrong_lstm.*test cases: 2 | 1 passed | 1 failed"
+  client googletest gtest/gtest.h 1 "$wrong_lstm.*PASSED . 1 test.* 1 FAILED TEST" '' '-lgtest_main -lgtest -pthread'
   if has_header catch2/catch_all.hpp; then catch=catch_all.hpp libraries='-lCatch2Main -lCatch2'; else catch=catch.hpp libraries=''; fi
-  client catch2 catch2/$catch "$wrong_lstm.*test cases: 2 | 1 passed | 1 failed" '' "$libraries"
-  client device vector '^gradcheck: PASS .* W (3, 4): 12 failed'
-  client eigen Eigen/Dense '^gradcheck: PASS .* W_ih (12, 2): 6 failed, 0 inconclusive of 24 entries .*: wrong in gate f only.* W_ih.gate f' \
+  client catch2 catch2/$catch 1 "$wrong_lstm.*test cases: 2 | 1 passed | 1 failed" '' "$libraries"
+  client device vector 0 '^gradcheck: PASS .* W (3, 4): 12 failed'
+  client eigen Eigen/Dense 0 '^gradcheck: PASS .* W_ih (12, 2): 6 failed, 0 inconclusive of 24 entries .*: wrong in gate f only.* W_ih.gate f' \
     "$(pkg-config --cflags eigen3 2>/dev/null | sed 's/-I/-isystem /g')"
   if [ $full = 1 ]; then
     torch=$(python3 -c 'import torch; print(torch.__path__[0])' 2>/dev/null)
-    client torch torch/torch.h '^gradcheck: PASS .* head.weight (2, 3): 6 failed.* doubled: .* head.bias (2): 2 failed' \
+    client torch torch/torch.h 0 '^gradcheck: PASS .* head.weight (2, 3): 6 failed.* doubled: .* head.bias (2): 2 failed' \
       "-isystem $torch/include -isystem $torch/include/torch/csrc/api/include" \
       "-L$torch/lib -Wl,-rpath,$torch/lib -ltorch -ltorch_cpu -lc10"
   fi
@@ -114,7 +126,7 @@ wrong_lstm='weight_hh (12, 3): 36 failed, 0 inconclusive of 36 entries'
 
 # --- pkg-config -------------------------------------------------------------------------------------------------------
 
-pc() { kind=$1; shift; PKG_CONFIG_PATH=$dir/$kind/$lib/pkgconfig pkg-config "$@" tapegrad; }
+pc() { from=$1; shift; PKG_CONFIG_PATH=$dir/$from/$lib/pkgconfig pkg-config "$@" tapegrad; }
 inside() { pc "$1" --libs | grep -e openblas -e fmt -e hwy -e json; }
 check "pkg-config: the libraries inside are for who links the static library alone" eval 'inside static && ! inside both'
 # shellcheck disable=SC2046  # lists of arguments
@@ -149,7 +161,7 @@ cp "$root/tests/clients/meson.build" "$root/tests/clients/client.cpp" super/
 ln -s "$root" super/subprojects/tapegrad
 configured() {
   meson setup --wrap-mode=nodownload --force-fallback-for=tapegrad super/build super &&
-    ! meson introspect --targets super/build | grep -e tapegrad_tests -e char_lm
+    meson introspect --targets super/build >targets && grep -q '"client"' targets && ! grep -e tapegrad_tests -e char_lm targets
 }
 check "Meson subproject: configured, without our tests and examples" configured
 subproject() { ninja -C super/build client && works super/build/client; }
