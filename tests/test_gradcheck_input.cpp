@@ -5,6 +5,7 @@
 
 #include <array>
 #include <bit>
+#include <clocale>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -184,6 +185,98 @@ TEST_CASE("gradcheck: a second backward, exactly twice, and one that is right") 
   s.dx.assign(4, 1);
   CHECK(gradcheck(loss, {s.block()}, {.backward = adds})
             .reason.ends_with("it is not repeatable, or adds to what is there"));
+  // What backward writes is looked at, not what was there before.
+  const auto sets_infinity = [&] { sets(), s.dx[2] = infinity; };
+  s.dx.assign(4, 0);
+  CHECK(gradcheck(loss, {s.block()}, {.backward = sets_infinity}).reason ==
+        "the analytic gradient of x[2] is inf: it must be finite");
+  s.dx.assign(4, not_a_number);
+  CHECK(gradcheck(loss, {s.block()}, {.backward = sets}));
+}
+
+TEST_CASE("gradcheck: a step whose loss is not defined takes no fail back") {
+  double w = 0.02, dw = 1 / 0.02 + 2;
+  const auto log = [&] { return std::log(w); };  // NaN at steps of 0.02 / 3 and more
+  CHECK(gradcheck(log, {grad_block("w", &w, &dw, 1)}).verdict == Verdict::fail);
+  dw -= 2;
+  CHECK(gradcheck(log, {grad_block("w", &w, &dw, 1)}));
+}
+
+TEST_CASE("gradcheck: a jump is no kink") {
+  double w = 0, dw = 1;
+  for (const double height : {1.0, 1e-3, -1e4}) {
+    for (const bool right : {true, false}) {  // the value stands on one of the two sides
+      const auto jump = [&] { return ((right ? w >= 0 : w > 0) ? height : 0) + std::sin(w); };
+      const GradcheckReport report = gradcheck(jump, {grad_block("w", &w, &dw, 1)});
+      CHECK_MESSAGE(report.kinks == 0, report.text());
+      CHECK_FALSE(report);
+    }
+  }
+  // Curved sides, and a much steeper kink beside it: still one.
+  for (const double slope : {-1.0, 0.3, 1.0}) {
+    dw = slope;
+    const auto kink = [&] { return std::abs(std::sin(40 * w)) / 40 + std::abs(w * w * w); };
+    CHECK(gradcheck(kink, {grad_block("w", &w, &dw, 1)}).kinks == 1);
+  }
+}
+
+TEST_CASE("gradcheck: no step leaves the domain, whatever the options") {
+  double w = 0.02, dw = 1 / 0.02;
+  GradBlock block = grad_block("w", &w, &dw, 1);
+  block.low = 0.01;
+  block.high = 0.5;
+  const auto log = [&] {
+    if (w < block.low || w > block.high) throw std::domain_error("outside");
+    return std::log(w);
+  };
+  CHECK(gradcheck(log, {block}, {.step = 1}).entries[0].step <= (w - block.low) / 3);
+  CHECK(gradcheck(log, {block}, {.step = 1e-4}).entries[0].step == 1e-4);
+  for (const double wrong : {1.0, 1.001, 2.0, -1.0, 0.0}) {
+    for (const double low : {0.01, 0.0199, 0.02}) {
+      dw = wrong / w, block.low = low;
+      CHECK_NOTHROW(gradcheck(log, {block}));
+    }
+  }
+}
+
+TEST_CASE("gradcheck: nothing looked at is no pass") {
+  Vector x(10000, 0.5), dx(10000, 1);
+  const auto loss = [&] { return x[0] * x[0]; };
+  CHECK(gradcheck(loss, {grad_block("x", x, dx)}, {.entries = 0, .directions = 0}).reason ==
+        "option entries is 0: it must be at least 1");
+}
+
+TEST_CASE("gradcheck: the power counts directions that were decided") {
+  Vector x(10000, 0.5), dx(10000, 1);
+  std::size_t calls = 0;  // a loss that has no value along most directions
+  const auto loss = [&] {
+    double sum = 0, moved = 0;
+    for (const double v : x) sum += v * v, moved += v != 0.5;
+    return moved > 1 && ++calls > 6 * 3 ? not_a_number : sum;
+  };
+  const GradcheckReport report = gradcheck(loss, {grad_block("x", x, dx)}, {.budget = 100});
+  CHECK(report.inconclusive == 5);
+  CHECK(report.blocks[0].missed > 0);
+  CHECK(report.blocks[0].missed < 1e-9);
+  calls = 1000;
+  const GradcheckReport none = gradcheck(loss, {grad_block("x", x, dx)}, {.budget = 100});
+  CHECK(none.inconclusive == 8);
+  CHECK(none.blocks[0].missed == doctest::Approx(1 - 16e-4));
+}
+
+TEST_CASE("gradcheck: JSON and text are the same wherever the comma is the decimal point") {
+  Squares s;
+  const std::string text = gradcheck([&] { return s(); }, {s.block()}).json();
+  const std::string before = std::setlocale(LC_NUMERIC, nullptr);
+  bool found = false;
+  for (const char* name : {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "fr_FR"}) {
+    found = found || std::setlocale(LC_NUMERIC, name) != nullptr;
+  }
+  const std::string abroad = gradcheck([&] { return s(); }, {s.block()}).json();
+  std::setlocale(LC_NUMERIC, before.c_str());
+  if (!found) MESSAGE("skipped: no locale with a decimal comma is installed");
+  CHECK(abroad == text);
+  CHECK(gradcheck([] { return -not_a_number; }, {s.block()}).reason.starts_with("the loss is nan"));
 }
 
 TEST_CASE("gradcheck: undecided entries can be accepted, failed ones cannot") {

@@ -8,11 +8,17 @@
 #include <cstdio>
 #include <functional>
 
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "compile the gradient checker without -ffast-math: it must see NaN and infinity"
+#endif
+
 namespace tapegrad {
 
 std::string number(const char* format, double v) {
-  std::array<char, 40> buffer;
+  std::array<char, 40> buffer = {};
+  if (std::isnan(v)) return "nan";  // not "-nan"
   std::snprintf(buffer.data(), buffer.size(), format, v);
+  std::ranges::replace(buffer, ',', '.');  // the program's locale is not asked
   return buffer.data();
 }
 
@@ -178,7 +184,6 @@ std::string check_blocks(std::span<const GradBlock> blocks) {
 
 std::string check_backward(std::span<const GradBlock> blocks,
                            const std::function<void()>& backward) {
-  backward();
   const std::vector<double> once = gradients(blocks);
   backward();
   const std::vector<double> twice = gradients(blocks);
@@ -214,6 +219,7 @@ std::string check_options(const GradcheckOptions& o) {
   if (!std::isfinite(o.rtol) || o.rtol < 0) return refuse("rtol", o.rtol);
   if (!std::isfinite(o.atol) || o.atol < 0) return refuse("atol", o.atol);
   if (!(o.inconclusive_at >= 0)) return refuse("inconclusive_at", o.inconclusive_at);
+  if (o.entries == 0) return "option entries is 0: it must be at least 1";
   return {};
 }
 

@@ -140,7 +140,7 @@ GradBlock block_over(const char* name, Values& x, std::vector<std::size_t> shape
   GradBlock block;
   block.name = name;
   block.shape = std::move(shape);
-  block.get = [&x](std::size_t i) { return x[i]; };
+  block.get = [&x](std::size_t i) { return x[i % x.size()]; };  // of J[i, k] it is x[k]
   block.set = [&x](std::size_t i, double v) { x[i] = v; };
   block.gradient = std::move(gradient);
   return block;

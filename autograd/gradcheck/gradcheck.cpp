@@ -103,7 +103,8 @@ class Check {
     return report_.noise / std::max(std::abs(center_), std::numeric_limits<double>::min());
   }
   double first_step(const stencil::Line& line) const {
-    return options_.step > 0 ? options_.step : stencil::step_for(line, relative_noise());
+    return options_.step > 0 ? line.inside(options_.step)
+                             : stencil::step_for(line, relative_noise());
   }
 
   void fill(Look& look) const;
@@ -131,6 +132,7 @@ class Check {
 std::string Check::preflight() {
   if (!loss_) return "no loss was given: it must be callable";
   if (std::string problem = check_options(options_); !problem.empty()) return problem;
+  if (options_.backward) options_.backward();  // what it writes is checked, not what was there
   if (std::string problem = check_blocks(blocks_); !problem.empty()) return problem;
   if (options_.backward) {
     if (std::string problem = check_backward(blocks_, options_.backward); !problem.empty()) {
@@ -328,8 +330,9 @@ void Check::insist(Look& look, stencil::Line& line) {
                                               : std::array{4.0, 16.0, 0x1p-3, 0x1p-6, 0x1p-9};
   for (const double factor : factors) {
     const double step = first * factor;
-    if (step > 0.25 * line.size || 3 * step > std::min(line.high, -line.low)) continue;
+    if (step > 0.25 * line.size || step > line.inside(step)) continue;
     Look again = at_step(look, line, step);
+    if (!std::isfinite(again.entry.bound)) continue;
     const bool steadier = again.samples.same_branches && !look.samples.same_branches;
     const bool sharper = again.samples.same_branches == look.samples.same_branches &&
                          !(again.entry.bound >= look.entry.bound);
@@ -338,7 +341,7 @@ void Check::insist(Look& look, stencil::Line& line) {
   }
   const bool changed = look.entry.verdict == Verdict::fail && !settle(look, line);
   if (changed && look.entry.verdict == Verdict::pass) return;
-  find_kink(look, line, changed ? look.entry.step : first * 0x1p-9);
+  find_kink(look, line, changed ? std::min(look.entry.step, first / 8) : first * 0x1p-9);
 }
 
 Check::Look Check::at_step(Look look, stencil::Line& line, double step) {
@@ -378,7 +381,8 @@ bool Check::settle(Look& look, stencil::Line& line) {
   return false;
 }
 
-/// Slopes on both sides that stay apart while the step shrinks.
+/// Slopes on both sides that stay apart while the step shrinks; those that move ever farther apart
+/// are a jump's.
 void Check::find_kink(Look& look, stencil::Line& line, double step) {
   const Samples wide = sample(line, 8 * step), narrow = sample(line, step);
   const stencil::OneSided before = stencil::one_sided(wide, center_, report_.noise);
@@ -387,6 +391,10 @@ void Check::find_kink(Look& look, stencil::Line& line, double step) {
   const bool apart =
       now.gap() > 0.5 * before.gap() && now.gap() > 2 * now.uncertainty && now.gap() > 1e-4 * steep;
   if (!apart && (narrow.same_branches || !options_.branches)) return;
+  const auto closer = [&] {
+    return stencil::one_sided(sample(line, step / 64), center_, report_.noise);
+  };
+  if (now.gap() > 4 * before.gap() && closer().gap() > 4 * now.gap()) return;
   GradEntry& e = look.entry;
   e.left = now.left;
   e.right = now.right;
@@ -395,8 +403,7 @@ void Check::find_kink(Look& look, stencil::Line& line, double step) {
   const bool between = e.analytic >= low - tolerance && e.analytic <= high + tolerance;
   e.verdict = between ? Verdict::kink : Verdict::inconclusive;
   if (!between) {  // wrong, unless a closer look shows other slopes
-    const Samples closer = sample(line, step / 64);
-    const stencil::OneSided again = stencil::one_sided(closer, center_, report_.noise);
+    const stencil::OneSided again = closer();
     const double change =
         std::max(std::abs(again.left - now.left), std::abs(again.right - now.right));
     const double own = stencil::own_step(line, step);

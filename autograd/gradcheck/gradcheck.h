@@ -66,6 +66,7 @@ template <class Value, class Gradient>
 GradBlock grad_block(std::string name, Value* values, const Gradient* gradient, std::size_t size,
                      std::vector<std::size_t> shape = {}, std::size_t gradient_size = SIZE_MAX) {
   static_assert(std::is_floating_point_v<Value> && std::is_floating_point_v<Gradient>);
+  static_assert(sizeof(Value) <= sizeof(double), "a long double would not be restored bit for bit");
   GradBlock block = detail::make_block(
       std::move(name), size, gradient_size == SIZE_MAX ? size : gradient_size, std::move(shape),
       std::as_bytes(std::span<const Value>(values, values == nullptr ? 0 : size)));

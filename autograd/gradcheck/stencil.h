@@ -24,6 +24,8 @@ class Line {
   double size = 1;   ///< max(1, |x|): what the step is measured against
   double value = 0;  ///< |x|, or its root mean square
   double low, high;  ///< s of the domain
+  /// That step, or the largest for which three of them stay in the domain, or 0.
+  double inside(double step) const;
 };
 
 /// One entry of a block.
