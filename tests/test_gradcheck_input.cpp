@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <clocale>
@@ -239,6 +240,49 @@ TEST_CASE("gradcheck: no step leaves the domain, whatever the options") {
   }
 }
 
+TEST_CASE("gradcheck: what a report says of edges, noise, kinks and directions, and in colour") {
+  double v = 2, dv = 12;
+  GradBlock edge = grad_block("v", &v, &dv, 1);
+  edge.low = 2;
+  const auto cube = [&] { return v * v * v; };
+  CHECK(gradcheck(cube, {edge}).text() ==
+        "gradcheck: INCONCLUSIVE 1 entry of 1 block: 0 failed, 1 inconclusive; 10 evaluations, "
+        "seed 0, noise 1.8e-15\n"
+        "  v (1): 0 failed, 1 inconclusive of 1 entry\n"
+        "  v[0] INCONCLUSIVE: no room for differences in its domain; move the value inside, or "
+        "widen low and high\n"
+        "  again: {.seed = 0, .only_block = \"v\", .only_entry = 0}");
+  edge.low = 0;
+  dv = 11;
+  const GradcheckReport fail = gradcheck(cube, {edge});
+  CHECK(fail.text(true).starts_with("gradcheck: \033[31mFAIL\033[0m 1 entry"));
+  CHECK(fail.text(true).find("v[0] \033[31mFAIL\033[0m: numeric 12") != std::string::npos);
+  CHECK(fail.text().find('\033') == std::string::npos);
+  CHECK(fail.text().find("noise") == std::string::npos);
+
+  Vector k = {0, 0, 1}, dk = {0.5, 0.3, 1};
+  const auto ramps = [&] { return std::max(k[0], 0.0) + std::max(k[1], 0.0) + k[2]; };
+  const std::string kinks = gradcheck(ramps, {grad_block("k", k, dk)}).text(true);
+  CHECK(kinks.starts_with("gradcheck: \033[32mPASS\033[0m 3 entries"));
+  CHECK(kinks.find(", 2 at kinks (first k[0]); ") != std::string::npos);
+
+  // A direction is the worst, and the entry that it led to is the one to look at again.
+  Vector x(10000, 0.5), dx(10000, 1);
+  const auto squares = [&] {
+    double sum = 0;
+    for (const double e : x) sum += e * e;
+    return sum;
+  };
+  for (std::size_t i = 0; i < x.size(); i += 2) dx[i] = 1 + 1e-5;
+  GradcheckReport sampled = gradcheck(squares, {grad_block("x", x, dx)});
+  REQUIRE(sampled.verdict == Verdict::fail);
+  const auto direction =
+      std::ranges::find_if(sampled.entries, [](const GradEntry& e) { return e.direction; });
+  std::rotate(sampled.entries.begin(), direction, direction + 1);  // whichever it was
+  CHECK(sampled.text().find("\n  again: {.seed = 0, .only_block = \"x\", .only_entry = ") !=
+        std::string::npos);
+}
+
 TEST_CASE("gradcheck: nothing looked at is no pass") {
   Vector x(10000, 0.5), dx(10000, 1);
   const auto loss = [&] { return x[0] * x[0]; };
@@ -310,6 +354,8 @@ TEST_CASE("gradcheck: the report as JSON has every entry, and its again leads to
   REQUIRE(j["blocks"].size() == 2);
   CHECK(j["blocks"][1]["name"] == "a \"b\"\\\n\x01");
   CHECK(j["blocks"][0]["shape"] == nlohmann::json({2, 2}));
+  CHECK(j["blocks"][0]["size"] == 4);
+  CHECK(j["blocks"][0]["scale"] == 14);
   REQUIRE(j["entries"].size() == report.entries.size());
   for (std::size_t i = 0; i < report.entries.size(); ++i) {
     const GradEntry& e = report.entries[i];

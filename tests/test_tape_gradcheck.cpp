@@ -101,6 +101,9 @@ TEST_CASE(
     CHECK(kink.verdict == Verdict::kink);
     CHECK(kink.index == 1);
     CHECK(kink.branch == std::string(op == Op(abs) ? "abs" : "relu") + "#4[0, 1]");
+    CHECK(report.text().find(", 1 at kinks (first x[0, 1] at " + kink.branch + ");") !=
+          std::string::npos);
+    CHECK(report.json().find("\"branch\":\"" + kink.branch + '"') != std::string::npos);
   }
   // Near a kink the step shrinks until it stays on one side.
   const GradcheckReport near = check(relu, Tensor::of({2}, {1e-3, -1e-3}, DType::float64));

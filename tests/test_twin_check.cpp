@@ -110,6 +110,12 @@ TEST_CASE("twin_check: the report, and twins that are none") {
   const auto check = [&](const Model& other, const std::string& message) {
     CHECK_THROWS_WITH(s.check(other), message.c_str());
   };
+  s.factor = 1;
+  TwinReport undecided = right;
+  undecided.formula.verdict = Verdict::inconclusive;
+  CHECK(undecided.text().starts_with("twin_check: INCONCLUSIVE; "));
+  undecided.loss_error = 2 * undecided.loss_bound + 1;
+  CHECK(undecided.text().starts_with("twin_check: FAIL; "));
   Setup different(1);
   different.model.head.weight.data()->value.fill(1);
   check(to(different.model, DType::float64),

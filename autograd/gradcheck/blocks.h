@@ -10,7 +10,7 @@
 #pragma GCC visibility push(hidden)
 
 /// What can be wrong before anything is compared. Private to gradcheck/.
-namespace tapegrad {
+namespace tapegrad::detail {
 
 /// Why these blocks cannot be checked: none or only empty ones, a null pointer, overlapping values,
 /// a value or gradient that is not finite or outside of its domain. Empty if all is well.
@@ -42,6 +42,6 @@ std::string plural(std::size_t n, const char* one, const char* many);
 std::string number(const char* format, double v);
 std::string join(std::span<const std::size_t> numbers);
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail
 
 #pragma GCC visibility pop

@@ -13,7 +13,7 @@
 #include "stencil.h"
 #include "summary.h"
 
-namespace tapegrad {
+namespace tapegrad::detail {
 namespace {
 
 using Loss = std::function<double()>;
@@ -98,6 +98,10 @@ class Check {
         line, step);
     s.same_branches = same;
     return s;
+  }
+  /// A unit vector through block b, one of several.
+  std::vector<double> direction(std::size_t b, std::size_t number) const {
+    return unit_vector(blocks_[b].size(), options_.seed + 1000 * b + number);
   }
   double relative_noise() const {
     return report_.noise / std::max(std::abs(center_), std::numeric_limits<double>::min());
@@ -242,7 +246,7 @@ void Check::first_look() {
       looks_.push_back(look_at(b, p.entries[k], p.analytic[k]));
     }
     for (std::size_t d = 0; d < p.directions; ++d) {
-      const std::vector<double> v = unit_vector(blocks_[b].size(), options_.seed + 1000 * b + d);
+      const std::vector<double> v = direction(b, d);
       looks_.push_back(look_along(b, d, 0, v));
     }
   }
@@ -305,8 +309,7 @@ void Check::judge_all() {
     if (look.entry.verdict == Verdict::pass && look.samples.same_branches) continue;
     const GradEntry& e = look.entry;
     if (e.direction) {
-      const std::vector<double> v =
-          unit_vector(blocks_[e.block].size(), options_.seed + 1000 * e.block + e.index);
+      const std::vector<double> v = direction(e.block, e.index);
       stencil::DirectionLine line(blocks_[e.block], 0, v);
       insist(look, line);
     } else {
@@ -459,7 +462,7 @@ void Check::look_closer(std::size_t b) {
 /// Halves a failing direction until one entry is left: the half with the larger error in units of
 /// its bound.
 void Check::find_entry(std::size_t b, std::size_t number) {
-  const std::vector<double> v = unit_vector(blocks_[b].size(), options_.seed + 1000 * b + number);
+  const std::vector<double> v = direction(b, number);
   std::size_t first = 0, size = v.size();
   while (size > 1) {
     const std::size_t half = size / 2;
@@ -482,14 +485,19 @@ void Check::find_entry(std::size_t b, std::size_t number) {
 }
 
 }  // namespace
+}  // namespace tapegrad::detail
 
-GradcheckReport gradcheck(const Loss& loss, Blocks blocks, const GradcheckOptions& options) {
-  return Check(loss, blocks, options).run();
+namespace tapegrad {
+
+GradcheckReport gradcheck(const std::function<double()>& loss, std::span<const GradBlock> blocks,
+                          const GradcheckOptions& options) {
+  return detail::Check(loss, blocks, options).run();
 }
 
-GradcheckReport gradcheck(const Loss& loss, std::initializer_list<GradBlock> blocks,
+GradcheckReport gradcheck(const std::function<double()>& loss,
+                          std::initializer_list<GradBlock> blocks,
                           const GradcheckOptions& options) {
-  return gradcheck(loss, Blocks(blocks.begin(), blocks.size()), options);
+  return gradcheck(loss, std::span(blocks.begin(), blocks.size()), options);
 }
 
 }  // namespace tapegrad

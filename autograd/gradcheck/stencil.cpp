@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <limits>
 
-namespace tapegrad::stencil {
+namespace tapegrad::detail::stencil {
 namespace {
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
@@ -181,4 +181,4 @@ double own_step(const Line& line, double than) {
   return own < than ? own : 0;
 }
 
-}  // namespace tapegrad::stencil
+}  // namespace tapegrad::detail::stencil

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-namespace tapegrad {
+namespace tapegrad::detail {
 
 double magnitude(const GradEntry& e) { return std::max(std::abs(e.analytic), std::abs(e.numeric)); }
 
@@ -49,4 +49,4 @@ double missed(const GradcheckReport& report, std::size_t b, const GradcheckOptio
   return p;
 }
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail

@@ -148,15 +148,20 @@ TwinReport twin_check(const std::function<Var(Tape&)>& single, const Parameters&
   return report;
 }
 
-TwinReport::operator bool() const {
-  return formula && loss_error <= loss_bound &&
-         std::ranges::all_of(blocks, [](const TwinBlock& b) { return b.error <= b.bound; });
+namespace {
+bool within_bounds(const TwinReport& r) {
+  return r.loss_error <= r.loss_bound &&
+         std::ranges::all_of(r.blocks, [](const TwinBlock& b) { return b.error <= b.bound; });
 }
+}  // namespace
+
+TwinReport::operator bool() const { return formula && within_bounds(*this); }
 
 std::string TwinReport::text() const {
   std::string text = fmt::format(
       "twin_check: {}; {} elements on the tape\n  loss: float32 differs by {:.1e} (bound {:.1e})",
-      *this ? "PASS" : "FAIL", operations, loss_error, loss_bound);
+      to_string(within_bounds(*this) ? formula.verdict : Verdict::fail), operations, loss_error,
+      loss_bound);
   for (const TwinBlock& b : blocks) {
     if (&b != &blocks.front() && b.error <= b.bound) continue;
     text +=
