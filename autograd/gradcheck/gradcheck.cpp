@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <set>
 #include <utility>
 
 #include "blocks.h"
 #include "diagnosis.h"
+#include "plan.h"
 #include "random.h"
 #include "stencil.h"
 #include "summary.h"
@@ -28,16 +28,6 @@ constexpr std::size_t most_diagnosed = 4096;
 constexpr double roughness_doubt = 9;
 
 // ---- the check ----------------------------------------------------------------------------------
-
-/// What is to be looked at in one block, with the analytic gradient as it was before the first call
-/// of the loss, which may overwrite it.
-struct Plan {
-  std::vector<double> gradient;  ///< all of it, or nothing if the block is too large
-  std::vector<std::size_t> entries;
-  std::vector<double> analytic;  ///< of these entries
-  std::size_t directions = 0;
-  double scale = 0;
-};
 
 class Check {
  public:
@@ -76,7 +66,6 @@ class Check {
   };
 
   std::string preflight();
-  Plan plan(std::size_t b, bool in_full, Random& random) const;
   void measure_noise();
   void first_look();
   void judge_all();
@@ -147,7 +136,7 @@ std::string Check::preflight() {
   for (const GradBlock& b : blocks_) total += std::min(b.size(), options_.budget + 1);
   Random random(options_.seed);
   for (std::size_t b = 0; b < blocks_.size(); ++b) {
-    plans_.push_back(plan(b, 6 * total <= options_.budget, random));
+    plans_.push_back(plan_for(blocks_[b], 6 * total <= options_.budget, options_, random));
     report_.blocks[b].scale = plans_[b].scale;
   }
   if (!options_.only_block.empty() &&
@@ -158,41 +147,6 @@ std::string Check::preflight() {
   center_ = evaluate();
   if (options_.branches) branches_ = options_.branches();
   return check_loss(center_, evaluate());
-}
-
-Plan Check::plan(std::size_t b, bool in_full, Random& random) const {
-  const GradBlock& block = blocks_[b];
-  const std::size_t size = block.size();
-  Plan plan;
-  if (size == 0) return plan;
-  if (size <= most_looked_at) plan.gradient.reserve(size);
-  std::size_t largest = 0, smallest = 0;
-  double most = -1, least = std::numeric_limits<double>::infinity();
-  for (std::size_t i = 0; i < size; i += look_stride(size)) {
-    const double g = block.gradient(i), magnitude = std::abs(g);
-    if (size <= most_looked_at) plan.gradient.push_back(g);
-    if (magnitude > most) most = magnitude, largest = i;
-    if (magnitude < least) least = magnitude, smallest = i;
-  }
-  plan.scale = most;
-  if (!options_.only_block.empty()) {
-    if (block.name == options_.only_block && options_.only_entry < size) {
-      plan.entries = {options_.only_entry};
-    }
-  } else if (in_full || size <= options_.entries) {
-    plan.entries.resize(size);
-    std::iota(plan.entries.begin(), plan.entries.end(), std::size_t{0});
-  } else {
-    std::set<std::size_t> chosen;
-    for (const std::size_t index : {largest, std::size_t{0}, size - 1, smallest}) {
-      if (chosen.size() < options_.entries) chosen.insert(index);
-    }
-    while (chosen.size() < options_.entries) chosen.insert(random.next() % size);
-    plan.entries.assign(chosen.begin(), chosen.end());
-    if (size <= most_looked_at) plan.directions = options_.directions;
-  }
-  for (const std::size_t index : plan.entries) plan.analytic.push_back(block.gradient(index));
-  return plan;
 }
 
 /// Seven values so close together that what their sixth difference shows is noise: a float inside
@@ -397,8 +351,14 @@ void Check::find_kink(Look& look, stencil::Line& line, double step) {
   const auto closer = [&] {
     return stencil::one_sided(sample(line, step / 64), center_, report_.noise);
   };
-  if (now.gap() > 4 * before.gap() && closer().gap() > 4 * now.gap()) return;
   GradEntry& e = look.entry;
+  if (now.gap() > 4 * before.gap()) {
+    const stencil::OneSided jump = closer();
+    if (jump.gap() > 4 * now.gap() && jump.gap() > jump.uncertainty) {  // no noise, either
+      e.verdict = Verdict::inconclusive;
+      return;
+    }
+  }
   e.left = now.left;
   e.right = now.right;
   const double tolerance = now.uncertainty + options_.rtol * steep;

@@ -99,7 +99,9 @@ struct NamedSize {
 struct GradcheckOptions {
   double rtol = 1e-7;  ///< allowed error relative to max(|analytic|, |numeric|)
   /// Allowed error, absolute: what cancels in an analytic gradient leaves rounding behind, of a
-  /// size that the loss does not show. For a loss and values of order one 1e-14 is enough.
+  /// size that the loss does not show. 1e-14 times the size of the loss is enough for values of
+  /// order one: of 30,000 right gradients of random functions it left one FAIL, of values of 1e7,
+  /// where 0 gave five.
   double atol = 0;
   double inconclusive_at = 1e-3;  ///< a bound above this x max(|a|, |n|, block scale) is undecided
   bool accept_inconclusive = false;  ///< undecided entries do not keep the check from passing
