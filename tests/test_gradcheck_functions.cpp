@@ -151,9 +151,9 @@ TEST_CASE("gradcheck of functions: planted bugs, at their place") {
               .blocks[0]
               .diagnosis.starts_with("value: analytic = numeric + 0.01 x the value itself"));
     CHECK(jacobian_check(products, wild, x).blocks[0].diagnosis.starts_with("other"));
-    const auto wrong = [](View at, View v) {
-      Vector y = {v[0] * at[1] + at[0] * v[1], std::cos(at[2]) * v[2] + v[1],
-                  v[2] * at[0] + at[2] * v[0]};
+    const auto wrong = [](View u, View v) {
+      Vector y = {v[0] * u[1] + u[0] * v[1], std::cos(u[2]) * v[2] + v[1],
+                  v[2] * u[0] + u[2] * v[0]};
       for (double& e : y) e = std::sin(100 * e);
       return y;
     };
