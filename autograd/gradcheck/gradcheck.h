@@ -108,8 +108,8 @@ struct GradcheckOptions {
   bool strict = false;               ///< entries that are zero both ways fail the check
 
   /// Blocks are checked in full as long as that takes at most so many calls of the loss; else each
-  /// block of more entries is sampled: `entries` of them (first, last, those of largest and
-  /// smallest |gradient|, then random ones) and the derivative along `directions` random
+  /// block of more entries is sampled: `entries` of them (at least 1: first, last, those of largest
+  /// and smallest |gradient|, then random ones) and the derivative along `directions` random
   /// directions.
   std::size_t budget = 30000;
   std::size_t entries = 16;
