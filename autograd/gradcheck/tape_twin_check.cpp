@@ -140,9 +140,8 @@ TwinReport twin_check(const std::function<Var(Tape&)>& single, const Parameters&
     report.blocks.push_back({exact[i].name, d.most, bound, d.scale, d.entry});
   }
   const auto ratio = [](const TwinBlock& b) {  // of error and bound, which may both be 0
-    return std::isnan(b.error) ? std::numeric_limits<double>::infinity()
-           : b.error == 0      ? 0
-                               : b.error / b.bound;
+    const double r = b.error == 0 ? 0 : b.error / b.bound;
+    return std::isnan(r) ? std::numeric_limits<double>::infinity() : r;
   };
   std::ranges::stable_sort(report.blocks, std::greater<>{}, ratio);
   return report;
