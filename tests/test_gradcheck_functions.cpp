@@ -137,6 +137,28 @@ TEST_CASE("gradcheck of functions: planted bugs, at their place") {
     CHECK(report.failed == 2);
     CHECK(report.blocks[0].diagnosis.starts_with("transpose"));
   }
+  SUBCASE("the value of J[i, k], for the diagnosis, is x[k]") {
+    const Vector x = {0.5, -1.25, 0.75};
+    const auto products = [](View v) {
+      return Vector{v[0] * v[1], std::sin(v[2]) + v[1], v[2] * v[0]};
+    };
+    const Vector right = {x[1], x[0], 0, 0, 1, std::cos(x[2]), x[2], 0, x[0]};
+    Vector decayed = right, wild = right;
+    for (std::size_t k = 0; k < 9; ++k) decayed[k] += 0.01 * x[k % 3];
+    for (double& e : wild) e = std::sin(100 * e) + 0.1;
+    CHECK(jacobian_check(products, right, x));
+    CHECK(jacobian_check(products, decayed, x)
+              .blocks[0]
+              .diagnosis.starts_with("value: analytic = numeric + 0.01 x the value itself"));
+    CHECK(jacobian_check(products, wild, x).blocks[0].diagnosis.starts_with("other"));
+    const auto wrong = [](View u, View v) {
+      Vector y = {v[0] * u[1] + u[0] * v[1], std::cos(u[2]) * v[2] + v[1],
+                  v[2] * u[0] + u[2] * v[0]};
+      for (double& e : y) e = std::sin(100 * e);
+      return y;
+    };
+    CHECK(gradcheck_forward(products, wrong, x).blocks[0].diagnosis.starts_with("other"));
+  }
   SUBCASE("Hessian") {
     Vector h = hessian();
     h[4] *= 1 + 1e-6;

@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <clocale>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -184,6 +186,161 @@ TEST_CASE("gradcheck: a second backward, exactly twice, and one that is right") 
   s.dx.assign(4, 1);
   CHECK(gradcheck(loss, {s.block()}, {.backward = adds})
             .reason.ends_with("it is not repeatable, or adds to what is there"));
+  // What backward writes is looked at, not what was there before.
+  const auto sets_infinity = [&] { sets(), s.dx[2] = infinity; };
+  s.dx.assign(4, 0);
+  CHECK(gradcheck(loss, {s.block()}, {.backward = sets_infinity}).reason ==
+        "the analytic gradient of x[2] is inf: it must be finite");
+  s.dx.assign(4, not_a_number);
+  CHECK(gradcheck(loss, {s.block()}, {.backward = sets}));
+}
+
+TEST_CASE("gradcheck: a step whose loss is not defined takes no fail back") {
+  double w = 0.02, dw = 1 / 0.02 + 2;
+  const auto log = [&] { return std::log(w); };  // NaN at steps of 0.02 / 3 and more
+  CHECK(gradcheck(log, {grad_block("w", &w, &dw, 1)}).verdict == Verdict::fail);
+  dw -= 2;
+  CHECK(gradcheck(log, {grad_block("w", &w, &dw, 1)}));
+}
+
+TEST_CASE("gradcheck: a jump is no kink") {
+  double w = 0, dw = 1;
+  for (const double height : {1.0, 1e-3, -1e4}) {
+    for (const bool right : {true, false}) {  // the value stands on one of the two sides
+      const auto jump = [&] { return ((right ? w >= 0 : w > 0) ? height : 0) + std::sin(w); };
+      const GradcheckReport report = gradcheck(jump, {grad_block("w", &w, &dw, 1)});
+      CHECK_MESSAGE(report.kinks == 0, report.text());
+      CHECK_FALSE(report);
+    }
+  }
+  // Rounding looks like slopes that move apart, too, where branches meet smoothly.
+  for (double offset = 0.1; offset < 100; offset *= 1.1) {
+    w = 0.3, dw = std::cos(0.3);
+    const auto smooth = [&] { return offset + std::sin(w) + std::pow(std::max(w - 0.3, 0.0), 2); };
+    const auto branch = [&] { return w > 0.3 ? std::uint64_t{1} : std::uint64_t{0}; };
+    CHECK(gradcheck(smooth, {grad_block("w", &w, &dw, 1)}, {.branches = branch}));
+  }
+  w = 0;  // curved sides: still a kink
+  for (const double slope : {-1.0, 0.3, 1.0}) {
+    dw = slope;
+    const auto kink = [&] { return std::abs(std::sin(40 * w)) / 40 + std::abs(w * w * w); };
+    CHECK(gradcheck(kink, {grad_block("w", &w, &dw, 1)}).kinks == 1);
+  }
+}
+
+TEST_CASE("gradcheck: no step leaves the domain, whatever the options") {
+  double w = 0.02, dw = 1 / 0.02;
+  GradBlock block = grad_block("w", &w, &dw, 1);
+  block.low = 0.01;
+  block.high = 0.5;
+  const auto log = [&] {
+    if (w < block.low || w > block.high) throw std::domain_error("outside");
+    return std::log(w);
+  };
+  CHECK(gradcheck(log, {block}, {.step = 1}).entries[0].step <= (w - block.low) / 3);
+  CHECK(gradcheck(log, {block}, {.step = 1e-4}).entries[0].step == 1e-4);
+  for (const double wrong : {1.0, 1.001, 2.0, -1.0, 0.0}) {
+    for (const double room : {0.0, 1e-9, 1e-4, 0.01}) {
+      dw = wrong / w, block.low = w - room, block.high = 0.5;
+      CHECK_NOTHROW(gradcheck(log, {block}));
+      block.low = 0.01, block.high = w + room;
+      CHECK_NOTHROW(gradcheck(log, {block}));
+    }
+  }
+  // With noise larger steps are tried, and taken.
+  const auto noisy = [&] {
+    if (w < block.low || w > block.high) throw std::domain_error("outside");
+    return static_cast<double>(static_cast<float>(w));
+  };
+  for (double error = 1e-6; error < 1e-3; error *= 1.3) {
+    w = 0.7, dw = 1 + error, block.low = w - 1, block.high = w + 1;
+    CHECK_NOTHROW(gradcheck(noisy, {block}));
+  }
+}
+
+TEST_CASE("gradcheck: what a report says of edges, noise, kinks and directions, and in colour") {
+  double v = 2, dv = 12;
+  GradBlock edge = grad_block("v", &v, &dv, 1);
+  edge.low = 2;
+  const auto cube = [&] { return v * v * v; };
+  CHECK(gradcheck(cube, {edge}).text() ==
+        "gradcheck: INCONCLUSIVE 1 entry of 1 block: 0 failed, 1 inconclusive; 10 evaluations, "
+        "seed 0, noise 1.8e-15\n"
+        "  v (1): 0 failed, 1 inconclusive of 1 entry\n"
+        "  v[0] INCONCLUSIVE: no room for differences in its domain; move the value inside, or "
+        "widen low and high\n"
+        "  again: {.seed = 0, .only_block = \"v\", .only_entry = 0}");
+  edge.low = 0;
+  dv = 11;
+  const GradcheckReport fail = gradcheck(cube, {edge});
+  CHECK(fail.text(true).starts_with("gradcheck: \033[31mFAIL\033[0m 1 entry"));
+  CHECK(fail.text(true).find("v[0] \033[31mFAIL\033[0m: numeric 12") != std::string::npos);
+  CHECK(fail.text().find('\033') == std::string::npos);
+  CHECK(fail.text().find("noise") == std::string::npos);
+
+  Vector k = {0, 0, 1}, dk = {0.5, 0.3, 1};
+  const auto ramps = [&] { return std::max(k[0], 0.0) + std::max(k[1], 0.0) + k[2]; };
+  const std::string kinks = gradcheck(ramps, {grad_block("k", k, dk)}).text(true);
+  CHECK(kinks.starts_with("gradcheck: \033[32mPASS\033[0m 3 entries"));
+  CHECK(kinks.find(", 2 at kinks (first k[0]); ") != std::string::npos);
+
+  // A direction is the worst, and the entry that it led to is the one to look at again.
+  Vector x(10000, 0.5), dx(10000, 1);
+  const auto squares = [&] {
+    double sum = 0;
+    for (const double e : x) sum += e * e;
+    return sum;
+  };
+  for (std::size_t i = 1; i < x.size(); i += 2) dx[i] = 1 + 1e-5;
+  GradcheckReport sampled = gradcheck(squares, {grad_block("x", x, dx)});
+  REQUIRE(sampled.verdict == Verdict::fail);
+  const auto direction =
+      std::ranges::find_if(sampled.entries, [](const GradEntry& e) { return e.direction; });
+  std::rotate(sampled.entries.begin(), direction, direction + 1);  // whichever it was
+  const auto entry =
+      std::ranges::find_if(sampled.entries, [](const GradEntry& e) { return !e.direction; });
+  CHECK(sampled.text().ends_with("\n  again: {.seed = 0, .only_block = \"x\", .only_entry = " +
+                                 std::to_string(entry->index) + "}"));
+}
+
+TEST_CASE("gradcheck: nothing looked at is no pass") {
+  Vector x(10000, 0.5), dx(10000, 1);
+  const auto loss = [&] { return x[0] * x[0]; };
+  CHECK(gradcheck(loss, {grad_block("x", x, dx)}, {.entries = 0, .directions = 0}).reason ==
+        "option entries is 0: it must be at least 1");
+}
+
+TEST_CASE("gradcheck: the power counts directions that were decided") {
+  Vector x(10000, 0.5), dx(10000, 1);
+  std::size_t calls = 0;  // a loss that has no value along most directions
+  const auto loss = [&] {
+    double sum = 0, moved = 0;
+    for (const double v : x) sum += v * v, moved += v != 0.5;
+    return moved > 1 && ++calls > 6 * 3 ? not_a_number : sum;
+  };
+  const GradcheckReport report = gradcheck(loss, {grad_block("x", x, dx)}, {.budget = 100});
+  CHECK(report.inconclusive == 5);
+  CHECK(report.blocks[0].missed > 0);
+  CHECK(report.blocks[0].missed < 1e-9);
+  calls = 1000;
+  const GradcheckReport none = gradcheck(loss, {grad_block("x", x, dx)}, {.budget = 100});
+  CHECK(none.inconclusive == 8);
+  CHECK(none.blocks[0].missed == doctest::Approx(1 - 16e-4));
+}
+
+TEST_CASE("gradcheck: JSON and text are the same wherever the comma is the decimal point") {
+  Squares s;
+  const std::string text = gradcheck([&] { return s(); }, {s.block()}).json();
+  const std::string before = std::setlocale(LC_NUMERIC, nullptr);
+  bool found = false;
+  for (const char* name : {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "fr_FR"}) {
+    found = found || std::setlocale(LC_NUMERIC, name) != nullptr;
+  }
+  const std::string abroad = gradcheck([&] { return s(); }, {s.block()}).json();
+  std::setlocale(LC_NUMERIC, before.c_str());
+  if (!found) MESSAGE("skipped: no locale with a decimal comma is installed");
+  CHECK(abroad == text);
+  CHECK(gradcheck([] { return -not_a_number; }, {s.block()}).reason.starts_with("the loss is nan"));
 }
 
 TEST_CASE("gradcheck: undecided entries can be accepted, failed ones cannot") {
@@ -217,6 +374,8 @@ TEST_CASE("gradcheck: the report as JSON has every entry, and its again leads to
   REQUIRE(j["blocks"].size() == 2);
   CHECK(j["blocks"][1]["name"] == "a \"b\"\\\n\x01");
   CHECK(j["blocks"][0]["shape"] == nlohmann::json({2, 2}));
+  CHECK(j["blocks"][0]["size"] == 4);
+  CHECK(j["blocks"][0]["scale"] == 14);
   REQUIRE(j["entries"].size() == report.entries.size());
   for (std::size_t i = 0; i < report.entries.size(); ++i) {
     const GradEntry& e = report.entries[i];

@@ -101,6 +101,9 @@ TEST_CASE(
     CHECK(kink.verdict == Verdict::kink);
     CHECK(kink.index == 1);
     CHECK(kink.branch == std::string(op == Op(abs) ? "abs" : "relu") + "#4[0, 1]");
+    CHECK(report.text().find(", 1 at kinks (first x[0, 1] at " + kink.branch + ");") !=
+          std::string::npos);
+    CHECK(report.json().find("\"branch\":\"" + kink.branch + '"') != std::string::npos);
   }
   // Near a kink the step shrinks until it stays on one side.
   const GradcheckReport near = check(relu, Tensor::of({2}, {1e-3, -1e-3}, DType::float64));
@@ -132,4 +135,32 @@ TEST_CASE("tape_gradcheck: the rows of an LSTM's weights are called by their gat
   CHECK_MESSAGE(report, report.text());
   CHECK(report.blocks[1].block.entry_name(3 * 4 + 2) == "weight_hh_l0[gate f, row 1, col 2]");
   CHECK(report.blocks[2].block.entry_name(7) == "bias_ih_l0[gate g, row 1]");
+}
+
+TEST_CASE("tape_gradcheck: frozen Parameters are constants, and a function needs an output") {
+  Rng rng(1);
+  Linear model(3, 2, rng, {.dtype = DType::float64});
+  const auto loss = [&](Tape& tape) { return sum(square(tanh(model(tape, points)))); };
+  model.weight.set_requires_grad(false);
+  const GradcheckReport report = gradcheck(loss, parameters(model));
+  CHECK_MESSAGE(report, report.text());
+  CHECK(report.checked == 2);
+  CHECK(report.blocks[0].block.name == "bias");
+  const char* none = "[gradcheck] the function gave no outputs: it must return at least one";
+  const auto nothing = [](Tape&, std::span<const Var>) { return Vars{}; };
+  CHECK_THROWS_WITH_AS(gradcheck(nothing, {{"x", points}}), none, UsageError);
+  CHECK_THROWS_WITH_AS(gradgradcheck(nothing, {{"x", points}}), none, UsageError);
+}
+
+TEST_CASE("tape_gradcheck: the analytic gradient of a loss is the Parameter's") {
+  Rng rng(1);
+  Linear model(3, 2, rng, {.dtype = DType::float64});
+  const auto loss = [&](Tape& tape) { return sum(square(tanh(model(tape, points)))); };
+  const GradcheckReport report = gradcheck(loss, parameters(model));
+  Tape tape;
+  tape.backward(loss(tape));
+  for (const GradEntry& e : report.entries) {
+    const Parameter& p = e.block == 0 ? model.weight : model.bias;
+    CHECK(e.analytic == p.grad().at(e.index));
+  }
 }

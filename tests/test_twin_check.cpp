@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -102,6 +103,12 @@ TEST_CASE("twin_check: the report, and twins that are none") {
   const auto check = [&](const SequenceModel& other, const std::string& message) {
     CHECK_THROWS_WITH(s.check(other), message.c_str());
   };
+  s.factor = 1;
+  TwinReport undecided = right;
+  undecided.formula.verdict = Verdict::inconclusive;
+  CHECK(undecided.text().starts_with("twin_check: INCONCLUSIVE; "));
+  undecided.loss_error = 2 * undecided.loss_bound + 1;
+  CHECK(undecided.text().starts_with("twin_check: FAIL; "));
   Setup different(1);
   different.model.head.weight.data()->value.fill(1);
   check(to(different.model, DType::float64),
@@ -111,6 +118,44 @@ TEST_CASE("twin_check: the report, and twins that are none") {
   s.model.head.bias.set_requires_grad(false);
   CHECK(s.check(twin).blocks.size() + 1 == right.blocks.size());
   CHECK_THROWS_AS(s.check(clone(s.model)), DtypeError);
+}
+
+TEST_CASE("twin_check: a NaN is not forgotten, and is the worst of all") {
+  const auto blocks = [](DType dtype) {
+    Parameters result;
+    for (const char* name : {"unused", "wrong", "nan"}) {
+      result.push_back({name, std::make_shared<ParameterData>()});
+      result.back().data->value = Tensor::of({3}, {1, 2, 3}).to(dtype);
+    }
+    return result;
+  };
+  const Parameters single = blocks(DType::float32), twin = blocks(DType::float64);
+  const auto scaled = [](const Var& x, std::size_t entry, float by) {  // its gradient, in float32
+    Node n("scaled", {x});
+    Var y = n.out(x.detach().value());
+    Tensor factor = Tensor::full(x.shape(), 1, x.dtype());
+    if (x.dtype() == DType::float32) factor.mutable_values<float>()[entry] = by;
+    n.rule([f = Var(factor)](Grads& g) { g.add(0, g.d() * f); });
+    return y;
+  };
+  for (std::size_t entry = 0; entry < 3; ++entry) {
+    const auto loss = [&](const Parameters& p) {
+      return [&, entry](Tape& tape) {
+        const Var wrong = scaled(tape.leaf(p[1].data), entry, 1.01f);
+        const Var nan = scaled(tape.leaf(p[2].data), entry, std::nanf(""));
+        return sum(square(wrong) + square(nan) + 0.0 * tape.leaf(p[0].data));
+      };
+    };
+    const TwinReport report = twin_check(loss(single), single, loss(twin), twin);
+    CHECK_FALSE(report);
+    CHECK(report.formula);
+    REQUIRE(report.blocks.size() == 3);
+    CHECK(report.blocks[0].name == "nan");
+    CHECK(report.blocks[0].entry == entry);
+    CHECK(report.blocks[1].name == "wrong");
+    CHECK(report.blocks[1].entry == entry);
+    CHECK(report.blocks[2].name == "unused");  // zero both ways: nothing is wrong with it
+  }
 }
 
 // Truncated BPTT differentiates a sum of losses in which the state at the start of each window is a

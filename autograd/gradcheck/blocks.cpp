@@ -7,12 +7,19 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <optional>
 
-namespace tapegrad {
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "compile the gradient checker without -ffast-math: it must see NaN and infinity"
+#endif
+
+namespace tapegrad::detail {
 
 std::string number(const char* format, double v) {
-  std::array<char, 40> buffer;
+  std::array<char, 40> buffer = {};
+  if (std::isnan(v)) return "nan";  // not "-nan"
   std::snprintf(buffer.data(), buffer.size(), format, v);
+  std::ranges::replace(buffer, ',', '.');  // the program's locale is not asked
   return buffer.data();
 }
 
@@ -27,12 +34,6 @@ std::string join(std::span<const std::size_t> numbers) {
 }
 
 // ---- places -------------------------------------------------------------------------------------
-
-std::size_t GradBlock::size() const {
-  std::size_t size = 1;
-  for (const std::size_t n : shape) size *= n;
-  return size;
-}
 
 std::vector<std::size_t> position(const GradBlock& block, std::size_t index) {
   std::vector<std::size_t> result(block.shape.size());
@@ -53,21 +54,20 @@ std::size_t flat_index(const GradBlock& block, std::span<const std::size_t> posi
   return index;
 }
 
-std::string GradBlock::entry_name(std::size_t index) const {
-  if (shape.empty()) return name;
-  const std::vector<std::size_t> at = position(*this, index);
-  if (gates.empty() || shape[0] % gates.size() != 0) return name + '[' + join(at) + ']';
-  const std::size_t rows = shape[0] / gates.size();
-  std::string text =
-      name + "[gate " + gates[at[0] / rows] + ", row " + std::to_string(at[0] % rows);
-  for (std::size_t axis = 1; axis < at.size(); ++axis) {
-    text += (axis == 1 ? ", col " : ", ") + std::to_string(at[axis]);
+namespace {
+/// The product of the axes; nothing if it overflows.
+std::optional<std::size_t> entries_of(std::span<const std::size_t> shape) {
+  std::size_t entries = 1;
+  for (const std::size_t n : shape) {
+    if (n != 0 && entries > SIZE_MAX / n) return {};
+    entries *= n;
   }
-  return text + ']';
+  return entries;
 }
+}  // namespace
 
-GradBlock detail::make_block(std::string name, std::size_t values, std::size_t gradients,
-                             std::vector<std::size_t> shape, std::span<const std::byte> memory) {
+GradBlock make_block(std::string name, std::size_t values, std::size_t gradients,
+                     std::vector<std::size_t> shape, std::span<const std::byte> memory) {
   GradBlock block;
   block.name = std::move(name);
   block.shape = shape.empty() ? std::vector{values} : std::move(shape);
@@ -77,15 +77,10 @@ GradBlock detail::make_block(std::string name, std::size_t values, std::size_t g
                     with + ": they must agree";
   };
   if (gradients != values) conflict(plural(gradients, "gradient entry", "gradient entries"));
-  std::size_t entries = 1;
-  bool overflow = false;
-  for (const std::size_t n : block.shape) {
-    overflow = overflow || (n != 0 && entries > SIZE_MAX / n);
-    entries *= n;
-  }
-  if (overflow || entries != values) {
+  const std::optional<std::size_t> entries = entries_of(block.shape);
+  if (entries != values) {
     conflict("shape (" + join(block.shape) + ")" +
-             (overflow ? std::string() : " = " + plural(entries, "entry", "entries")));
+             (entries ? " = " + plural(*entries, "entry", "entries") : std::string()));
   }
   return block;
 }
@@ -103,15 +98,12 @@ std::string check_block(const GradBlock& b) {
   if (!b.get || !b.set || !b.gradient) {
     return "block " + b.name + " lacks get, set or gradient: make it with grad_block()";
   }
-  std::size_t entries = 1;
-  for (const std::size_t n : b.shape) {
-    if (n != 0 && entries > SIZE_MAX / n) {
-      return "block " + b.name + " has shape (" + join(b.shape) +
-             ") but its product overflows: it must be a number of entries";
-    }
-    entries *= n;
+  const std::optional<std::size_t> entries = entries_of(b.shape);
+  if (!entries) {
+    return "block " + b.name + " has shape (" + join(b.shape) +
+           ") but its product overflows: it must be a number of entries";
   }
-  for (std::size_t i = 0; i < entries; i += look_stride(entries)) {
+  for (std::size_t i = 0; i < *entries; i += look_stride(*entries)) {
     const double x = b.get(i), g = b.gradient(i);
     if (!std::isfinite(x)) {
       return "the value of " + b.entry_name(i) + " is " + number("%.17g", x) +
@@ -178,7 +170,6 @@ std::string check_blocks(std::span<const GradBlock> blocks) {
 
 std::string check_backward(std::span<const GradBlock> blocks,
                            const std::function<void()>& backward) {
-  backward();
   const std::vector<double> once = gradients(blocks);
   backward();
   const std::vector<double> twice = gradients(blocks);
@@ -214,6 +205,7 @@ std::string check_options(const GradcheckOptions& o) {
   if (!std::isfinite(o.rtol) || o.rtol < 0) return refuse("rtol", o.rtol);
   if (!std::isfinite(o.atol) || o.atol < 0) return refuse("atol", o.atol);
   if (!(o.inconclusive_at >= 0)) return refuse("inconclusive_at", o.inconclusive_at);
+  if (o.entries == 0) return "option entries is 0: it must be at least 1";
   return {};
 }
 
@@ -235,6 +227,29 @@ std::string check_unchanged(double first, double last) {
   return "the loss changed from " + number("%.17g", first) + " to " + number("%.17g", last) +
          " although every value was restored: it keeps state between calls; reset that state "
          "inside the loss";
+}
+
+}  // namespace tapegrad::detail
+
+namespace tapegrad {
+
+std::size_t GradBlock::size() const {
+  std::size_t size = 1;
+  for (const std::size_t n : shape) size *= n;
+  return size;
+}
+
+std::string GradBlock::entry_name(std::size_t index) const {
+  if (shape.empty()) return name;
+  const std::vector<std::size_t> at = detail::position(*this, index);
+  if (gates.empty() || shape[0] % gates.size() != 0) return name + '[' + detail::join(at) + ']';
+  const std::size_t rows = shape[0] / gates.size();
+  std::string text =
+      name + "[gate " + gates[at[0] / rows] + ", row " + std::to_string(at[0] % rows);
+  for (std::size_t axis = 1; axis < at.size(); ++axis) {
+    text += (axis == 1 ? ", col " : ", ") + std::to_string(at[axis]);
+  }
+  return text + ']';
 }
 
 }  // namespace tapegrad

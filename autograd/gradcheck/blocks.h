@@ -10,7 +10,7 @@
 #pragma GCC visibility push(hidden)
 
 /// What can be wrong before anything is compared. Private to gradcheck/.
-namespace tapegrad {
+namespace tapegrad::detail {
 
 /// Why these blocks cannot be checked: none or only empty ones, a null pointer, overlapping values,
 /// a value or gradient that is not finite or outside of its domain. Empty if all is well.
@@ -22,7 +22,7 @@ std::string check_loss(double first, double second);
 /// And for a call after all values were restored.
 std::string check_unchanged(double first, double last);
 
-/// Runs `backward` twice; why its results cannot be trusted, or empty.
+/// Runs `backward` once more; why its results cannot be trusted, or empty.
 std::string check_backward(std::span<const GradBlock> blocks,
                            const std::function<void()>& backward);
 
@@ -38,10 +38,10 @@ std::size_t flat_index(const GradBlock& block, std::span<const std::size_t> posi
 
 /// "3 entries", "1 entry".
 std::string plural(std::size_t n, const char* one, const char* many);
-/// As printf writes it.
+/// As printf writes it in the C locale.
 std::string number(const char* format, double v);
 std::string join(std::span<const std::size_t> numbers);
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail
 
 #pragma GCC visibility pop

@@ -5,7 +5,7 @@
 
 #include "blocks.h"
 
-namespace tapegrad {
+namespace tapegrad::detail {
 
 Comparison::Comparison(const GradBlock& block, std::span<const GradEntry> entries,
                        std::span<const NamedSize> sizes)
@@ -206,4 +206,4 @@ std::size_t Comparison::rank(const std::function<double(const Seen&)>& of) const
   return found;
 }
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail

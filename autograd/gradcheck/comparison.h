@@ -15,7 +15,7 @@
 
 /// A block's analytic and numeric gradient side by side, and the questions that a diagnosis asks of
 /// them. Private to gradcheck/.
-namespace tapegrad {
+namespace tapegrad::detail {
 
 using Place = std::vector<std::size_t>;  ///< position on each axis
 
@@ -108,6 +108,7 @@ class Comparison {
   /// Rank of the matrix of these numbers, within the tolerance; the block has two axes.
   std::size_t rank(const std::function<double(const Seen&)>& of) const;
 
+ protected:
   const GradBlock& block_;
   std::span<const NamedSize> sizes_;
   std::vector<Seen> seen_;  ///< in the order of their index
@@ -122,6 +123,6 @@ class Comparison {
   std::vector<Cut> cuts() const;
 };
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail
 
 #pragma GCC visibility pop

@@ -8,7 +8,7 @@
 #include "blocks.h"
 #include "comparison.h"
 
-namespace tapegrad {
+namespace tapegrad::detail {
 namespace {
 
 class Diagnosis final : private Comparison {
@@ -475,4 +475,4 @@ std::string diagnose(const GradBlock& block, std::span<const GradEntry> entries,
   return Diagnosis(block, entries, sizes).text();
 }
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail

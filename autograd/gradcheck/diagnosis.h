@@ -9,7 +9,7 @@
 #pragma GCC visibility push(hidden)
 
 /// Guesses at what a wrong gradient has in common with the right one. Private to gradcheck/.
-namespace tapegrad {
+namespace tapegrad::detail {
 
 /// What is wrong in a block that failed, as "class: words", the first explanation of these that
 /// fits all of its checked `entries`; "other: ..." if none does, or if the error is too near to its
@@ -34,6 +34,6 @@ namespace tapegrad {
 std::string diagnose(const GradBlock& block, std::span<const GradEntry> entries,
                      std::span<const NamedSize> sizes);
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail
 
 #pragma GCC visibility pop

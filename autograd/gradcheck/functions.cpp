@@ -4,14 +4,14 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <numeric>
+#include <utility>
 
 #include "blocks.h"
 #include "diagnosis.h"
 #include "random.h"
 #include "summary.h"
 
-namespace tapegrad {
+namespace tapegrad::detail {
 namespace {
 
 using Values = std::vector<double>;
@@ -36,7 +36,11 @@ class Outputs {
 
   /// f(x), of the right size or all NaN. Several outputs are differentiated at the same places.
   const Values& at(const Values& x) {
-    const auto [place, is_new] = seen_.try_emplace(x);
+    Moved moved;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (x[i] != x_[i]) moved.emplace_back(i, x[i]);
+    }
+    const auto [place, is_new] = seen_.try_emplace(std::move(moved));
     if (is_new) place->second = fresh(x);
     return place->second;
   }
@@ -65,6 +69,8 @@ class Outputs {
   }
 
  private:
+  using Moved = std::vector<std::pair<std::size_t, double>>;  ///< where x is not as it was
+
   Values call(const Values& x) {
     ++calls_;
     reseed();
@@ -93,7 +99,7 @@ class Outputs {
   const Values& x_;
   const std::function<void()>& reseed_;
   Values first_;
-  std::map<Values, Values> seen_;
+  std::map<Moved, Values> seen_;
   std::size_t calls_ = 0;
   std::string problem_;
 };
@@ -140,14 +146,14 @@ GradBlock block_over(const char* name, Values& x, std::vector<std::size_t> shape
   GradBlock block;
   block.name = name;
   block.shape = std::move(shape);
-  block.get = [&x](std::size_t i) { return x[i]; };
+  block.get = [&x](std::size_t i) { return x[i % x.size()]; };  // of J[i, k] it is x[k]
   block.set = [&x](std::size_t i, double v) { x[i] = v; };
   block.gradient = std::move(gradient);
   return block;
 }
 
-GradcheckReport refused(const GradBlock& block, const std::string& reason,
-                        const GradcheckOptions& options) {
+GradcheckReport report_on(const GradBlock& block, const std::string& reason,
+                          const GradcheckOptions& options) {
   GradcheckReport report;
   report.reason = reason;
   report.seed = options.seed;
@@ -170,7 +176,7 @@ GradcheckReport check_each(const GradBlock& block, Values& values,
                            const std::function<const Values&()>& output, Outputs& f,
                            const GradcheckOptions& options) {
   const std::size_t m = f.size(), n = values.size();
-  GradcheckReport all = refused(block, "", options);
+  GradcheckReport all = report_on(block, "", options);
   GradBlockSummary& summary = all.blocks[0];
   for (std::size_t i = 0; i < m; ++i) {
     GradcheckOptions own = for_engine(options);
@@ -221,11 +227,11 @@ GradcheckReport check_matrix(const char* name, const VectorFunction& f,
               " but f goes from " + std::to_string(n) + " to " + plural(m, "number", "numbers") +
               ": it must have " + std::to_string(m * n);
   }
-  if (!problem.empty()) return refused(block, problem, options);
+  if (!problem.empty()) return report_on(block, problem, options);
   for (std::size_t i = 0; i < matrix.size(); ++i) {
     if (std::isfinite(matrix[i])) continue;
-    return refused(block, place(i) + " is " + number("%.17g", matrix[i]) + ": it must be finite",
-                   options);
+    return report_on(block, place(i) + " is " + number("%.17g", matrix[i]) + ": it must be finite",
+                     options);
   }
   GradcheckReport report = check_each(
       block, x, [&]() -> const Values& { return outputs.at(x); }, outputs, options);
@@ -247,9 +253,13 @@ GradcheckReport check_matrix(const char* name, const VectorFunction& f,
 }
 
 }  // namespace
+}  // namespace tapegrad::detail
 
-GradcheckReport gradcheck(const VectorFunction& f, const Product& product, Values x,
-                          const GradcheckOptions& options) {
+namespace tapegrad {
+
+GradcheckReport gradcheck(const VectorFunction& f, const VectorJacobianProduct& product,
+                          std::vector<double> x, const GradcheckOptions& options) {
+  using namespace detail;
   const Values start = x;
   Outputs outputs(f, start, options);
   std::string problem = outputs.problem();
@@ -258,13 +268,9 @@ GradcheckReport gradcheck(const VectorFunction& f, const Product& product, Value
   if (problem.empty()) claimed = examined(product, outputs, x, w, x.size(), problem);
   const GradBlock block =
       block_over("x", x, {x.size()}, [&claimed](std::size_t i) { return claimed[i]; });
-  if (!problem.empty()) return refused(block, problem, options);
-  GradcheckReport report = gradcheck(
-      [&] {
-        const Values y = outputs.fresh(x);
-        return std::inner_product(y.begin(), y.end(), w.begin(), 0.0);
-      },
-      {block}, for_engine(options));
+  if (!problem.empty()) return report_on(block, problem, options);
+  GradcheckReport report =
+      gradcheck([&] { return dot(outputs.fresh(x), w); }, {block}, for_engine(options));
   problem = outputs.afterwards();
   report.evaluations = outputs.calls();
   if (problem.empty()) return report;
@@ -273,8 +279,9 @@ GradcheckReport gradcheck(const VectorFunction& f, const Product& product, Value
   return report;
 }
 
-GradcheckReport gradcheck_forward(const VectorFunction& f, const Product& product, Values x,
-                                  const GradcheckOptions& options) {
+GradcheckReport gradcheck_forward(const VectorFunction& f, const VectorJacobianProduct& product,
+                                  std::vector<double> x, const GradcheckOptions& options) {
+  using namespace detail;
   Outputs outputs(f, x, options);
   const std::size_t m = outputs.size();
   std::string problem = outputs.problem();
@@ -286,7 +293,7 @@ GradcheckReport gradcheck_forward(const VectorFunction& f, const Product& produc
   Values claimed, s = {0}, moved = x;
   if (problem.empty()) claimed = examined(product, outputs, x, v, m, problem);
   const GradBlock block = block_over("y", s, {m}, [&claimed](std::size_t i) { return claimed[i]; });
-  if (!problem.empty()) return refused(block, problem, options);
+  if (!problem.empty()) return report_on(block, problem, options);
   return check_each(
       block, s,
       [&]() -> const Values& {
@@ -296,14 +303,14 @@ GradcheckReport gradcheck_forward(const VectorFunction& f, const Product& produc
       outputs, options);
 }
 
-GradcheckReport jacobian_check(const VectorFunction& f, std::span<const double> jacobian, Values x,
-                               const GradcheckOptions& options) {
-  return check_matrix("J", f, jacobian, std::move(x), options, false);
+GradcheckReport jacobian_check(const VectorFunction& f, std::span<const double> jacobian,
+                               std::vector<double> x, const GradcheckOptions& options) {
+  return detail::check_matrix("J", f, jacobian, std::move(x), options, false);
 }
 
 GradcheckReport hessian_check(const VectorFunction& gradient, std::span<const double> hessian,
-                              Values x, const GradcheckOptions& options) {
-  return check_matrix("H", gradient, hessian, std::move(x), options, true);
+                              std::vector<double> x, const GradcheckOptions& options) {
+  return detail::check_matrix("H", gradient, hessian, std::move(x), options, true);
 }
 
 }  // namespace tapegrad

@@ -5,9 +5,9 @@
 /// The second door of the checker: functions of one vector, with what is claimed of their
 /// derivatives. Needs the standard library only.
 ///
-///     auto report = gradcheck([](auto x) { return my_layer(x); },
-///                             [](auto x, auto dy) { return my_layer_backward(x, dy); }, {1, 2,
-///                             3});
+///     auto f = [](auto x) { return my_layer(x); };
+///     auto product = [](auto x, auto dy) { return my_layer_backward(x, dy); };
+///     auto report = gradcheck(f, product, {1, 2, 3});
 ///
 /// Before anything is compared, each function must be there, take and give the right number of
 /// values, all finite, and give the same bits when it is called again with the same arguments; a

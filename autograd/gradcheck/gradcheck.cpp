@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <set>
 #include <utility>
 
 #include "blocks.h"
 #include "diagnosis.h"
+#include "plan.h"
 #include "random.h"
 #include "stencil.h"
 #include "summary.h"
 
-namespace tapegrad {
+namespace tapegrad::detail {
 namespace {
 
 using Loss = std::function<double()>;
@@ -28,16 +28,6 @@ constexpr std::size_t most_diagnosed = 4096;
 constexpr double roughness_doubt = 9;
 
 // ---- the check ----------------------------------------------------------------------------------
-
-/// What is to be looked at in one block, with the analytic gradient as it was before the first call
-/// of the loss, which may overwrite it.
-struct Plan {
-  std::vector<double> gradient;  ///< all of it, or nothing if the block is too large
-  std::vector<std::size_t> entries;
-  std::vector<double> analytic;  ///< of these entries
-  std::size_t directions = 0;
-  double scale = 0;
-};
 
 class Check {
  public:
@@ -76,7 +66,6 @@ class Check {
   };
 
   std::string preflight();
-  Plan plan(std::size_t b, bool in_full, Random& random) const;
   void measure_noise();
   void first_look();
   void judge_all();
@@ -99,11 +88,16 @@ class Check {
     s.same_branches = same;
     return s;
   }
+  /// A unit vector through block b, one of several.
+  std::vector<double> direction(std::size_t b, std::size_t number) const {
+    return unit_vector(blocks_[b].size(), options_.seed + 1000 * b + number);
+  }
   double relative_noise() const {
     return report_.noise / std::max(std::abs(center_), std::numeric_limits<double>::min());
   }
   double first_step(const stencil::Line& line) const {
-    return options_.step > 0 ? options_.step : stencil::step_for(line, relative_noise());
+    return options_.step > 0 ? line.inside(options_.step)
+                             : stencil::step_for(line, relative_noise());
   }
 
   void fill(Look& look) const;
@@ -131,6 +125,7 @@ class Check {
 std::string Check::preflight() {
   if (!loss_) return "no loss was given: it must be callable";
   if (std::string problem = check_options(options_); !problem.empty()) return problem;
+  if (options_.backward) options_.backward();  // what it writes is checked, not what was there
   if (std::string problem = check_blocks(blocks_); !problem.empty()) return problem;
   if (options_.backward) {
     if (std::string problem = check_backward(blocks_, options_.backward); !problem.empty()) {
@@ -141,7 +136,7 @@ std::string Check::preflight() {
   for (const GradBlock& b : blocks_) total += std::min(b.size(), options_.budget + 1);
   Random random(options_.seed);
   for (std::size_t b = 0; b < blocks_.size(); ++b) {
-    plans_.push_back(plan(b, 6 * total <= options_.budget, random));
+    plans_.push_back(plan_for(blocks_[b], 6 * total <= options_.budget, options_, random));
     report_.blocks[b].scale = plans_[b].scale;
   }
   if (!options_.only_block.empty() &&
@@ -152,41 +147,6 @@ std::string Check::preflight() {
   center_ = evaluate();
   if (options_.branches) branches_ = options_.branches();
   return check_loss(center_, evaluate());
-}
-
-Plan Check::plan(std::size_t b, bool in_full, Random& random) const {
-  const GradBlock& block = blocks_[b];
-  const std::size_t size = block.size();
-  Plan plan;
-  if (size == 0) return plan;
-  if (size <= most_looked_at) plan.gradient.reserve(size);
-  std::size_t largest = 0, smallest = 0;
-  double most = -1, least = std::numeric_limits<double>::infinity();
-  for (std::size_t i = 0; i < size; i += look_stride(size)) {
-    const double g = block.gradient(i), magnitude = std::abs(g);
-    if (size <= most_looked_at) plan.gradient.push_back(g);
-    if (magnitude > most) most = magnitude, largest = i;
-    if (magnitude < least) least = magnitude, smallest = i;
-  }
-  plan.scale = most;
-  if (!options_.only_block.empty()) {
-    if (block.name == options_.only_block && options_.only_entry < size) {
-      plan.entries = {options_.only_entry};
-    }
-  } else if (in_full || size <= options_.entries) {
-    plan.entries.resize(size);
-    std::iota(plan.entries.begin(), plan.entries.end(), std::size_t{0});
-  } else {
-    std::set<std::size_t> chosen;
-    for (const std::size_t index : {largest, std::size_t{0}, size - 1, smallest}) {
-      if (chosen.size() < options_.entries) chosen.insert(index);
-    }
-    while (chosen.size() < options_.entries) chosen.insert(random.next() % size);
-    plan.entries.assign(chosen.begin(), chosen.end());
-    if (size <= most_looked_at) plan.directions = options_.directions;
-  }
-  for (const std::size_t index : plan.entries) plan.analytic.push_back(block.gradient(index));
-  return plan;
 }
 
 /// Seven values so close together that what their sixth difference shows is noise: a float inside
@@ -240,7 +200,7 @@ void Check::first_look() {
       looks_.push_back(look_at(b, p.entries[k], p.analytic[k]));
     }
     for (std::size_t d = 0; d < p.directions; ++d) {
-      const std::vector<double> v = unit_vector(blocks_[b].size(), options_.seed + 1000 * b + d);
+      const std::vector<double> v = direction(b, d);
       looks_.push_back(look_along(b, d, 0, v));
     }
   }
@@ -303,8 +263,7 @@ void Check::judge_all() {
     if (look.entry.verdict == Verdict::pass && look.samples.same_branches) continue;
     const GradEntry& e = look.entry;
     if (e.direction) {
-      const std::vector<double> v =
-          unit_vector(blocks_[e.block].size(), options_.seed + 1000 * e.block + e.index);
+      const std::vector<double> v = direction(e.block, e.index);
       stencil::DirectionLine line(blocks_[e.block], 0, v);
       insist(look, line);
     } else {
@@ -328,8 +287,9 @@ void Check::insist(Look& look, stencil::Line& line) {
                                               : std::array{4.0, 16.0, 0x1p-3, 0x1p-6, 0x1p-9};
   for (const double factor : factors) {
     const double step = first * factor;
-    if (step > 0.25 * line.size || 3 * step > std::min(line.high, -line.low)) continue;
+    if (step > 0.25 * line.size || step > line.inside(step)) continue;
     Look again = at_step(look, line, step);
+    if (!std::isfinite(again.entry.bound)) continue;
     const bool steadier = again.samples.same_branches && !look.samples.same_branches;
     const bool sharper = again.samples.same_branches == look.samples.same_branches &&
                          !(again.entry.bound >= look.entry.bound);
@@ -338,7 +298,7 @@ void Check::insist(Look& look, stencil::Line& line) {
   }
   const bool changed = look.entry.verdict == Verdict::fail && !settle(look, line);
   if (changed && look.entry.verdict == Verdict::pass) return;
-  find_kink(look, line, changed ? look.entry.step : first * 0x1p-9);
+  find_kink(look, line, changed ? std::min(look.entry.step, first / 8) : first * 0x1p-9);
 }
 
 Check::Look Check::at_step(Look look, stencil::Line& line, double step) {
@@ -378,7 +338,8 @@ bool Check::settle(Look& look, stencil::Line& line) {
   return false;
 }
 
-/// Slopes on both sides that stay apart while the step shrinks.
+/// Slopes on both sides that stay apart while the step shrinks; those that move ever farther apart
+/// are a jump's.
 void Check::find_kink(Look& look, stencil::Line& line, double step) {
   const Samples wide = sample(line, 8 * step), narrow = sample(line, step);
   const stencil::OneSided before = stencil::one_sided(wide, center_, report_.noise);
@@ -387,7 +348,17 @@ void Check::find_kink(Look& look, stencil::Line& line, double step) {
   const bool apart =
       now.gap() > 0.5 * before.gap() && now.gap() > 2 * now.uncertainty && now.gap() > 1e-4 * steep;
   if (!apart && (narrow.same_branches || !options_.branches)) return;
+  const auto closer = [&] {
+    return stencil::one_sided(sample(line, step / 64), center_, report_.noise);
+  };
   GradEntry& e = look.entry;
+  if (now.gap() > 4 * before.gap()) {
+    const stencil::OneSided jump = closer();
+    if (jump.gap() > 4 * now.gap() && jump.gap() > jump.uncertainty) {  // no noise, either
+      e.verdict = Verdict::inconclusive;
+      return;
+    }
+  }
   e.left = now.left;
   e.right = now.right;
   const double tolerance = now.uncertainty + options_.rtol * steep;
@@ -395,8 +366,7 @@ void Check::find_kink(Look& look, stencil::Line& line, double step) {
   const bool between = e.analytic >= low - tolerance && e.analytic <= high + tolerance;
   e.verdict = between ? Verdict::kink : Verdict::inconclusive;
   if (!between) {  // wrong, unless a closer look shows other slopes
-    const Samples closer = sample(line, step / 64);
-    const stencil::OneSided again = stencil::one_sided(closer, center_, report_.noise);
+    const stencil::OneSided again = closer();
     const double change =
         std::max(std::abs(again.left - now.left), std::abs(again.right - now.right));
     const double own = stencil::own_step(line, step);
@@ -452,7 +422,7 @@ void Check::look_closer(std::size_t b) {
 /// Halves a failing direction until one entry is left: the half with the larger error in units of
 /// its bound.
 void Check::find_entry(std::size_t b, std::size_t number) {
-  const std::vector<double> v = unit_vector(blocks_[b].size(), options_.seed + 1000 * b + number);
+  const std::vector<double> v = direction(b, number);
   std::size_t first = 0, size = v.size();
   while (size > 1) {
     const std::size_t half = size / 2;
@@ -475,14 +445,19 @@ void Check::find_entry(std::size_t b, std::size_t number) {
 }
 
 }  // namespace
+}  // namespace tapegrad::detail
 
-GradcheckReport gradcheck(const Loss& loss, Blocks blocks, const GradcheckOptions& options) {
-  return Check(loss, blocks, options).run();
+namespace tapegrad {
+
+GradcheckReport gradcheck(const std::function<double()>& loss, std::span<const GradBlock> blocks,
+                          const GradcheckOptions& options) {
+  return detail::Check(loss, blocks, options).run();
 }
 
-GradcheckReport gradcheck(const Loss& loss, std::initializer_list<GradBlock> blocks,
+GradcheckReport gradcheck(const std::function<double()>& loss,
+                          std::initializer_list<GradBlock> blocks,
                           const GradcheckOptions& options) {
-  return gradcheck(loss, Blocks(blocks.begin(), blocks.size()), options);
+  return gradcheck(loss, std::span(blocks.begin(), blocks.size()), options);
 }
 
 }  // namespace tapegrad

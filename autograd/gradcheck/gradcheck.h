@@ -66,6 +66,7 @@ template <class Value, class Gradient>
 GradBlock grad_block(std::string name, Value* values, const Gradient* gradient, std::size_t size,
                      std::vector<std::size_t> shape = {}, std::size_t gradient_size = SIZE_MAX) {
   static_assert(std::is_floating_point_v<Value> && std::is_floating_point_v<Gradient>);
+  static_assert(sizeof(Value) <= sizeof(double), "a long double would not be restored bit for bit");
   GradBlock block = detail::make_block(
       std::move(name), size, gradient_size == SIZE_MAX ? size : gradient_size, std::move(shape),
       std::as_bytes(std::span<const Value>(values, values == nullptr ? 0 : size)));
@@ -98,21 +99,23 @@ struct NamedSize {
 struct GradcheckOptions {
   double rtol = 1e-7;  ///< allowed error relative to max(|analytic|, |numeric|)
   /// Allowed error, absolute: what cancels in an analytic gradient leaves rounding behind, of a
-  /// size that the loss does not show. For a loss and values of order one 1e-14 is enough.
+  /// size that the loss does not show. 1e-14 times the size of the loss is enough for values of
+  /// order one: of 30,000 right gradients of random functions it left one FAIL, of values of 1e7,
+  /// where 0 gave five.
   double atol = 0;
   double inconclusive_at = 1e-3;  ///< a bound above this x max(|a|, |n|, block scale) is undecided
   bool accept_inconclusive = false;  ///< undecided entries do not keep the check from passing
   bool strict = false;               ///< entries that are zero both ways fail the check
 
   /// Blocks are checked in full as long as that takes at most so many calls of the loss; else each
-  /// block of more entries is sampled: `entries` of them (first, last, those of largest and
-  /// smallest |gradient|, then random ones) and the derivative along `directions` random
+  /// block of more entries is sampled: `entries` of them (at least 1: first, last, those of largest
+  /// and smallest |gradient|, then random ones) and the derivative along `directions` random
   /// directions.
   std::size_t budget = 30000;
   std::size_t entries = 16;
   std::size_t directions = 8;
   std::uint64_t seed = 0;  ///< of the sample
-  double step = 0;         ///< h, absolute; 0: from the measured noise
+  double step = 0;  ///< h, absolute, and the only one; less at the edge of a domain; 0: measured
 
   /// Called before every call of the loss: set the seed of dropout and of all random draws.
   std::function<void()> reseed = {};
@@ -181,14 +184,15 @@ struct GradcheckReport : GradCounts {
 
   explicit operator bool() const { return verdict == Verdict::pass; }
   std::string entry_name(const GradEntry& entry) const;
-  std::string text() const;  ///< a line or two on pass, else about twelve; no final newline
+  /// A line or two on pass, else about twelve; no final newline. Verdicts in colour for a terminal:
+  /// `text(isatty(2))`. What `<<` prints has none, because test frameworks put it into files.
+  std::string text(bool colour = false) const;
   std::string json() const;  ///< the same and every entry, one object
   friend std::ostream& operator<<(std::ostream& out, const GradcheckReport& report);
 };
 
 /// Compares the analytic gradients of `blocks` with central differences of `loss`, which reads the
-/// blocks' values. With f_k = loss at x + k h and the difference quotients s_k = (f_k - f_-k) /
-/// 2kh,
+/// blocks' values. With f_k = loss at x + k h and s_k = (f_k - f_-k) / 2kh,
 ///
 ///     D6 = 3/2 s_1 - 3/5 s_2 + 1/10 s_3         sixth order, the numeric derivative
 ///     D4 = 4/3 s_1 - 1/3 s_2                    fourth order, from the same values
@@ -205,21 +209,21 @@ struct GradcheckReport : GradCounts {
 ///
 ///   * it exceeds that by another bound, and nine times the part of the bound that the common noise
 ///     does not explain, which is an estimate from this place alone;
-///   * a step of h/8 gives the same derivative, and one of |x|/4, if x is much smaller than h,
-///   finds
-///     it wrong, too; else the step shrinks until two in a row agree, and these decide;
+///   * a step of h/8 gives the same derivative, and one of |x|/4 finds it wrong, too, if x is much
+///     smaller than h; else the step shrinks until two in a row agree, and these decide;
 ///   * the loss moves within the stencil, or |a| > 1e-10 max(1, |f|).
 ///
 /// So a right gradient of a loss that varies on a scale below h is not called wrong. An entry that
 /// is not wrong passes if a and n are both exactly zero (it then counts as not exercised), or if
 /// the bound is at most inconclusive_at max(|a|, |n|, largest |gradient| of its block). All else is
 /// inconclusive. What does not pass is tried again with other steps, of which the one with the
-/// least bound decides. An entry whose one-sided slopes stay apart is a kink. Tolerances do not
-/// depend on the number of entries.
+/// least bound decides. An entry whose one-sided slopes stay apart is a kink; a jump is none.
+/// Tolerances do not depend on the number of entries. With `options.step` there is that step only:
+/// no confirmation, no other try, no kink.
 ///
-/// Before all this: loss finite and repeatable, gradients finite, a second `backward` equal to the
-/// first; and at the end: no state kept. What cannot be checked is a fail with a reason. An
-/// exception of the loss passes through, after the values have been restored.
+/// Before all this: `backward` run, loss finite and repeatable, gradients finite, a second
+/// `backward` equal to the first; and at the end: no state kept. What cannot be checked is a fail
+/// with a reason. An exception of the loss passes through, after the values have been restored.
 ///
 /// Limits: |D6 - D4| estimates the error of D4, so it is conservative for D6, but it is an
 /// estimate: what varies on a scale that none of the steps meets stays unseen.

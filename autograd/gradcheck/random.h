@@ -11,7 +11,7 @@
 #pragma GCC visibility push(hidden)
 
 /// Random vectors that are the same everywhere. Private to gradcheck/.
-namespace tapegrad {
+namespace tapegrad::detail {
 
 /// SplitMix64 (Steele, Lea & Flood 2014); the standard library's distributions differ by vendor.
 class Random {
@@ -54,6 +54,6 @@ inline double dot(std::span<const double> a, std::span<const double> b) {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail
 
 #pragma GCC visibility pop

@@ -1,11 +1,13 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <ostream>
+#include <tuple>
 
 #include "blocks.h"
 #include "gradcheck.h"
 
-namespace tapegrad {
+namespace tapegrad::detail {
 namespace {
 
 constexpr std::size_t shown_entries = 3;
@@ -13,27 +15,32 @@ constexpr std::size_t shown_blocks = 4;
 
 std::string brief(double v) { return number("%.1e", v); }
 
+/// The word, in green, red or yellow where a terminal shows it.
+std::string word(Verdict verdict, bool colour) {
+  constexpr std::array<const char*, 4> codes = {"\033[32m", "\033[31m", "\033[33m", "\033[33m"};
+  const std::string text = to_string(verdict);
+  return colour ? codes[static_cast<std::size_t>(verdict)] + text + "\033[0m" : text;
+}
+
 std::size_t total_size(const GradcheckReport& report) {
   std::size_t size = 0;
   for (const GradBlockSummary& b : report.blocks) size += b.size;
   return size;
 }
+bool sampled(const GradcheckReport& report) { return report.checked < total_size(report); }
 
 /// "41 entries of 3 blocks", "41 of 4096 entries of 3 blocks".
 std::string coverage(const GradcheckReport& report) {
-  const std::size_t size = total_size(report);
-  const std::string sampled =
-      report.checked < size ? std::to_string(report.checked) + " of " : std::string();
-  return sampled + plural(size, "entry", "entries") + " of " +
+  return (sampled(report) ? std::to_string(report.checked) + " of " : std::string()) +
+         plural(total_size(report), "entry", "entries") + " of " +
          plural(report.blocks.size(), "block", "blocks");
 }
 
-bool sampled(const GradcheckReport& report) { return report.checked < total_size(report); }
-
-/// Seeds matter where something was drawn or went wrong.
+/// Seeds matter where something was drawn or went wrong, noise where something was not decided.
 std::string effort(const GradcheckReport& report, bool with_seed) {
   return "; " + std::to_string(report.evaluations) + " evaluations" +
-         (with_seed ? ", seed " + std::to_string(report.seed) : std::string());
+         (with_seed ? ", seed " + std::to_string(report.seed) : std::string()) +
+         (report.inconclusive > 0 ? ", noise " + brief(report.noise) : std::string());
 }
 
 template <class Counts>
@@ -82,15 +89,19 @@ std::string problem(const GradBlockSummary& b) {
   return text + (b.diagnosis.empty() ? "" : "\n    " + b.diagnosis);
 }
 
-std::string entry_lines(const GradcheckReport& report, const GradEntry& e) {
+std::string entry_lines(const GradcheckReport& report, const GradEntry& e, bool colour) {
+  const std::string start = "\n  " + report.entry_name(e) + ' ' + word(e.verdict, colour) + ": ";
+  if (!(e.step > 0)) {
+    return start +
+           "no room for differences in its domain; move the value inside, or widen low and high";
+  }
   const auto values = [&](std::size_t from) {
     return number("%.17g", e.f[from]) + ", " + number("%.17g", e.f[from + 1]) + ", " +
            number("%.17g", e.f[from + 2]);
   };
-  std::string text = "\n  " + report.entry_name(e) + ' ' + to_string(e.verdict) + ": numeric " +
-                     number("%.12g", e.numeric) + " ± " + brief(e.bound) + ", analytic " +
-                     number("%.12g", e.analytic) + ", error " + brief(e.error) + ", h " +
-                     number("%.6g", e.step);
+  std::string text = start + "numeric " + number("%.12g", e.numeric) + " ± " + brief(e.bound) +
+                     ", analytic " + number("%.12g", e.analytic) + ", error " + brief(e.error) +
+                     ", h " + number("%.6g", e.step);
   if (e.left != e.right) {
     text += "\n    kink" + (e.branch.empty() ? "" : " at " + e.branch) + ": slopes " +
             number("%.6g", e.left) + " to the left, " + number("%.6g", e.right) + " to the right";
@@ -99,39 +110,51 @@ std::string entry_lines(const GradcheckReport& report, const GradEntry& e) {
          "\n    loss at x + h, x + 2h, x + 3h: " + values(3);
 }
 
-std::string pass_text(const GradcheckReport& report) {
+/// ", 2 at kinks (first x[0, 1] at relu#4[0, 1])", or nothing.
+std::string kinks(const GradcheckReport& report) {
+  if (report.kinks == 0) return {};
+  const auto first = std::ranges::min_element(report.entries, {}, [](const GradEntry& e) {
+    return std::tuple(e.verdict != Verdict::kink, e.block, e.direction, e.index);
+  });
+  return ", " + std::to_string(report.kinks) + " at kinks (first " + report.entry_name(*first) +
+         (first->branch.empty() ? "" : " at " + first->branch) + ")";
+}
+
+std::string pass_text(const GradcheckReport& report, bool colour) {
   const auto worst = std::ranges::find(report.entries, Verdict::pass, &GradEntry::verdict);
-  std::string text = "gradcheck: PASS " + coverage(report);
+  std::string text = "gradcheck: " + word(report.verdict, colour) + ' ' + coverage(report);
   if (worst != report.entries.end()) {
     text += ", worst error " + brief(worst->error) + " (bound " + brief(worst->bound) + ") in " +
             report.entry_name(*worst);
   }
-  if (report.kinks > 0) text += ", " + std::to_string(report.kinks) + " at kinks";
+  text += kinks(report);
   if (report.inconclusive > 0) text += ", " + std::to_string(report.inconclusive) + " inconclusive";
   return text + effort(report, sampled(report)) + block_lines(report, power) +
          block_lines(report, unexercised);
 }
 
-/// How to see the worst entry alone.
+/// How to see the worst entry alone; a direction is none.
 std::string again(const GradcheckReport& report) {
-  const GradEntry& e = report.entries.front();
-  if (e.direction) return {};
+  const Verdict worst = report.entries.front().verdict;
+  const auto e = std::ranges::find_if(report.entries, [&](const GradEntry& entry) {
+    return entry.verdict == worst && !entry.direction;
+  });
+  if (worst == Verdict::pass || e == report.entries.end()) return {};
   return "\n  again: {.seed = " + std::to_string(report.seed) + ", .only_block = \"" +
-         report.blocks[e.block].block.name + "\", .only_entry = " + std::to_string(e.index) + "}";
+         report.blocks[e->block].block.name + "\", .only_entry = " + std::to_string(e->index) + "}";
 }
 
-std::string problem_text(const GradcheckReport& report) {
-  std::string text = std::string("gradcheck: ") + to_string(report.verdict) + ' ';
+std::string problem_text(const GradcheckReport& report, bool colour) {
+  std::string text = "gradcheck: " + word(report.verdict, colour) + ' ';
   if (!report.reason.empty()) text += report.reason;
   if (report.entries.empty()) return text;
   text += (report.reason.empty() ? "" : "\n  ") + coverage(report) + ": " + counts(report) +
           effort(report, true) + block_lines(report, problem);
   for (std::size_t i = 0; i < std::min(shown_entries, report.entries.size()); ++i) {
     if (report.entries[i].verdict == Verdict::pass) break;
-    text += entry_lines(report, report.entries[i]);
+    text += entry_lines(report, report.entries[i], colour);
   }
-  if (report.entries.front().verdict != Verdict::pass) text += again(report);
-  return text;
+  return text + again(report);
 }
 
 // ---- json ---------------------------------------------------------------------------------------
@@ -181,6 +204,9 @@ Object counted(const Counts& c) {
 }
 
 }  // namespace
+}  // namespace tapegrad::detail
+
+namespace tapegrad {
 
 const char* to_string(Verdict verdict) {
   switch (verdict) {
@@ -210,11 +236,13 @@ std::string GradcheckReport::entry_name(const GradEntry& entry) const {
                          : block.entry_name(entry.index);
 }
 
-std::string GradcheckReport::text() const {
-  return verdict == Verdict::pass ? pass_text(*this) : problem_text(*this);
+std::string GradcheckReport::text(bool colour) const {
+  return verdict == Verdict::pass ? detail::pass_text(*this, colour)
+                                  : detail::problem_text(*this, colour);
 }
 
 std::string GradcheckReport::json() const {
+  using namespace detail;
   Object report;
   report.add("verdict", quoted(to_string(verdict))).add("reason", quoted(reason));
   report.add("evaluations", evaluations).add("noise", noise).add("seed", std::to_string(seed));
@@ -223,6 +251,7 @@ std::string GradcheckReport::json() const {
       "blocks", array(blocks, [](const GradBlockSummary& b) {
         Object object = counted(b);
         object.add("name", quoted(b.block.name)).add("shape", "[" + join(b.block.shape) + "]");
+        object.add("size", b.size).add("scale", b.scale);
         object.add("directions", b.directions).add("missed", b.missed);
         return object.add("diagnosis", quoted(b.diagnosis)).text();
       }));
@@ -236,6 +265,7 @@ std::string GradcheckReport::json() const {
         object.add("error", e.error).add("step", e.step);
         object.add("loss", array(e.f, json_number));
         if (e.left != e.right) object.add("left", e.left).add("right", e.right);
+        if (!e.branch.empty()) object.add("branch", quoted(e.branch));
         return object.text();
       }));
   return report.text();

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <limits>
 
-namespace tapegrad::stencil {
+namespace tapegrad::detail::stencil {
 namespace {
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
@@ -27,6 +27,10 @@ double noise_floor(const Samples& samples, double center, double common_noise) {
 }
 
 }  // namespace
+
+double Line::inside(double step) const {
+  return std::max(0.0, std::min({step, high / 3, -low / 3}));
+}
 
 EntryLine::EntryLine(const GradBlock& block, std::size_t index)
     : block_(block), index_(index), x_(block.get(index)) {
@@ -168,8 +172,7 @@ OneSided one_sided(const Samples& samples, double center, double common_noise) {
 
 double step_for(const Line& line, double relative_noise) {
   const double noise = std::clamp(relative_noise, epsilon, 1e-6);  // h at most 0.125
-  double h = std::pow(noise, 1.0 / 7) * line.size;
-  h = std::min({h, line.high / 3, -line.low / 3});
+  const double h = line.inside(std::pow(noise, 1.0 / 7) * line.size);
   return h > 0 ? std::ldexp(1.0, std::ilogb(h)) : 0;
 }
 
@@ -178,4 +181,4 @@ double own_step(const Line& line, double than) {
   return own < than ? own : 0;
 }
 
-}  // namespace tapegrad::stencil
+}  // namespace tapegrad::detail::stencil

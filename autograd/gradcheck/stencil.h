@@ -12,7 +12,7 @@
 
 /// The numeric derivative along one line x(s), at s = 0, and how far it can be trusted. Private to
 /// gradcheck/.
-namespace tapegrad::stencil {
+namespace tapegrad::detail::stencil {
 
 /// A line through the values: an entry, or a direction of a whole block. `move(s)` goes to the
 /// place that is nearest to x(s) and returns where that is; `restore()` goes back, bit for bit.
@@ -24,6 +24,8 @@ class Line {
   double size = 1;   ///< max(1, |x|): what the step is measured against
   double value = 0;  ///< |x|, or its root mean square
   double low, high;  ///< s of the domain
+  /// That step, or the largest for which three of them stay in the domain, or 0.
+  double inside(double step) const;
 };
 
 /// One entry of a block.
@@ -106,6 +108,6 @@ double step_for(const Line& line, double relative_noise);
 /// A step of the value's own size, if it is smaller than `than`; else 0.
 double own_step(const Line& line, double than);
 
-}  // namespace tapegrad::stencil
+}  // namespace tapegrad::detail::stencil
 
 #pragma GCC visibility pop

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-namespace tapegrad {
+namespace tapegrad::detail {
 
 double magnitude(const GradEntry& e) { return std::max(std::abs(e.analytic), std::abs(e.numeric)); }
 
@@ -40,7 +40,8 @@ double missed(const GradcheckReport& report, std::size_t b, const GradcheckOptio
   const auto n = static_cast<double>(block.size);
   double p = 1 - static_cast<double>(block.checked) / n;
   for (const GradEntry& e : report.entries) {
-    if (e.block != b || !e.direction) continue;
+    const bool decided = e.verdict == Verdict::pass || e.verdict == Verdict::fail;
+    if (e.block != b || !e.direction || !decided) continue;
     // A unit vector's component is about normal with deviation 1 / sqrt(n).
     const double tolerance = e.bound + options.rtol * magnitude(e) + options.atol;
     p *= std::erf(tolerance * std::sqrt(n / 2) / (block.scale / 100));
@@ -48,4 +49,4 @@ double missed(const GradcheckReport& report, std::size_t b, const GradcheckOptio
   return p;
 }
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail

@@ -5,7 +5,7 @@
 #pragma GCC visibility push(hidden)
 
 /// From entries to a verdict. Private to gradcheck/.
-namespace tapegrad {
+namespace tapegrad::detail {
 
 /// Counts the entries, over all and in each block, sorts them, the worst first, and gives the
 /// verdict that follows from them and from `reason`.
@@ -18,6 +18,6 @@ double missed(const GradcheckReport& report, std::size_t b, const GradcheckOptio
 /// max(|analytic|, |numeric|).
 double magnitude(const GradEntry& entry);
 
-}  // namespace tapegrad
+}  // namespace tapegrad::detail
 
 #pragma GCC visibility pop

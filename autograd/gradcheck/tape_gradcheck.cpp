@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "../../core/error.h"
 #include "../inspect/observer.h"
@@ -14,8 +15,12 @@ namespace tapegrad {
 namespace {
 
 /// sum over outputs and their elements of weight * value: one number in which nothing cancels by
-/// accident.
+/// accident. A number alone keeps its size: then the gradients are those that training sees.
 Var weighted(const Vars& outputs, std::uint64_t seed, std::string_view stream) {
+  if (outputs.empty()) {
+    throw UsageError("[gradcheck] the function gave no outputs: it must return at least one");
+  }
+  if (outputs.size() == 1 && outputs[0].value().numel() == 1) return sum(outputs[0]);
   Rng rng(seed, stream);
   Var total;
   for (const Var& y : outputs) {
@@ -104,8 +109,16 @@ void check_float64(const std::string& name, const Tensor& value) {
 
 }  // namespace
 
+Parameters detail::learned(const Parameters& all) {
+  Parameters result;
+  std::ranges::copy_if(all, std::back_inserter(result),
+                       [](const NamedParameter& p) { return defined(p.data).requires_grad; });
+  return result;
+}
+
 GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInput>& inputs,
-                          const Parameters& parameters, const GradcheckOptions& options) {
+                          const Parameters& all, const GradcheckOptions& options) {
+  const Parameters parameters = detail::learned(all);
   std::vector<Tensor> values;  // of the inputs, ours to perturb
   for (const GradcheckInput& input : inputs) {
     check_float64(input.name, input.value);

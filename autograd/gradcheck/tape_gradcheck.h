@@ -18,17 +18,23 @@ struct GradcheckInput {
   Tensor value;  // float64; not changed
 };
 
-/// What is checked: any number of outputs of any shape, from the inputs (leaves on the tape) and
+namespace detail {
+/// Those that are not frozen.
+Parameters learned(const Parameters& all);
+}  // namespace detail
+
+/// What is checked: one output or more of any shape, from the inputs (leaves on the tape) and
 /// from Parameters that the function takes from its own surroundings.
 using TapeFunction = std::function<Vars(Tape&, std::span<const Var>)>;
 
 /// Compares the tape's gradients of `f` for all inputs and parameters with central differences: see
 /// gradcheck().
 ///
-/// The outputs are reduced to one number with fixed random weights (normal, from `options.seed`),
-/// because a plain sum hides bugs that cancel. Every evaluation has a training tape of its own with
-/// one and the same stream, so dropout masks repeat. Throws DtypeError unless all inputs and
-/// parameters are float64.
+/// The outputs, unless they are a single number, are reduced to one with fixed random weights
+/// (normal, from `options.seed`), because a plain sum hides bugs that cancel. Every evaluation has
+/// a training tape of its own with one and the same stream, so dropout masks repeat. Frozen
+/// Parameters are constants: they are not checked. Throws DtypeError unless all inputs and
+/// parameters are float64, UsageError if f gives no outputs.
 GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInput>& inputs,
                           const Parameters& parameters = {}, const GradcheckOptions& options = {});
 

@@ -64,7 +64,7 @@ Difference between(const Tensor& a, const Tensor& exact) {
   Difference d;
   for (std::size_t i = 0; i < exact.numel(); ++i) {
     const double error = std::abs(a.at(i) - exact.at(i));
-    if (!(error <= d.most)) d.most = error, d.entry = i;
+    if (!std::isnan(d.most) && !(error <= d.most)) d.most = error, d.entry = i;
     d.scale = std::max(d.scale, std::abs(exact.at(i)));
   }
   return d;
@@ -73,10 +73,9 @@ Difference between(const Tensor& a, const Tensor& exact) {
 /// The twin's weights, rounded as float32 would round them, until it goes.
 class Rounded {
  public:
-  Rounded(const Parameters& parameters, std::uint64_t seed) : parameters_(parameters) {
+  Rounded(const Parameters& parameters, std::uint64_t seed) : Rounded(parameters) {
     Rng rng(seed, "twin_check");
-    for (const NamedParameter& p : parameters_) {
-      exact_.push_back(p.value().clone());
+    for (const NamedParameter& p : parameters_) {  // may throw: what was rounded is put back
       for (double& v : p.data->value.mutable_values<double>()) {
         v *= 1 + rng.uniform(-epsilon / 2, epsilon / 2);
       }
@@ -91,16 +90,13 @@ class Rounded {
   }
 
  private:
+  explicit Rounded(const Parameters& parameters) : parameters_(parameters) {
+    for (const NamedParameter& p : parameters_) exact_.push_back(p.value().clone());
+  }
+
   const Parameters& parameters_;
   std::vector<Tensor> exact_;
 };
-
-Parameters learned(const Parameters& all) {
-  Parameters result;
-  std::ranges::copy_if(all, std::back_inserter(result),
-                       [](const NamedParameter& p) { return p.data->requires_grad; });
-  return result;
-}
 
 }  // namespace
 
@@ -116,7 +112,8 @@ TwinReport twin_check(const std::function<Var(Tape&)>& single, const Parameters&
   for (std::size_t i = 0; i < single_parameters.size(); ++i) {
     check_pair(single_parameters[i], twin_parameters[i]);
   }
-  const Parameters rough = learned(single_parameters), exact = learned(twin_parameters);
+  const Parameters rough = detail::learned(single_parameters);
+  const Parameters exact = detail::learned(twin_parameters);
   TwinReport report;
   report.formula = gradcheck(twin, exact, options);
   const Pass is = run(single, rough, options.seed), should = run(twin, exact, options.seed);
@@ -142,21 +139,28 @@ TwinReport twin_check(const std::function<Var(Tape&)>& single, const Parameters&
     const double bound = growth * std::sqrt(d.scale * largest) + 8 * change[i];
     report.blocks.push_back({exact[i].name, d.most, bound, d.scale, d.entry});
   }
-  std::ranges::stable_sort(report.blocks, [](const TwinBlock& a, const TwinBlock& b) {
-    return a.error * b.bound > b.error * a.bound;
-  });
+  const auto ratio = [](const TwinBlock& b) {  // of error and bound, which may both be 0
+    const double r = b.error == 0 ? 0 : b.error / b.bound;
+    return std::isnan(r) ? std::numeric_limits<double>::infinity() : r;
+  };
+  std::ranges::stable_sort(report.blocks, std::greater<>{}, ratio);
   return report;
 }
 
-TwinReport::operator bool() const {
-  return formula && loss_error <= loss_bound &&
-         std::ranges::all_of(blocks, [](const TwinBlock& b) { return b.error <= b.bound; });
+namespace {
+bool within_bounds(const TwinReport& r) {
+  return r.loss_error <= r.loss_bound &&
+         std::ranges::all_of(r.blocks, [](const TwinBlock& b) { return b.error <= b.bound; });
 }
+}  // namespace
+
+TwinReport::operator bool() const { return formula && within_bounds(*this); }
 
 std::string TwinReport::text() const {
   std::string text = fmt::format(
       "twin_check: {}; {} elements on the tape\n  loss: float32 differs by {:.1e} (bound {:.1e})",
-      *this ? "PASS" : "FAIL", operations, loss_error, loss_bound);
+      to_string(within_bounds(*this) ? formula.verdict : Verdict::fail), operations, loss_error,
+      loss_bound);
   for (const TwinBlock& b : blocks) {
     if (&b != &blocks.front() && b.error <= b.bound) continue;
     text +=

@@ -27,6 +27,7 @@ CLEAN = {
     "tests/test_torch_ops.cpp": '// not "exp"\nops = {"tanh of x"};\n',
     "build/release/include/tapegrad/tapegrad.h": "namespace tapegrad { struct Var {}; }\n",
 }
+READING = "./tests/run.sh\n./examples/quickstart.sh\n## Reading order\nin {1} lines:\n\n1. `autograd/tape.h` ({0})\n"
 CPP = "```cpp\n{}\n```\n"
 PLANTED = [  # check, file, its text, part of the complaint
     (layering, "core/a.cpp", '#include "../autograd/tape.h"\n', "core/a.cpp:1: core may not include autograd/tape.h"),
@@ -53,6 +54,9 @@ PLANTED = [  # check, file, its text, part of the complaint
     (op_coverage, "tests/test_maths.cpp", 'check_op("tanh"); check_op("exp");\n', 'op "tanh"'),
     (op_coverage, "tests/test_torch_ops.cpp", 'ops = {"tanh"};\n', 'op "exp" is not in tests/test_torch_ops.cpp'),
     (words, "README.md", "./tests/run.sh\n", "does not name ./examples/quickstart.sh"),
+    (words, "README.md", READING.format(3, 2), "'(3)' in the reading order, but these files have 2 lines"),
+    (words, "README.md", READING.format(2, 3), "'in 3 lines' to read, but the list has 2"),
+    (words, "docs/a.md", "```\n" + "x" * 131 + "\n```\n|" + "x" * 131 + "\n" + "x" * 131, "docs/a.md:5: 131 columns"),
     (words, "docs/a.md", "see\n/ho" + "me/me/data\n", "docs/a.md:2: /ho" + "me/me is a path"),
 ]
 
