@@ -419,3 +419,42 @@ TEST_CASE("gradcheck: text of the report") {
         "47 evaluations\n  b: 1 of 1 entry not exercised, zero both ways (T = 1, a zero state, an "
         "unused input?)");
 }
+
+TEST_CASE("gradcheck: what is added to every entry is named") {
+  Vector w = {0.3, -0.5, 0.8, 1.1, -1.3};
+  const auto loss = [&] {
+    double sum = 0;
+    for (const double v : w) sum += v * v * v;
+    return sum;
+  };
+  const auto diagnosis = [&](double constant, double decay) {
+    Vector dw;
+    for (const double v : w) dw.push_back(3 * v * v + constant + decay * v);
+    return gradcheck(loss, {grad_block("w", w, dw)}).blocks[0].diagnosis;
+  };
+  CHECK(diagnosis(0.25, 0) ==
+        "value: analytic = numeric + 0.25 in all entries: a constant is added");
+  CHECK(diagnosis(0, 0.01) ==
+        "value: analytic = numeric + 0.01 x the value itself: weight decay, or a penalty that is "
+        "not in the loss");
+}
+
+TEST_CASE("gradcheck: a sampled block that fails is looked at in full, kinks too") {
+  constexpr std::size_t n = 40;
+  Vector w = wave(n, 0.7, 1), dw(n);
+  w[7] = 0;  // |w| has its kink here, and no sample of two entries meets it
+  const auto loss = [&] {
+    double sum = 0;
+    for (const double v : w) sum += std::abs(v) * (1 + v);
+    return sum;
+  };
+  for (std::size_t i = 0; i < n; ++i) {
+    const double sign = w[i] > 0 ? 1 : w[i] < 0 ? -1 : 0;
+    dw[i] = 1.01 * sign * (1 + 2 * w[i]);
+  }
+  const GradcheckReport report =
+      gradcheck(loss, {grad_block("w", w, dw)}, {.budget = 0, .entries = 2, .directions = 0});
+  CHECK(report.failed >= n - 1);
+  CHECK(report.blocks[0].checked >= n);
+  CHECK(report.kinks == 1);
+}

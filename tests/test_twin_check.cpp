@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -118,6 +119,14 @@ TEST_CASE("twin_check: the report, and twins that are none") {
   s.model.head.bias.set_requires_grad(false);
   CHECK(s.check(twin).blocks.size() + 1 == right.blocks.size());
   CHECK_THROWS_AS(s.check(clone(s.model)), DtypeError);
+  CHECK_THROWS_WITH_AS((void)twin_check([](Tape&) { return Var(); }, parameters(s.model),
+                                        [](Tape&) { return Var(); }, {}),
+                       "[twin_check] the model has 6 Parameters but its twin has 0: they must "
+                       "agree; make the twin with to(model, DType::float64)",
+                       UsageError);
+  std::ostringstream out;
+  out << right;
+  CHECK(out.str() == right.text());
 }
 
 TEST_CASE("twin_check: a NaN is not forgotten, and is the worst of all") {
