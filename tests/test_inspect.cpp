@@ -77,6 +77,17 @@ TEST_CASE("inspect: a trace shows a pass as it flows") {
                      "dy = [1, 1, ...]", "d#1 = [2, 2, ...]", "dx = [4, 8, ...]"});
 }
 
+TEST_CASE("inspect: a trace shows the gradient of every output of a node") {
+  std::vector<std::string> lines;
+  Tape tape;
+  const Var x = tape.leaf(Tensor::of({2}, {1, 2}, DType::float64));
+  const Vars parts = unbind(x);
+  const Var y = parts[0] * parts[1];
+  const Trace trace(tape, [&](std::string_view line) { lines.emplace_back(line); });
+  (void)tape.gradient(y, {x});
+  CHECK(lines == std::vector<std::string>{"d#3 = 1", "d#1 = 2", "d#2 = 1", "d#0 = [2, 1]"});
+}
+
 TEST_CASE("inspect: a trace of no elements shows that there are some") {
   std::string last;
   Tape tape;
