@@ -4,7 +4,8 @@
 
 /// Derivatives beyond the gradient, of values on a tape: all by reverse sweeps whose own record is
 /// swept again. The pass can be differentiated again afterwards; results are constants. UsageError
-/// for Vars of another tape or pass, ShapeError for shapes that do not fit.
+/// for Vars of another tape or pass and while the tape is paused, ShapeError for shapes that do not
+/// fit.
 namespace tapegrad {
 
 /// Jacobian times vector: the directional derivative of y for x moving along v (a v for each x, of

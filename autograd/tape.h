@@ -55,8 +55,8 @@ class Tape {
   /// while the tape is paused; in each case nothing has changed.
   void backward(const Var& loss, Options options);
   void backward(const Var& loss) { backward(loss, Options{}); }
-  /// d y / d x for each x, times dy (needed unless y has one element); touches no Parameter.
-  /// An x that y does not depend on has gradient zero. Visits only the nodes between x and y.
+  /// d y / d x for each x, times dy (like y; needed unless y is one number); touches no Parameter.
+  /// Zeros if y does not depend on x. Visits only nodes between x and y. Throws as backward() does.
   Vars gradient(const Var& y, const Vars& x, Options options, Var dy = {});
   Vars gradient(const Var& y, const Vars& x) { return gradient(y, x, Options{}); }
 
@@ -67,7 +67,7 @@ class Tape {
   using Hook = std::function<Var(const Var& gradient)>;
   void hook(const Var& v, Hook hook);
   /// Keeps the gradient of v, after its hooks so far, from the next sweeps: grad(v) is then that of
-  /// the last one that reached v, undefined if none did. (Parameters keep theirs anyway.)
+  /// the last one that reached v, undefined if none did; UsageError if it was never retained.
   void retain_grad(const Var& v);
   Var grad(const Var& v) const;
   /// Shows all that happens on this tape to `observer`, which must outlive it; null: nobody. Throws

@@ -20,7 +20,7 @@ class Linear {
   /// Uniform in +-1/sqrt(I), as torch's. Throws ShapeError if a size is 0.
   Linear(std::size_t inputs, std::size_t outputs, Rng& rng, LinearOptions options = {});
 
-  /// Throws ShapeError unless x is (..., I).
+  /// x (..., I) -> (..., O). Throws ShapeError for another x; UsageError for one of another tape.
   Var operator()(Tape& tape, const Var& x) const;
   void visit(auto&& v) {
     v("weight", weight);

@@ -30,8 +30,9 @@ class LSTM {
   /// layer, where it would do nothing (a Dropout after the LSTM is meant then).
   LSTM(const LSTMOptions& options, Rng& rng);
 
-  /// x (T, B, I), state (L, B, H) -> y (T, B, H) and the last state (L, B, H). Throws ShapeError; T
-  /// = 0 and B = 0 are errors. With dropout the tape must say whether it is training.
+  /// x (T, B, I), state (L, B, H) -> y (T, B, H) and the last state (L, B, H). Throws ShapeError,
+  /// for T = 0 and B = 0 too; UsageError for Vars of another tape. With dropout the tape must say
+  /// whether it is training.
   LSTMResult operator()(Tape& tape, const Var& x, const LSTMState& state) const;
   /// From the zero state.
   LSTMResult operator()(Tape& tape, const Var& x) const;

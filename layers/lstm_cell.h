@@ -53,7 +53,7 @@ class LSTMCell {
   LSTMCell() = default;
   LSTMCell(const LSTMCellOptions& options, Rng& rng) : weights(options, rng) {}
 
-  /// x (B, I), state (B, H) each. Throws ShapeError.
+  /// x (B, I), state (B, H) each. Throws ShapeError; UsageError for Vars of another tape.
   LSTMState operator()(Tape& tape, const Var& x, const LSTMState& state) const {
     for (const Var* v : {&x, &state.h, &state.c}) tape.check_input(*v, "lstm_cell");
     return lstm_cell(x, state, weights.on(tape));

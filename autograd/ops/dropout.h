@@ -14,7 +14,7 @@ namespace tapegrad {
 /// On in a training tape, off in an evaluating or inferring one; a plain `Tape` refuses to guess.
 /// The mask is a function of (seed, pass, site, t, row, column), the last three read off x's last
 /// axes: (t, row, column). Calls without a site are numbered in their order. Throws UsageError
-/// unless p is in [0, 1).
+/// unless p is in [0, 1), and if x was recorded on another tape.
 Var dropout(Tape& tape, const Var& x, double p, std::string_view site = "");
 
 /// The same with the mask of a given key: for twins, which draw no random numbers.

@@ -30,8 +30,12 @@ class Rows {
         ignore_(targets.ignore),
         share_(targets.smoothing == 0 ? 0 : targets.smoothing / static_cast<double>(classes)),
         rest_(1 - targets.smoothing) {
-    class_scale_ = normaliser(classes, [this](std::size_t j) { return class_weight(j); });
-    scale_ = normaliser(targets.ids.numel(), [this](std::size_t row) { return weight(row); });
+    if (class_weights_ != nullptr) {
+      class_scale_ = normaliser(classes, [this](std::size_t j) { return class_weight(j); });
+    }
+    if (weights_ != nullptr) {
+      scale_ = normaliser(targets.ids.numel(), [this](std::size_t row) { return weight(row); });
+    }
     for (std::size_t j = 0; j < classes && smoothed(); ++j) total_ += class_weight(j);
   }
 

@@ -150,6 +150,20 @@ if command -v cmake >/dev/null; then
   check "CMake, moved prefix: shared library" with_cmake both ''
   check "CMake, moved prefix: static library beside the shared one" with_cmake both static
   check "CMake, moved prefix: static library alone" with_cmake static ''
+  # Whoever asks for it only if it is there must not be stopped by what it needs itself.
+  without_needs() {
+    mkdir optional && cat >optional/CMakeLists.txt <<'END' &&
+cmake_minimum_required(VERSION 3.16)
+project(optional CXX)
+find_package(tapegrad QUIET)
+if(tapegrad_FOUND OR NOT tapegrad_NOT_FOUND_MESSAGE MATCHES "which pkg-config does not find")
+  message(FATAL_ERROR "found: ${tapegrad_FOUND}, '${tapegrad_NOT_FOUND_MESSAGE}'")
+endif()
+END
+      PKG_CONFIG_LIBDIR=$dir/nowhere cmake -S optional -B optional/build -DCMAKE_PREFIX_PATH="$dir/moved here/static" \
+        -DCMAKE_CXX_COMPILER="${compiler##* }"
+  }
+  check "CMake: not found, without an error, where its needs are missing" without_needs
 else
   skip "CMake, moved prefix: there is no cmake"
 fi
