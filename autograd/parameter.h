@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../core/tensor.h"
+#include "tracked.h"
 
 namespace tapegrad {
 
@@ -27,7 +28,7 @@ ParameterData& defined(const std::shared_ptr<ParameterData>& data);
 /// model is moved. Two members are one Parameter only where somebody wrote share(). A frozen
 /// Parameter (`requires_grad` false) is a constant on the tape. What needs a value throws
 /// UsageError if there is none: a layer that was never constructed, or has been moved from.
-class Parameter {
+class Parameter : public detail::Tracked {
  public:
   Parameter() = default;
   /// `value` becomes its own, as a copy if somebody else holds it too.

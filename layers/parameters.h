@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "module.h"
+#include "model/module.h"
 
 /// What can be done with the Parameters of a model, or with some of them.
 namespace tapegrad {

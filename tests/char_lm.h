@@ -2,7 +2,7 @@
 
 #include "../layers/embedding.h"
 #include "../layers/linear.h"
-#include "../layers/lstm.h"
+#include "../layers/recurrent/lstm.h"
 
 namespace tapegrad {
 

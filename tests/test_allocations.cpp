@@ -3,7 +3,7 @@
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/loss.h"
 #include "../layers/dropout.h"
-#include "../layers/module.h"
+#include "../layers/model/module.h"
 #include "../optim/adam.h"
 #include "../optim/clip.h"
 #include "char_lm.h"

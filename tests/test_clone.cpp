@@ -7,7 +7,7 @@
 
 #include "../autograd/gradcheck/tape_gradcheck.h"
 #include "../core/error.h"
-#include "../layers/clone.h"
+#include "../layers/model/clone.h"
 #include "../optim/adam.h"
 #include "model_cases.h"
 

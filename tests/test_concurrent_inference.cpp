@@ -7,11 +7,11 @@
 
 #include "../autograd/ops/loss.h"
 #include "../core/threads.h"
-#include "../layers/clone.h"
+#include "../layers/model/clone.h"
 #include "../layers/dropout.h"
 #include "../layers/embedding.h"
 #include "../layers/linear.h"
-#include "../layers/lstm.h"
+#include "../layers/recurrent/lstm.h"
 #include "../layers/parameters.h"
 #include "../optim/adam.h"
 #include "kernel_cases.h"

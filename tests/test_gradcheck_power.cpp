@@ -11,8 +11,8 @@
 #include "../autograd/gradcheck/tape_gradcheck.h"
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/reduce.h"
-#include "../layers/lstm.h"
-#include "../layers/module.h"
+#include "../layers/recurrent/lstm.h"
+#include "../layers/model/module.h"
 
 using namespace tapegrad;
 

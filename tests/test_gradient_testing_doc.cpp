@@ -20,8 +20,8 @@
 #include "../autograd/ops/elementwise.h"
 #include "../autograd/ops/loss.h"
 #include "../autograd/ops/reduce.h"
-#include "../layers/clone.h"
-#include "../layers/lstm.h"
+#include "../layers/model/clone.h"
+#include "../layers/recurrent/lstm.h"
 #include "documents.h"
 
 using namespace tapegrad;

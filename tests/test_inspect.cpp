@@ -9,7 +9,7 @@
 #include "../autograd/ops/reduce.h"
 #include "../autograd/ops/shape.h"
 #include "../core/error.h"
-#include "../layers/lstm.h"
+#include "../layers/recurrent/lstm.h"
 
 using namespace tapegrad;
 

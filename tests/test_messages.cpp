@@ -10,7 +10,7 @@
 #include "../core/error.h"
 #include "../layers/embedding.h"
 #include "../layers/linear.h"
-#include "../layers/lstm.h"
+#include "../layers/recurrent/lstm.h"
 #include "../layers/parameters.h"
 
 // Shapes and dtypes that an op or a layer cannot take: the type of the exception and its whole

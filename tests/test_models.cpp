@@ -6,7 +6,7 @@
 
 #include "../autograd/gradcheck/tape_gradcheck.h"
 #include "../core/error.h"
-#include "../layers/clone.h"
+#include "../layers/model/clone.h"
 #include "../layers/save_load.h"
 #include "../optim/adam.h"
 #include "../optim/clip.h"

@@ -7,7 +7,7 @@
 #include "../core/error.h"
 #include "../core/threads.h"
 #include "../layers/linear.h"
-#include "../layers/module.h"
+#include "../layers/model/module.h"
 #include "../optim/adam.h"
 #include "../optim/sgd.h"
 #include "is_worse.h"

@@ -13,7 +13,7 @@
 #include "../autograd/ops/reduce.h"
 #include "../autograd/tape.h"
 #include "../core/pool.h"
-#include "../layers/module.h"
+#include "../layers/model/module.h"
 #include "../layers/save_load.h"
 #include "../optim/adam.h"
 #include "../optim/clip.h"

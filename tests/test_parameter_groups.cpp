@@ -5,7 +5,7 @@
 
 #include "../core/error.h"
 #include "../layers/linear.h"
-#include "../layers/module.h"
+#include "../layers/model/module.h"
 #include "../optim/adam.h"
 #include "../optim/sgd.h"
 #include "kernel_cases.h"

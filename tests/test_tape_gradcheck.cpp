@@ -8,8 +8,8 @@
 #include "../core/error.h"
 #include "../core/kernels/elementwise.h"
 #include "../layers/linear.h"
-#include "../layers/lstm.h"
-#include "../layers/module.h"
+#include "../layers/recurrent/lstm.h"
+#include "../layers/model/module.h"
 
 using namespace tapegrad;
 

@@ -16,7 +16,7 @@
 #include "../autograd/ops/reduce.h"
 #include "../autograd/ops/softmax.h"
 #include "../core/error.h"
-#include "../layers/clone.h"
+#include "../layers/model/clone.h"
 #include "char_lm.h"
 
 using namespace tapegrad;

@@ -13,8 +13,8 @@ namespace tapegrad {
 
 namespace detail {
 
-/// What a copy is made from: all that a walk over the original meets.
-class Original final : public Walker {
+/// Records the members of the original in the order of visit().
+class Recorder final : public Visitor {
  public:
   struct Member {
     std::string path;
@@ -23,12 +23,14 @@ class Original final : public Walker {
     std::size_t size = 0;  // of a container
   };
 
-  explicit Original(const char* op) : op_(op) {}
+  explicit Recorder(const char* op) : op_(op) {}
   void parameter(const std::string& path, Parameter& parameter) override;
   void setting(const std::string& path, const Setting& setting) override;
   std::size_t container(const std::string& path, std::size_t size) override;
-  void module(const Extent& module, std::size_t padding,
-              const std::vector<Extent>& members) override;
+  /// Throws UsageError for a gap that is too big for padding: a member that visit forgot.
+  void module(VisitedModule module) override;
+  /// Throws UsageError if a Parameter was forgotten where gaps are no evidence.
+  void finish() { census_.check(op_); }
 
   const char* op() const { return op_; }
   const std::vector<Member>& members() const { return members_; }
@@ -36,13 +38,14 @@ class Original final : public Walker {
  private:
   const char* op_;
   std::vector<Member> members_;
+  Census census_;
 };
 
-/// Makes a default-constructed model the copy.
-class Copy final : public Walker {
+/// Fills a default-constructed model with the recorded members.
+class Filler final : public Visitor {
  public:
   /// Throws unless `original` can be copied.
-  Copy(const Original& original, std::optional<DType> dtype);
+  Filler(const Recorder& original, std::optional<DType> dtype);
   void parameter(const std::string& path, Parameter& parameter) override;
   void setting(const std::string& path, const Setting& setting) override;
   std::size_t container(const std::string& path, std::size_t size) override;
@@ -50,10 +53,10 @@ class Copy final : public Walker {
   void finish() const;
 
  private:
-  const Original::Member& next(const std::string& path, const std::type_info& type);
+  const Recorder::Member& next(const std::string& path, const std::type_info& type);
   [[noreturn]] void differs(const std::string& here) const;
 
-  const Original& original_;
+  const Recorder& original_;
   std::optional<DType> dtype_;
   std::size_t position_ = 0;
   std::vector<std::pair<const ParameterData*, Parameter>> copied_;
@@ -63,12 +66,13 @@ template <class Model>
 Model copy(const char* op, const Model& model, std::optional<DType> dtype) {
   static_assert(std::default_initializable<Model> && std::move_constructible<Model>,
                 "clone() and to() need a model with a default constructor: Model() = default;");
-  Original original(op);
+  Recorder original(op);
   Walk::into(original, "", const_cast<Model&>(model));  // only reads
-  Copy walker(original, dtype);
+  original.finish();
+  Filler filler(original, dtype);
   Model result{};
-  Walk::into(walker, "", result);
-  walker.finish();
+  Walk::into(filler, "", result);
+  filler.finish();
   return result;
 }
 

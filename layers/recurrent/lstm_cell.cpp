@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../autograd/ops/check.h"
-#include "init.h"
+#include "../../autograd/ops/check.h"
+#include "../init.h"
 
 namespace tapegrad {
 

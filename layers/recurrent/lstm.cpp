@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "../autograd/ops/check.h"
-#include "../autograd/ops/dropout.h"
-#include "../autograd/ops/shape.h"
-#include "../core/error.h"
+#include "../../autograd/ops/check.h"
+#include "../../autograd/ops/dropout.h"
+#include "../../autograd/ops/shape.h"
+#include "../../core/error.h"
 
 namespace tapegrad {
 

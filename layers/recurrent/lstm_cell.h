@@ -1,8 +1,10 @@
 #pragma once
 
-#include "../autograd/ops/lstm_cell.h"
-#include "../autograd/tape.h"
-#include "../core/rng.h"
+#include <string>
+
+#include "../../autograd/ops/lstm_cell.h"
+#include "../../autograd/tape.h"
+#include "../../core/rng.h"
 
 namespace tapegrad {
 
@@ -32,9 +34,8 @@ struct LSTMParameters {
   /// Throws ShapeError if a size is 0.
   LSTMParameters(const LSTMCellOptions& options, Rng& rng);
   LSTMWeights on(Tape& tape) const;
-  /// As a layer of a stack: torch's names end in the number, "weight_ih_l0".
-  void visit(auto&& v, std::size_t layer) { visit_as(v, "_l" + std::to_string(layer)); }
-  void visit_as(auto&& v, const std::string& suffix) {
+  /// In a stack the names have a suffix, as in torch's "weight_ih_l0".
+  void visit(auto&& v, const std::string& suffix = "") {
     v("weight_ih" + suffix, weight_ih);
     v("weight_hh" + suffix, weight_hh);
     v("bias_ih" + suffix, bias_ih);
@@ -60,7 +61,7 @@ class LSTMCell {
   }
   /// Zeros (B, H). Throws ShapeError for B = 0.
   LSTMState zero_state(std::size_t batch) const;
-  void visit(auto&& v) { weights.visit_as(v, ""); }
+  void visit(auto&& v) { weights.visit(v); }
 };
 
 }  // namespace tapegrad

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "../autograd/ops/lstm.h"
+#include "../../autograd/ops/lstm.h"
 #include "lstm_cell.h"
 
 namespace tapegrad {
@@ -45,7 +45,8 @@ class LSTM {
   std::size_t hidden() const;
 
   void visit(auto&& v) {
-    v("layers", layers);
+    v.size("layers", layers);
+    for (std::size_t l = 0; l < layers.size(); ++l) layers[l].visit(v, "_l" + std::to_string(l));
     v("dropout", dropout_);
   }
 
