@@ -17,10 +17,27 @@ std::string described(const Named& x) {
              : fmt::format("{} has shape {} = {}", x.name, x.letters, to_string(x.shape));
 }
 
+/// Axes of any meaning, where (T, B, ...) and (B, T, ...) may meet.
+bool is_open(const Named& x) { return x.letters.empty() || x.letters.starts_with("(..."); }
+
 }  // namespace
 
+bool looks_swapped(const Shape& a, const Shape& b) {
+  const std::size_t rank = std::min(a.rank(), b.rank());
+  if (rank < 2 || a[0] == a[1] || a[0] != b[1] || a[1] != b[0]) return false;
+  for (std::size_t axis = 2; axis < rank; ++axis) {
+    if (a[axis] != b[axis]) return false;
+  }
+  return true;
+}
+
 void mismatch(std::string_view op, Named a, Named b, std::string_view rule) {
-  throw ShapeError(fmt::format("[{}] {} but {}: {}", op, described(a), described(b), rule));
+  const bool swapped = is_open(a) && is_open(b) && looks_swapped(a.shape, b.shape);
+  throw ShapeError(fmt::format(
+      "[{}] {} but {}: {}{}", op, described(a), described(b), rule,
+      swapped ? "; the first two axes of one look swapped: sequences are (T, B, ...), and "
+                "transpose(x, 0, 1) makes them so"
+              : ""));
 }
 
 void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
@@ -73,15 +90,6 @@ void parts_fill_axis(std::string_view op, const Shape& shape, std::size_t axis,
 
 void no_parts(std::string_view op) {
   throw UsageError(fmt::format("[{}] there are no parts: at least one is needed", op));
-}
-
-void lstm_state(std::string_view op, const Shape& demanded, std::string_view name,
-                const Shape& shape) {
-  if (shape == demanded) return;
-  throw ShapeError(fmt::format(
-      "[{}] x and weight_hh demand a state of shape (B, H) = {} but {} has shape {}: make it with "
-      "zero_state(batch)",
-      op, to_string(demanded), name, to_string(shape)));
 }
 
 void ids(std::string_view op, const Tensor& ids, std::size_t rows, const std::int32_t* ignore) {

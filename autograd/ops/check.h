@@ -18,7 +18,11 @@ struct Named {
   const Shape& shape;
 };
 
-/// Throws ShapeError: "[op] a has shape (letters) = (numbers) but b has shape ...: rule".
+/// Whether b is a with its first two axes in the other order, as (B, T, ...) is for (T, B, ...); one
+/// may have more axes at the end.
+bool looks_swapped(const Shape& a, const Shape& b);
+/// Throws ShapeError: "[op] a has shape (letters) = (numbers) but b has shape ...: rule". If the
+/// letters leave the axes open and the shapes look swapped, says so.
 [[noreturn]] void mismatch(std::string_view op, Named a, Named b, std::string_view rule);
 /// Throws ShapeError: "[op] a has shape (numbers): it must be rule".
 [[noreturn]] void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
@@ -39,9 +43,6 @@ void axis_exists(std::string_view op, const Shape& shape, std::size_t axis);
 void parts_fill_axis(std::string_view op, const Shape& shape, std::size_t axis,
                      std::span<const std::size_t> sizes);
 [[noreturn]] void no_parts(std::string_view op);
-/// What an LSTM step or sequence demands of its state, (B, H).
-void lstm_state(std::string_view op, const Shape& demanded, std::string_view name,
-                const Shape& shape);
 /// int32, and every element in [0, rows) or equal to `ignore` (the address of a value, or null).
 void ids(std::string_view op, const Tensor& ids, std::size_t rows,
          const std::int32_t* ignore = nullptr);

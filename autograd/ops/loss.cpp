@@ -38,7 +38,8 @@ void check_dtypes(const char* op, Operand a, Operand b) {
 void check_pair(const char* op, Operand a, Operand b) {
   if (a.x.shape() != b.x.shape()) {
     std::string rule = "the shapes must be equal, a loss never broadcasts";
-    if (a.x.shape().numel() == b.x.shape().numel()) {
+    const bool swapped = check::looks_swapped(a.x.shape(), b.x.shape());  // reshape would scramble
+    if (a.x.shape().numel() == b.x.shape().numel() && !swapped) {
       rule += fmt::format("; reshape({}, {}.shape()) makes them so", a.name, b.name);
     }
     check::mismatch(op, {a.name, "", a.x.shape()}, {b.name, "", b.x.shape()}, rule);

@@ -3,7 +3,8 @@
 #include "../../core/dispatch-inl.h"
 #include "../../core/kernels/lstm.h"
 #include "../node.h"
-#include "check.h"
+#include "lstm_cell.h"
+#include "recurrent-inl.h"
 #include "shape.h"
 
 namespace tapegrad {
@@ -34,9 +35,9 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& w) {
   if (w.bias_hh.defined() && w.bias_hh.shape() != gates) {
     check::mismatch("lstm", weight_ih, {"bias_hh", "(4H)", w.bias_hh.shape()}, "H must match");
   }
-  const Shape states{x.size(1), hidden};
-  check::lstm_state("lstm", states, "h", state.h.shape());
-  check::lstm_state("lstm", states, "c", state.c.shape());
+  const Shape demanded{x.size(1), hidden};
+  check::state("lstm", x, "h", state.h, demanded);
+  check::state("lstm", x, "c", state.c, demanded);
 }
 
 kernels::LstmShape shape_of(const Var& x, std::size_t hidden) {

@@ -1,14 +1,8 @@
 #pragma once
 
-#include "lstm_cell.h"
+#include "recurrent.h"
 
 namespace tapegrad {
-
-/// All hidden states, and the state after the last step.
-struct LSTMResult {
-  Var y;           // (T, B, H)
-  LSTMState last;  // (B, H) each
-};
 
 /// One LSTM layer over a whole sequence as one node: x (T, B, I), state (B, H) each -> y (T, B, H)
 /// and the last state. Input products of all steps are one matrix product, and so are the gradients

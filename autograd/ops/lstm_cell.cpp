@@ -1,8 +1,8 @@
 #include "lstm_cell.h"
 
-#include "check.h"
 #include "elementwise.h"
 #include "matrix.h"
+#include "recurrent-inl.h"
 #include "shape.h"
 
 namespace tapegrad {
@@ -19,9 +19,9 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& weight
     check::mismatch("lstm_cell", {"weight_ih", "(4H, I)", weights.ih.shape()},
                     {"x", "(B, I)", x.shape()}, "I must match");
   }
-  const Shape expected{x.size(0), weights.hh.size(1)};
-  check::lstm_state("lstm_cell", expected, "h", state.h.shape());
-  check::lstm_state("lstm_cell", expected, "c", state.c.shape());
+  const Shape demanded{x.size(0), weights.hh.size(1)};
+  check::state("lstm_cell", x, "h", state.h, demanded);
+  check::state("lstm_cell", x, "c", state.c, demanded);
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
-#include "../../autograd/ops/lstm.h"
-#include "lstm_cell.h"
+#include "lstm_parameters.h"
 
 namespace tapegrad {
 
@@ -51,9 +51,6 @@ class LSTM {
   }
 
  private:
-  using Layer = LSTMResult (*)(const Var&, const LSTMState&, const LSTMWeights&);
-  LSTMResult run(Tape& tape, const Var& x, const LSTMState& state, Layer layer) const;
-
   double dropout_ = 0;
 };
 

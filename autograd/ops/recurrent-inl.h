@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string_view>
+
+#include "../var.h"
+#include "check.h"
+
+#pragma GCC visibility push(hidden)
+
+namespace tapegrad::check {
+
+/// Demands of one part of a recurrent state that it is defined and has the shape (B, H), or (L, B,
+/// H) for a stack, that x, (B, I) or (T, B, I), asks for. Throws UsageError or ShapeError, which
+/// says so if x looks like (B, T, I).
+void state(std::string_view op, const Var& x, std::string_view name, const Var& part,
+           const Shape& demanded);
+
+}  // namespace tapegrad::check
+
+#pragma GCC visibility pop

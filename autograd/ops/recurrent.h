@@ -1,0 +1,33 @@
+#pragma once
+
+#include "../var.h"
+
+/// What recurrent ops and layers take and return: values of one pass. The Parameters of a layer are
+/// in layers/recurrent/.
+namespace tapegrad {
+
+/// A recurrent layer, or a stack of them, run over a sequence.
+template <class State>
+struct Unrolled {
+  Var y;       // the hidden state after each step, (T, B, H)
+  State last;  // the state after the last step
+};
+
+/// What an LSTM carries from step to step. One layer: h and c (B, H); a stack of layers: (L, B, H).
+struct LSTMState {
+  Var h;
+  Var c;
+  /// The same numbers as constants: where backpropagation through time is cut.
+  LSTMState detach() const { return {h.detach(), c.detach()}; }
+};
+using LSTMResult = Unrolled<LSTMState>;
+
+/// One layer's weights; gates in blocks of H: i, f, g, o. An undefined bias is none.
+struct LSTMWeights {
+  Var ih;       // (4H, I)
+  Var hh;       // (4H, H)
+  Var bias_ih;  // (4H)
+  Var bias_hh;  // (4H)
+};
+
+}  // namespace tapegrad
