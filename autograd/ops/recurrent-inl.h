@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include "../var.h"
-#include "check.h"
+#include "check-inl.h"
 
 #pragma GCC visibility push(hidden)
 

@@ -22,12 +22,70 @@ std::string readable(const std::type_info& type) {
   return name != nullptr ? name.get() : type.name();
 }
 
-const Parameter* at(const std::vector<const Tracked*>& alive, const void* address) {
-  const auto found =
-      std::ranges::lower_bound(alive, static_cast<const Tracked*>(address), std::less{});
-  return found != alive.end() && *found == address ? static_cast<const Parameter*>(*found)
-                                                   : nullptr;
-}
+/// Looks for Parameters in the gaps of a module.
+class Search {
+ public:
+  Search(const VisitedModule& module, const Gap& gap) : module_(module), gap_(gap) {}
+
+  /// Those in fields of a plain struct, whatever holds them there.
+  std::vector<const Parameter*> in_fields() const {
+    struct Collector final : Visitor {
+      std::vector<const Parameter*> found;
+      void parameter(const std::string&, Parameter& p) override { found.push_back(&p); }
+    } collector;
+    for (const auto& [field, begin] : layout()) {
+      if (field.show_parameters == nullptr || begin < gap_.begin ||
+          begin + field.bytes > gap_.begin + gap_.bytes) {
+        continue;
+      }
+      field.show_parameters(const_cast<std::byte*>(begin), collector);  // only reads
+    }
+    return std::move(collector.found);
+  }
+
+  /// Those in bytes of any class, and those that a pointer among these bytes points to. A pointer is
+  /// compared, never followed: what it points to may be gone.
+  std::vector<const Parameter*> in_bytes(const std::vector<const Tracked*>& alive) const {
+    std::vector<const Parameter*> found;
+    const auto add = [&](const void* address) {
+      const auto* const wanted = static_cast<const Tracked*>(address);
+      if (std::binary_search(alive.begin(), alive.end(), wanted, std::less{}))
+        found.push_back(static_cast<const Parameter*>(wanted));
+    };
+    const std::size_t skipped = -reinterpret_cast<std::uintptr_t>(gap_.begin) % alignof(void*);
+    for (std::size_t i = skipped; i + sizeof(void*) <= gap_.bytes; i += sizeof(void*)) {
+      const void* target = nullptr;
+      std::memcpy(&target, gap_.begin + i, sizeof target);
+      add(gap_.begin + i);
+      add(target);
+    }
+    return found;
+  }
+
+ private:
+  /// The fields with their addresses, if they lie as they do without bit fields, alignas and
+  /// [[no_unique_address]]: one after the other, each at the next multiple of its alignment.
+  std::vector<std::pair<Field, const std::byte*>> layout() const {
+    std::vector<std::pair<Field, const std::byte*>> placed;
+    if (module_.fields == nullptr) return placed;
+    const auto round_up = [](std::size_t n, std::size_t unit) {
+      return (n + unit - 1) / unit * unit;
+    };
+    std::size_t end = 0, alignment = 1;
+    for (const Field& field : module_.fields()) {
+      const std::size_t begin = round_up(end, field.alignment);
+      placed.emplace_back(field, module_.range.begin + begin);
+      end = begin + field.bytes;
+      alignment = std::max(alignment, field.alignment);
+    }
+    const bool as_expected =
+        alignment == module_.alignment && round_up(end, alignment) == module_.range.bytes;
+    return as_expected ? placed : decltype(placed)();
+  }
+
+  const VisitedModule& module_;
+  const Gap& gap_;
+};
 
 }  // namespace
 
@@ -57,36 +115,28 @@ std::vector<Gap> gaps(const VisitedModule& module) {
 }
 
 void Census::add(const VisitedModule& module) {
-  for (Gap& gap : gaps(module)) {
-    if (gap.bytes < sizeof(void*)) continue;
-    gap.where = fmt::format("visit of {} {}", readable(module.type), gap.where);
-    gaps_.push_back(std::move(gap));
-  }
+  std::vector<Gap> wide = gaps(module);
+  std::erase_if(wide, [](const Gap& gap) { return gap.bytes < sizeof(void*); });
+  if (!wide.empty()) suspects_.push_back({module, std::move(wide)});
 }
 
-void Census::check(std::string_view op) {
-  if (gaps_.empty()) return;
+void Census::check(const char* op) {
+  if (suspects_.empty()) return;
   std::ranges::sort(met_);
   const std::vector<const Tracked*> alive = Tracked::alive();
-  for (const Gap& gap : gaps_) {
-    const auto refuse_unless_met = [&](const Parameter* p, const char* how) {
-      if (p == nullptr || !p->defined()) return;
-      if (std::ranges::binary_search(met_, p->data().get())) return;
-      throw UsageError(fmt::format(
-          "[{}] {}, {} a Parameter of shape {}: it would be neither trained nor saved; name the "
-          "member in visit, or say v.skip(\"name\", member) if that is meant",
-          op, gap.where, how, to_string(p->value().shape())));
-    };
-    auto word = reinterpret_cast<std::uintptr_t>(gap.begin);
-    const std::uintptr_t end = word + gap.bytes;
-    word += -word % alignof(void*);
-    for (; word + sizeof(void*) <= end; word += sizeof(void*)) {
-      const auto* const place = reinterpret_cast<const void*>(word);
-      refuse_unless_met(at(alive, place), "which hold");
-      // A pointer is only compared, never followed: what it points to may be gone.
-      const void* target = nullptr;
-      std::memcpy(&target, place, sizeof target);
-      refuse_unless_met(at(alive, target), "which point to");
+  for (const auto& [module, gaps] : suspects_) {
+    for (const Gap& gap : gaps) {
+      const Search search(module, gap);
+      for (const auto& found : {search.in_bytes(alive), search.in_fields()}) {
+        for (const Parameter* p : found) {
+          if (!p->defined() || std::ranges::binary_search(met_, p->data().get())) continue;
+          throw UsageError(fmt::format(
+              "[{}] visit of {} {}, which hold or point to a Parameter of shape {}: it would be "
+              "neither trained nor saved; name the member in visit, or say v.skip(\"name\", "
+              "member) if that is meant",
+              op, readable(module.type), gap.where, to_string(p->value().shape())));
+        }
+      }
     }
   }
 }

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "member.h"
+#include "fields.h"
 
 /// The machinery below module.h: a Walk goes through a model and tells a Visitor what it meets.
 namespace tapegrad::detail {
@@ -30,6 +30,7 @@ struct VisitedModule {
   const std::type_info& type;
   std::size_t alignment;
   bool polymorphic;
+  std::vector<Field> (*fields)();  // null unless it is an aggregate
   std::vector<ByteRange> members;
 };
 
@@ -90,10 +91,18 @@ class Walk {
     Walk inside(visitor, prefix);
     module.visit(inside);
     if constexpr (!std::is_empty_v<Module>) {
+      std::vector<Field> (*fields)() = nullptr;
+      if constexpr (std::is_aggregate_v<Module>) fields = fields_of<Module>;
       visitor.module({ByteRange::of(module, prefix.substr(0, prefix.find_last_of('.'))),
-                      typeid(Module), alignof(Module), std::is_polymorphic_v<Module>,
+                      typeid(Module), alignof(Module), std::is_polymorphic_v<Module>, fields,
                       std::move(inside.members_)});
     }
+  }
+
+  /// Into a member that visit() has not named.
+  template <class Member>
+  static void into_unnamed(Visitor& visitor, Member& member) {
+    Walk(visitor, "").walk("", member);
   }
 
  private:
@@ -130,6 +139,24 @@ class Walk {
   std::vector<ByteRange> members_;
 };
 
+template <class T>
+void show_parameters(T& field, Visitor& visitor) {
+  if constexpr (is_walked<T>()) {
+    Walk::into_unnamed(visitor, field);
+  } else if constexpr (Optional<T> || Pointing<T>) {
+    if constexpr (requires { static_cast<bool>(field), sizeof(*field); }) {
+      if (field) show_parameters(*field, visitor);
+    }
+  } else if constexpr (any_part<Learned, T>()) {
+    if constexpr (is_range_of_others<T>()) {
+      for (auto& element : field) show_parameters(element, visitor);
+    } else if constexpr (requires { field.first, field.second; }) {
+      show_parameters(field.first, visitor);
+      show_parameters(field.second, visitor);
+    }
+  }
+}
+
 /// Bytes of a module that no member covers.
 struct Gap {
   const std::byte* begin;
@@ -144,11 +171,15 @@ class Census {
   void met(const Parameter& parameter) { met_.push_back(parameter.data().get()); }
   void add(const VisitedModule& module);
   /// Throws UsageError, in the name of `op`, if there is one.
-  void check(std::string_view op);
+  void check(const char* op);
 
  private:
+  struct Suspect {
+    VisitedModule module;
+    std::vector<Gap> gaps;  // that a pointer would fit in
+  };
   std::vector<const ParameterData*> met_;
-  std::vector<Gap> gaps_;
+  std::vector<Suspect> suspects_;
 };
 
 /// Makes the list of parameters().

@@ -1,6 +1,5 @@
 #include "lstm.h"
 
-#include "../../autograd/ops/lstm.h"
 #include "stack-inl.h"
 
 namespace tapegrad {

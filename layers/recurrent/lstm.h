@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "../../autograd/ops/lstm.h"
 #include "lstm_parameters.h"
 
 namespace tapegrad {

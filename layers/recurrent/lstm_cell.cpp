@@ -1,6 +1,6 @@
 #include "lstm_cell.h"
 
-#include "../../autograd/ops/check.h"
+#include "../../autograd/ops/check-inl.h"
 
 namespace tapegrad {
 
