@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 
+#include "../flush_subnormals-inl.h"
 #include "../pool.h"
 #include "../threads.h"
 #include "gemm.h"
@@ -432,10 +433,12 @@ std::size_t lstm_reserve_size(const LstmShape& shape) {
 
 template <class T>
 void lstm_forward(const LstmForward<T>& call) {
+  const FlushSubnormals guard;
   Forward<T>(call).run();
 }
 template <class T>
 void lstm_backward(const LstmBackward<T>& call) {
+  const FlushSubnormals guard;
   Backward<T>(call).run();
 }
 

@@ -26,7 +26,8 @@
 ///
 /// All matrices are row-major and contiguous. No two pointers may alias unless it is said. Pointers
 /// may have any alignment; 64 bytes are fastest. Sizes have been checked by the caller: T, B, H >=
-/// 1 (I >= 1, N >= 0). Results do not depend on threads().
+/// 1 (I >= 1, N >= 0). Results do not depend on threads(). Subnormal numbers count as 0, in data,
+/// results and options (FlushSubnormals): a subnormal clip is off, a subnormal mask or rate is 0.
 namespace tapegrad::kernels {
 
 struct LstmShape {
