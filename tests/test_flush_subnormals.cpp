@@ -11,7 +11,7 @@
 #include "../core/error.h"
 #include "../core/flush_subnormals-inl.h"
 #include "../core/kernels/gemm.h"
-#include "../core/kernels/lstm.h"
+#include "../core/recurrent/lstm.h"
 #include "../core/threads.h"
 
 #if defined(__SSE__)
@@ -209,37 +209,38 @@ TEST_CASE_TEMPLATE("lstm kernel: a gradient that vanishes leaves no subnormal nu
   const std::size_t steps = sizeof(T) == 4 ? 400 : 2400;
   for (const std::size_t batch : {2U, 40U}) {  // one block of rows, and several
     for (const std::size_t threads : {1U, 2U}) {
-      for (const bool with_options : {false, true}) {
+      for (const bool with_variant : {false, true}) {
         const Threads number(threads);
         const std::size_t N = steps * batch;
-        const kernels::LstmShape shape{.steps = steps, .batch = batch, .input = 1, .hidden = H};
+        const kernels::lstm::Shape shape{
+            .sequence = {.steps = steps, .batch = batch}, .input = 1, .hidden = H};
         const std::vector<T> weights(4 * H * H, T{0}), x(N, T{1}), ones(batch * H, T{1});
-        const kernels::LstmWeights<T> w{.weight_ih = weights.data(), .weight_hh = weights.data()};
-        const kernels::LstmOptions<T> options{.gradient_clip = with_options ? T{1000} : T{0}};
-        std::vector<T> y(N * H), reserve(kernels::lstm_reserve_size(shape)), dx(N);
+        const kernels::lstm::Weights<T> w{.weight_ih = weights.data(), .weight_hh = weights.data()};
+        const kernels::lstm::Variant<T> variant{.gradient_clip = with_variant ? T{1000} : T{0}};
+        std::vector<T> y(N * H), reserve(kernels::lstm::reserve_size(shape)), dx(N);
         std::vector<T> dgates(N * 4 * H), dh(N * H), dc(N * H), dw(4 * H * H), dc0(batch * H);
-        kernels::lstm_forward<T>({.shape = shape,
-                                  .weights = w,
-                                  .options = options,
-                                  .x = x.data(),
-                                  .c0 = ones.data(),
-                                  .y = y.data(),
-                                  .reserve = reserve.data()});
-        kernels::lstm_backward<T>({.shape = shape,
+        kernels::lstm::forward<T>({.shape = shape,
                                    .weights = w,
-                                   .options = options,
+                                   .variant = variant,
                                    .x = x.data(),
                                    .c0 = ones.data(),
                                    .y = y.data(),
-                                   .reserve = reserve.data(),
-                                   .dh_last = ones.data(),
-                                   .dc_last = ones.data(),
-                                   .dx = dx.data(),
-                                   .dc0 = dc0.data(),
-                                   .dweight_hh = dw.data(),
-                                   .dgates = dgates.data(),
-                                   .dh = dh.data(),
-                                   .dc = dc.data()});
+                                   .reserve = reserve.data()});
+        kernels::lstm::backward<T>({.shape = shape,
+                                    .weights = w,
+                                    .variant = variant,
+                                    .x = x.data(),
+                                    .c0 = ones.data(),
+                                    .y = y.data(),
+                                    .reserve = reserve.data(),
+                                    .dh_last = ones.data(),
+                                    .dc_last = ones.data(),
+                                    .dx = dx.data(),
+                                    .dc0 = dc0.data(),
+                                    .dweight_hh = dw.data(),
+                                    .dgates = dgates.data(),
+                                    .dh = dh.data(),
+                                    .dc = dc.data()});
         for (const auto* values : {&y, &reserve, &dx, &dgates, &dh, &dc, &dw, &dc0}) {
           CHECK(std::none_of(values->begin(), values->end(), is_subnormal<T>));
         }
