@@ -7,8 +7,8 @@
 #include "../dispatch-inl.h"
 #include "../rng.h"
 #include "../simd/vector_math.h"
-#include "loops-inl.h"
 #include "maps-inl.h"
+#include "parallel-inl.h"
 #include "reduce.h"
 
 namespace tapegrad::kernels {

@@ -12,7 +12,7 @@
 #include "../error.h"
 #include "../flush_subnormals-inl.h"
 #include "../threads.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "../simd/vector_math.h"
 #include "../tensor.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 
 #pragma GCC visibility push(hidden)
 

@@ -2,7 +2,7 @@
 #include <array>
 
 #include "../kernels/gemm.h"
-#include "../kernels/loops-inl.h"
+#include "../kernels/parallel-inl.h"
 #include "products-inl.h"
 
 namespace tapegrad::kernels {
