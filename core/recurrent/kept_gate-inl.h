@@ -5,10 +5,10 @@
 
 #pragma GCC visibility push(hidden)
 
-// How forward keeps a gate y for backward: one number k, from which y and its slope y' are exact to
-// a few units of the last place. y alone does not do: a sigmoid near 1 or a tanh near +-1 is rounded
-// to it, so y (1 - y) and 1 - y^2 are 0 from |a| = 17 and 9 on in float32, where the slopes are 4e-8
-// and 6e-8.
+// How forward keeps a gate y for backward: one number k, from which y and its slope y' follow to a
+// few units of the last place. y alone does not do: a sigmoid near 1 or a tanh near +-1 is rounded,
+// so that y (1 - y) and 1 - y^2 are 0 in float32 from |a| = 17 and 9 on, where the slopes are still
+// 4e-8 and 6e-8.
 //
 //   sigmoid:  k = y            y' = |k| (1 - |k|)           where a < 0
 //             k = -(1 - y)                                  where a >= 0

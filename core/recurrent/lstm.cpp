@@ -10,8 +10,8 @@
 // The recurrence of lstm.h: what one step does (lstm_step-inl.h), run by the schedule that all
 // cells share.
 //
-// Forward: x_t W_ih^T for the steps of a chunk in one product. Then, step by step, h_{t-1} W_hh^T is
-// added, and the elements follow. Backward: da_t and dh_{t-1} = da_t W_hh step by step, the other
+// Forward: x_t W_ih^T for the steps of a chunk in one product. Then, step by step, h_{t-1} W_hh^T
+// is added, and the elements follow. Backward: da_t and dh_{t-1} = da_t W_hh step by step, the other
 // way round. Then dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_before and db = sum of da, each over
 // all N rows at once.
 

@@ -12,8 +12,8 @@ namespace tapegrad::kernels {
 ///   offset(t) = active[0] + ... + active[t-1],     N = offset(T).
 ///
 /// If all sequences have length T, N = T B and (N, .) is just (T, B, .). What would be padding does
-/// not exist, so it is neither read nor multiplied. Rows active[0] .. B-1 have length 0: their final
-/// state is their initial state.
+/// not exist, so it is neither read nor multiplied. Rows active[0] .. B-1 have length 0: their
+/// final state is their initial state.
 struct Sequence {
   std::size_t steps;  // T >= 1
   std::size_t batch;  // B >= 1

@@ -1,5 +1,5 @@
-// Private: loads and stores of a row's end, for vectors of any width. Highway compiles this once for
-// each instruction set, so it has Highway's include guard.
+// Private: loads and stores of a row's end, for vectors of any width. Highway compiles this once
+// for each instruction set, so it has Highway's include guard.
 
 #if defined(TAPEGRAD_CORE_SIMD_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TAPEGRAD_CORE_SIMD_LANES_INL_H_

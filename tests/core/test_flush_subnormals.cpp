@@ -255,3 +255,5 @@ TEST_CASE_TEMPLATE("lstm kernel: a gradient that vanishes leaves no subnormal nu
   }
   CHECK_FALSE(flushes());
 }
+
+TEST_SUITE_END();
