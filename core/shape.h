@@ -29,7 +29,8 @@ class Shape {
     if (axis >= rank_) no_such_axis(axis);
     return dims_[axis];
   }
-  std::span<const std::size_t> dims() const { return {dims_.data(), rank_}; }
+  std::span<const std::size_t> dims() const& { return {dims_.data(), rank_}; }
+  std::span<const std::size_t> dims() const&& = delete;  // name the Shape first
   std::size_t numel() const { return dims_[0] * dims_[1] * dims_[2] * dims_[3]; }
 
   /// The shape without axis `axis`, with axis `axis` of another size, or with one more axis before

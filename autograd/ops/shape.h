@@ -30,7 +30,7 @@ Vars unbind(const Var& x);
 
 /// N equal parts along `axis`, as one node: `auto [i, f, g, o] = split<4>(gates, 1);`
 template <std::size_t N>
-std::array<Var, N> split(const Var& x, std::size_t axis);
+Owned<std::array<Var, N>> split(const Var& x, std::size_t axis);
 
 /// Parts of these sizes along `axis`, as one node: `split(x, {2, 3}, 1)`. At least one part; the
 /// sizes, of which some may be 0, sum to the axis's.
@@ -48,8 +48,8 @@ void split_equally(const Var& x, std::size_t axis, std::span<Var> parts);
 }
 
 template <std::size_t N>
-std::array<Var, N> split(const Var& x, std::size_t axis) {
-  std::array<Var, N> parts;
+Owned<std::array<Var, N>> split(const Var& x, std::size_t axis) {
+  Owned<std::array<Var, N>> parts;
   detail::split_equally(x, axis, parts);
   return parts;
 }
