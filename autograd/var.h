@@ -38,7 +38,7 @@ class Var {
   const Shape& shape() const& { return value_.shape(); }
   Shape shape() const&& { return value_.shape(); }
   DType dtype() const { return value_.dtype(); }
-  std::size_t size(std::size_t axis) const { return value_.size(axis); }
+  std::size_t size(Axis axis) const { return value_.size(axis); }
   double item() const { return value().item(); }
 
   bool recorded() const { return state_ != nullptr; }

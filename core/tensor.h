@@ -71,7 +71,7 @@ class Tensor {
   Shape shape() const&& { return body().shape; }
   DType dtype() const { return body().dtype; }
   std::size_t rank() const { return shape().rank(); }
-  std::size_t size(std::size_t axis) const { return shape()[axis]; }
+  std::size_t size(Axis axis) const { return shape()[axis]; }
   std::size_t numel() const { return shape().numel(); }
 
   /// The elements; throws DtypeError if they are not of type T.
