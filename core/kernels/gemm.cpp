@@ -180,7 +180,7 @@ void gemm(Transpose ta, Transpose tb, std::size_t m, std::size_t n, std::size_t 
   const Operand<T> right{tb, b, ldb};
   if (rows_too_far_apart(m, n, k, ldc)) {
     for (std::size_t i = 0; i < m; ++i) {
-      block_product(1, n, k, alpha, {ta, left.from_row(i), lda}, right, beta, c + i * ldc, n);
+      gemm<T>(ta, tb, 1, n, k, alpha, left.from_row(i), lda, b, ldb, beta, c + i * ldc, n);
     }
     return;
   }

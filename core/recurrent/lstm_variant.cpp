@@ -23,6 +23,12 @@ T at(const T* p, std::size_t index) {
   return p != nullptr ? p[index] : T{0};
 }
 
+/// p[index] x, a peephole; 0 if there is none, also where x is infinite.
+template <class T>
+T through_peephole(const T* p, std::size_t index, T x) {
+  return p != nullptr ? p[index] * x : T{0};
+}
+
 /// z old + (1 - z) fresh: zoneout, a mask on both ways.
 template <class T>
 T zone_out(T z, T old, T fresh) {
@@ -44,11 +50,14 @@ void step_forward(const StepForward<T>& s, const T* p, const Variant<T>& variant
       const T h_before = s.h[n];
       const T c_before = s.c[n];
 
-      const T kept_i = keep_sigmoid(a(0) + at(p, j) * c_before), i = kept_sigmoid(kept_i);
-      const T kept_f = keep_sigmoid(a(1) + at(p, H + j) * c_before), f = kept_sigmoid(kept_f);
+      const T kept_i = keep_sigmoid(a(0) + through_peephole(p, j, c_before)),
+              i = kept_sigmoid(kept_i);
+      const T kept_f = keep_sigmoid(a(1) + through_peephole(p, H + j, c_before)),
+              f = kept_sigmoid(kept_f);
       const T kept_g = keep_tanh(a(2)), g = kept_tanh(kept_g);
       const T new_c = clip(f * c_before + i * g, variant.cell_clip);  // c~_t
-      const T kept_o = keep_sigmoid(a(3) + at(p, 2 * H + j) * new_c), o = kept_sigmoid(kept_o);
+      const T kept_o = keep_sigmoid(a(3) + through_peephole(p, 2 * H + j, new_c)),
+              o = kept_sigmoid(kept_o);
       const T kept_tanh_c = keep_tanh(new_c), tanh_c = kept_tanh(kept_tanh_c);
 
       s.c[n] = zone_out(at(variant.zoneout_c, first * H + n), c_before, new_c);
@@ -97,10 +106,10 @@ void step_backward(const StepBackward<T>& s, const T* p, const Variant<T>& varia
       const T dc = s.dc[n];
       // What a mask or the clip leaves out is 0, whatever it would be multiplied by.
       const T fresh = 1 - z_h;
-      const T da_o = clip(masked(fresh, dh * tanh_c * kept_sigmoid_slope(kept_o)),
-                          variant.gradient_clip);
+      const T da_o =
+          clip(masked(fresh, dh * tanh_c * kept_sigmoid_slope(kept_o)), variant.gradient_clip);
       const T dnew_c = masked(1 - z_c, dc) + masked(fresh, dh * o * kept_tanh_slope(kept_tanh_c)) +
-                       at(p, 2 * H + j) * da_o;
+                       through_peephole(p, 2 * H + j, da_o);
       const bool cut = variant.cell_clip > 0 && std::abs(unclipped) > variant.cell_clip;
       const bool reached = !cut && !(z_h == 1 && z_c == 1);  // f_t c_{t-1} + i_t g_t
       const auto through = [&](T factor) { return reached ? dnew_c * factor : T{0}; };
@@ -109,7 +118,8 @@ void step_backward(const StepBackward<T>& s, const T* p, const Variant<T>& varia
       const T da_g = clip(through(i * kept_tanh_slope(kept_g)), variant.gradient_clip);
 
       s.dh[n] = masked(z_h, dh);
-      s.dc[n] = masked(z_c, dc) + through(f) + at(p, j) * da_i + at(p, H + j) * da_f;
+      s.dc[n] = masked(z_c, dc) + through(f) + through_peephole(p, j, da_i) +
+                through_peephole(p, H + j, da_f);
       da[0] = da_i;
       da[H] = da_f;
       da[2 * H] = da_g;
