@@ -11,6 +11,7 @@ namespace tapegrad {
 Node::Node(const char* name, InputSpan inputs) : name_(name) {
   const Var* typed = nullptr;  // the first input that is not ids
   for (const Var& v : inputs) {
+    if (!v.defined()) continue;
     if (v.dtype() != DType::int32) {
       if (typed == nullptr) typed = &v;
       if (v.dtype() != typed->dtype()) tape_errors::mixed_dtypes(name, typed->dtype(), v.dtype());

@@ -21,8 +21,9 @@ class Node {
   using Inputs = std::initializer_list<std::reference_wrapper<const Var>>;
   using InputSpan = std::span<const std::reference_wrapper<const Var>>;
 
-  /// `name`: a string literal. Throws UsageError for a Var of another tape or of a pass that is
-  /// over, DtypeError for inputs of float32 and float64 together.
+  /// `name`: a string literal. An undefined input is absent (a layer without bias): no edge leads to
+  /// it, and its gradient is never needed. Throws UsageError for a Var of another tape or of a pass
+  /// that is over, DtypeError for inputs of float32 and float64 together.
   Node(const char* name, Inputs inputs) : Node(name, InputSpan(inputs.begin(), inputs.size())) {}
   Node(const char* name, InputSpan inputs);
 

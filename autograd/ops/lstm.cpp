@@ -43,14 +43,14 @@ kernels::LstmShape shape_of(const Var& x, std::size_t hidden) {
   return {.steps = x.size(0), .batch = x.size(1), .input = x.size(2), .hidden = hidden};
 }
 
-/// Inputs of the node, in this order; an absent bias is an empty constant.
+/// Inputs of the node, in this order; a bias may be absent.
 enum Input : std::size_t { X, H0, C0, WEIGHT_IH, WEIGHT_HH, BIAS_IH, BIAS_HH, INPUTS };
 enum Output : std::size_t { Y, H_LAST, C_LAST };
 using Inputs = std::array<Var, INPUTS>;
 
 template <class T>
 const T* data_or_null(const Var& v) {
-  return v.shape().numel() == 0 ? nullptr : v.value().data<T>();
+  return v.defined() ? v.value().data<T>() : nullptr;
 }
 
 template <class T>
@@ -103,14 +103,7 @@ std::array<Tensor, INPUTS> backward(const Inputs& in, const Var& y, const Var& r
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
   check_sizes(x, state, weights);
   check::real("lstm", "x", x.dtype());
-  const Var none = Tensor::zeros({0}, x.dtype());
-  const Inputs in{x,
-                  state.h,
-                  state.c,
-                  weights.ih,
-                  weights.hh,
-                  weights.bias_ih.defined() ? weights.bias_ih : none,
-                  weights.bias_hh.defined() ? weights.bias_hh : none};
+  const Inputs in{x, state.h, state.c, weights.ih, weights.hh, weights.bias_ih, weights.bias_hh};
   Node n("lstm", {in[X], in[H0], in[C0], in[WEIGHT_IH], in[WEIGHT_HH], in[BIAS_IH], in[BIAS_HH]});
   const kernels::LstmShape shape = shape_of(x, weights.hh.size(1));
   Tensor y = Tensor::empty({shape.steps, shape.batch, shape.hidden}, x.dtype());
@@ -138,9 +131,8 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
     if (g.graph()) {
       return g.through(
           [](const Vars& v) {
-            const auto bias = [&](Input i) { return v[i].shape().numel() == 0 ? Var() : v[i]; };
             const LSTMResult r = lstm_composed(
-                v[X], {v[H0], v[C0]}, {v[WEIGHT_IH], v[WEIGHT_HH], bias(BIAS_IH), bias(BIAS_HH)});
+                v[X], {v[H0], v[C0]}, {v[WEIGHT_IH], v[WEIGHT_HH], v[BIAS_IH], v[BIAS_HH]});
             return Vars{r.y, r.last.h, r.last.c};
           },
           {in.begin(), in.end()});

@@ -108,8 +108,7 @@ Var linear(const Var& x, const Var& weight, const Var& bias) {
   const Shape flat_in{rows, inputs};
   const Shape flat_out{rows, outputs};
   const Shape out = in.with(in.rank() - 1, outputs);
-  const Var none = Tensor::zeros({0}, x.dtype());
-  Node n("linear", {x, weight, bias.defined() ? bias : none});
+  Node n("linear", {x, weight, bias});
   Tensor flat = bias.defined() ? kernels::broadcast(bias.value(), flat_out)
                                : Tensor::empty(flat_out, x.dtype());
   kernels::gemm(Transpose::no, Transpose::yes, 1.0, x.value().reshape(flat_in), weight.value(),
