@@ -2,10 +2,13 @@
 
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
+#include "../tape_state.h"
 #include "check.h"
 #include "reduce.h"
 
 namespace tapegrad {
+
+Var sum_of(const Var& a, const Var& b) { return a + b; }
 
 // A repeated operand receives the sum over its repetitions: sum_to.
 
