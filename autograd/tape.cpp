@@ -4,8 +4,8 @@
 
 #include "../core/kernels/elementwise.h"
 #include "node.h"
-#include "tape_errors.h"
-#include "tape_state.h"
+#include "tape_errors-inl.h"
+#include "tape_state-inl.h"
 
 namespace tapegrad {
 

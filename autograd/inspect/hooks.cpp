@@ -1,7 +1,7 @@
 #include "hooks.h"
 
-#include "../tape_errors.h"
-#include "../tape_state.h"
+#include "../tape_errors-inl.h"
+#include "../tape_state-inl.h"
 
 namespace tapegrad {
 

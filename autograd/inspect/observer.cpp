@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "../node.h"
-#include "../tape_errors.h"
-#include "../tape_state.h"
+#include "../tape_errors-inl.h"
+#include "../tape_state-inl.h"
 
 namespace tapegrad {
 

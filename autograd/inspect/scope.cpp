@@ -1,6 +1,6 @@
 #include "scope.h"
 
-#include "../tape_state.h"
+#include "../tape_state-inl.h"
 
 namespace tapegrad {
 

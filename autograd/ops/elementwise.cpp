@@ -2,8 +2,8 @@
 
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
-#include "../tape_state.h"
-#include "check.h"
+#include "../tape_state-inl.h"
+#include "check-inl.h"
 #include "reduce.h"
 
 namespace tapegrad {
