@@ -31,6 +31,7 @@ Var dropout(const Var& x, double p, RandomKey key) {  // y = x mask;   dx = dy m
   check::real("dropout", "x", x.dtype());
   const Var mask = kernels::dropout_mask(x.shape(), p, key.bits, x.dtype());
   Node n("dropout", {x});
+  n.note("p", p);
   Var y = n.out(kernels::mul(x.value(), mask.value()));
   n.rule([mask](Grads& g) { g.add(0, g.d() * mask); });
   return y;

@@ -35,6 +35,7 @@ Tensor value_of(const Var& parameter) { return parameter.defined() ? parameter.v
 Var layer_norm(const Var& x, const Var& gamma, const Var& beta, double epsilon) {
   check_inputs("layer_norm", x, gamma, beta, epsilon);
   Node n("layer_norm", {x, gamma, beta});
+  n.note("epsilon", epsilon);
   const kernels::LayerNorm result =
       kernels::layer_norm(x.value(), value_of(gamma), value_of(beta), epsilon);
   Var y = n.out(result.y);

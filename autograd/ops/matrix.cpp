@@ -66,6 +66,8 @@ Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
   check::real("matmul", "b", b.dtype());
   if (a.shape().rank() > 2 && b.shape().rank() == 2) return matmul_rows(a, b, ta, tb);
   Node n("matmul", {a, b});
+  n.note("transpose_a", ta == Transpose::yes);
+  n.note("transpose_b", tb == Transpose::yes);
   Var y = n.out(kernels::matmul(a.value(), b.value(), ta, tb));
   n.rule([a, b, ta, tb](Grads& g) {  // da = dy b^T, db = a^T dy, each transposed if its operand was
     if (ta == Transpose::no) add_product(g, 0, g.d(), b, Transpose::no, flipped(tb));
