@@ -116,10 +116,9 @@ void Grads::add(std::size_t i, const Var& gradient) {
 
 Grads::Into Grads::into(std::size_t i) {
   if (graph() || !needs(i)) tape_errors::into_unwanted(state_.nodes[node_].name, i);
-  const SlotRecord& slot = state_.slots[edge(i)];
   Var& total = sweep_.grad(edge(i));
   if (!total.defined()) {
-    total = Tensor::empty(slot.shape, slot.dtype);
+    total = state_.gradient_memory(sweep_, edge(i));
     return {total.value_, 0.0};
   }
   if (!total.value_.unique()) total = total.value_.clone();

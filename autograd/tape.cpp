@@ -44,14 +44,14 @@ Var Tape::leaf(Tensor value) {
 
 Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
   if (parameter == nullptr) tape_errors::undefined_parameter("leaf");
-  if (!recording() || !parameter->requires_grad) return parameter->value;
+  if (!recording() || !parameter->requires_grad()) return parameter->value();
   state_->check_thread("leaf");
   auto& known = state_->parameters;
   known.resize(state_->leaves.size());  // a throw below may have left one without its leaf
   const auto found = std::find(known.begin(), known.end(), parameter);
   if (found != known.end()) return state_->leaves[static_cast<std::size_t>(found - known.begin())];
   known.push_back(parameter);
-  state_->leaves.push_back(state_->add_leaf(parameter->value));
+  state_->leaves.push_back(state_->add_leaf(parameter->value()));
   return state_->leaves.back();
 }
 
@@ -163,32 +163,16 @@ void Tape::backward(const Var& loss, Options options) {
   const Var one = Tensor::full(loss.shape(), 1, loss.dtype());
   Sweep sweep = state_->sweep({&loss, 1}, {&one, 1}, leaves, options, true);
 
-  // First make every gradient ours alone, which may throw; then hand all of them over, which
-  // cannot.
+  // First whatever may throw, for every gradient; then all are handed over, which cannot.
   const auto gets = [&](std::size_t i) {  // it may have been frozen since it was recorded
-    return sweep.has(leaves[i].slot_, Sweep::reached) && state_->parameters[i]->requires_grad;
+    return sweep.has(leaves[i].slot_, Sweep::reached) && state_->parameters[i]->requires_grad() &&
+           sweep.grad(leaves[i].slot_).defined();  // its rules may have given nothing
   };
   for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!gets(i)) continue;
-    const Var& leaf = leaves[i];
-    if (const Tensor& total = state_->parameters[i]->grad; total.defined()) {
-      if (total.shape() != leaf.shape() || total.dtype() != leaf.dtype())
-        tape_errors::gradient_does_not_fit(total, leaf.shape(), leaf.dtype());
-      if (total.shares_elements_with(leaf.value_)) tape_errors::gradient_in_value();
-    }
-    Var& gradient = sweep.grad(leaf.slot_);
-    if (gradient.defined() && !gradient.value_.unique()) gradient = gradient.value_.clone();
+    if (gets(i)) state_->parameters[i]->prepare_grad(sweep.grad(leaves[i].slot_).value_);
   }
   for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!gets(i)) continue;
-    Tensor& gradient = sweep.grad(leaves[i].slot_).value_;
-    if (!gradient.defined()) continue;  // its rules gave nothing
-    Tensor& total = state_->parameters[i]->grad;
-    if (total.defined()) {
-      kernels::accumulate(total, gradient);
-    } else {
-      total = std::move(gradient);
-    }
+    if (gets(i)) state_->parameters[i]->accept_grad(std::move(sweep.grad(leaves[i].slot_).value_));
   }
 }
 

@@ -1,5 +1,6 @@
 #include "tape_state.h"
 
+#include <algorithm>
 #include <mutex>
 #include <new>
 #include <string>
@@ -67,6 +68,18 @@ RandomKey Tape::random_key(std::string_view site) {
 }
 
 Tape::Until Tape::pause() { return {state_->paused, state_->paused + 1, state_->pass}; }
+
+Tensor TapeState::gradient_memory(const Sweep& sweep, std::uint32_t slot) const {
+  if (sweep.to_hooks) {  // leaves are in the order of their slots
+    const auto leaf =
+        std::ranges::lower_bound(leaves, slot, {}, [](const Var& v) { return slot_of(v); });
+    if (leaf != leaves.end() && slot_of(*leaf) == slot) {
+      const auto& parameter = parameters[static_cast<std::size_t>(leaf - leaves.begin())];
+      if (Tensor kept = parameter->take_buffer(); kept.defined()) return kept;
+    }
+  }
+  return Tensor::empty(slots[slot].shape, slots[slot].dtype);
+}
 
 void TapeState::end_pass() noexcept {
   for (NodeRecord& node : nodes) free(node);

@@ -119,6 +119,8 @@ struct TapeState {
   /// result in the returned Sweep. With hooks it throws if no x is reached.
   Sweep sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
               Tape::Options options, bool to_hooks = false);
+  /// Memory for a first gradient of a slot: in backward() that which its Parameter keeps.
+  Tensor gradient_memory(const Sweep& sweep, std::uint32_t slot) const;
   void end_pass() noexcept;
   void add_hook(const Var& v, Tape::Hook hook, const char* op);
   void show_value(const Var& v);

@@ -7,6 +7,7 @@
 
 #include "dispatch-inl.h"
 #include "error.h"
+#include "write-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -43,7 +44,8 @@ Tensor drawn(const Shape& shape, DType dtype, Draw draw) {
   }
   Tensor result = Tensor::empty(shape, dtype);
   dispatch_float(dtype, [&]<class T>(T) {
-    for (T& v : result.mutable_values<T>()) v = draw(T{});
+    T* const values = detail::write<T>(result);
+    for (std::size_t i = 0; i < result.numel(); ++i) values[i] = draw(T{});
   });
   return result;
 }

@@ -5,6 +5,7 @@
 #include "../core/dispatch-inl.h"
 #include "../core/error.h"
 #include "../core/kernels/loops-inl.h"
+#include "../core/write-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -64,17 +65,19 @@ void Adam::step() {
   prepare({&m_, &v_});
   for (std::size_t i = 0; i < parameters().size(); ++i) {
     if (!moves(i)) continue;
-    ParameterData& p = *parameters()[i].data;
+    parameters()[i].record(&ParameterEvents::step);
+    const NamedParameter& p = parameters()[i];
+    Tensor moved = p.value();
     const std::size_t g = group_of(i);
     const auto t = static_cast<double>(++steps_[i]);
-    dispatch_float(p.value.dtype(), [&]<class T>(T) {
+    dispatch_float(moved.dtype(), [&]<class T>(T) {
       const Factors<T> k = factors<T>(options_[g], learning_rate(g), t);
-      const T* grad = p.grad.data<T>();
+      const T* grad = p.grad().data<T>();
       T* m = m_[i].mutable_data<T>();
       T* v = v_[i].mutable_data<T>();
-      T* value = p.value.mutable_data<T>();
+      T* value = detail::write<T>(moved);
       kernels::for_blocks(
-          p.value.numel(), kernels::cheap_block, [&](std::size_t begin, std::size_t end) {
+          moved.numel(), kernels::cheap_block, [&](std::size_t begin, std::size_t end) {
             update(end - begin, k, grad + begin, m + begin, v + begin, value + begin);
           });
     });

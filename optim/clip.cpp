@@ -39,7 +39,7 @@ double finite_norm(const char* op, const NamedParameter& p) {
 /// The norm of all gradients; throws for one that is not finite.
 double total_norm(const char* op, const Parameters& parameters) {
   double total = 0;
-  for (const NamedParameter& p : parameters) {
+  for (const NamedParameter& p : parameters.distinct()) {
     if (!p.grad().defined()) continue;
     total = std::hypot(total, finite_norm(op, p));  // squares of large norms would overflow
   }
@@ -55,11 +55,12 @@ double total_norm(const char* op, const Parameters& parameters) {
 /// d = f(d) for all elements of all gradients.
 template <class F>
 void transform(const Parameters& parameters, F f) {
-  for (const NamedParameter& p : parameters) {
+  for (const NamedParameter& p : parameters.distinct()) {
     if (!p.grad().defined()) continue;
     dispatch_float(p.grad().dtype(), [&]<class T>(T) {
-      T* d = p.data->grad.mutable_data<T>();
-      kernels::for_blocks(p.grad().numel(), kernels::cheap_block,
+      Tensor grad = p.mutable_grad();
+      T* d = grad.mutable_data<T>();
+      kernels::for_blocks(grad.numel(), kernels::cheap_block,
                           [&](std::size_t begin, std::size_t end) {
                             for (std::size_t i = begin; i < end; ++i) {
                               d[i] = static_cast<T>(f(static_cast<double>(d[i])));
@@ -74,6 +75,7 @@ void transform(const Parameters& parameters, F f) {
 GradNorm clip_grad_norm(const Parameters& parameters, double max_norm) {
   check_limit("clip_grad_norm", "max_norm", max_norm);
   const double norm = total_norm("clip_grad_norm", parameters);
+  for (const NamedParameter& p : parameters.distinct()) p.record(&ParameterEvents::clip);
   if (norm <= max_norm) return {norm, norm};
   const double factor = max_norm / norm;
   transform(parameters, [factor](double d) { return d * factor; });
@@ -82,9 +84,10 @@ GradNorm clip_grad_norm(const Parameters& parameters, double max_norm) {
 
 void clip_grad_value(const Parameters& parameters, double limit) {
   check_limit("clip_grad_value", "limit", limit);
-  for (const NamedParameter& p : parameters) {
+  for (const NamedParameter& p : parameters.distinct()) {
     if (p.grad().defined()) (void)finite_norm("clip_grad_value", p);
   }
+  for (const NamedParameter& p : parameters.distinct()) p.record(&ParameterEvents::clip);
   transform(parameters, [limit](double d) { return std::clamp(d, -limit, limit); });
 }
 

@@ -11,10 +11,6 @@
 
 namespace tapegrad {
 
-void zero_grad(const Parameters& parameters) {
-  for (const NamedParameter& p : parameters) detail::defined(p.data).grad = Tensor();
-}
-
 void Optimizer::check_groups() const {
   if (groups() == 0) throw UsageError(fmt::format("[{}] there are no groups: give one", name_));
   for (std::size_t g = 0; g < groups(); ++g) {
@@ -31,7 +27,7 @@ void Optimizer::check_groups() const {
   };
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const NamedParameter& p = parameters_[i];
-    if (p.data == nullptr || !p.value().defined()) {
+    if (!p.defined() || !p.value().defined()) {
       throw UsageError(fmt::format("[{}] {} is undefined: it must have a value", name_, named(i)));
     }
     if (p.value().dtype() == DType::int32) {
@@ -39,7 +35,7 @@ void Optimizer::check_groups() const {
           fmt::format("[{}] {} is int32: it must be float32 or float64", name_, named(i)));
     }
     for (std::size_t k = 0; k < i; ++k) {
-      if (p.data != parameters_[k].data) continue;
+      if (p.data() != parameters_[k].data()) continue;
       throw UsageError(fmt::format(
           "[{}] {} and {} are the same parameter: it would move twice a step; name it once", name_,
           named(k), named(i)));
@@ -90,7 +86,7 @@ void Optimizer::check_gradients() const {
   for (const NamedParameter& p : parameters_) {
     const Tensor& value = p.value();
     const Tensor& grad = p.grad();
-    if (!grad.defined() || !p.data->requires_grad) continue;
+    if (!grad.defined() || !p.requires_grad()) continue;
     any = true;
     if (grad.shape() != value.shape()) {
       throw ShapeError(fmt::format(

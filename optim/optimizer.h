@@ -5,13 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "../autograd/parameter.h"
+#include "../autograd/parameters.h"
 
 namespace tapegrad {
-
-/// Forgets the gradients, so that the next backward starts from zero. Their memory goes back to the
-/// pool.
-void zero_grad(const Parameters& parameters);
 
 /// Parameters that an optimizer moves by options of their own:
 ///
@@ -40,7 +36,7 @@ class Optimizer {
   /// Throws, and then nothing has moved, if no Parameter has a gradient, or if somebody put a value
   /// or a gradient of another shape or dtype in the place of one.
   virtual void step() = 0;
-  void zero_grad() { tapegrad::zero_grad(parameters_); }
+  void zero_grad() { parameters_.zero_grad(); }
 
   /// Those of all groups, one group after the other.
   const Parameters& parameters() const { return parameters_; }
@@ -60,11 +56,12 @@ class Optimizer {
   template <class Options>
   Optimizer(const char* name, const std::vector<ParameterGroup<Options>>& groups) : name_(name) {
     for (const auto& group : groups) {
-      parameters_.insert(parameters_.end(), group.parameters.begin(), group.parameters.end());
+      parameters_ += group.parameters;
       group_of_.resize(parameters_.size(), learning_rates_.size());
       learning_rates_.push_back(group.options.lr);
     }
     check_groups();
+    for (const NamedParameter& p : parameters_) p.record(&ParameterEvents::optimizer);
   }
 
   /// Throws UsageError unless `value` is in [low, high).
@@ -82,7 +79,7 @@ class Optimizer {
   /// Whether the optimizer remembers something of Parameter i.
   virtual bool remembers(std::size_t /*i*/) const { return true; }
   bool moves(std::size_t i) const {
-    return parameters_[i].data->requires_grad && parameters_[i].data->grad.defined();
+    return parameters_[i].requires_grad() && parameters_[i].grad().defined();
   }
 
  private:

@@ -5,6 +5,7 @@
 #include "../core/dispatch-inl.h"
 #include "../core/error.h"
 #include "../core/kernels/loops-inl.h"
+#include "../core/write-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -53,18 +54,20 @@ void SGD::step() {
   prepare({&velocity_});
   for (std::size_t i = 0; i < parameters().size(); ++i) {
     if (!moves(i)) continue;
-    ParameterData& p = *parameters()[i].data;
+    parameters()[i].record(&ParameterEvents::step);
+    const NamedParameter& p = parameters()[i];
+    Tensor moved = p.value();
     const SGDOptions& o = options_[group_of(i)];
     const bool momentum = o.momentum > 0;
-    dispatch_float(p.value.dtype(), [&]<class T>(T) {
+    dispatch_float(moved.dtype(), [&]<class T>(T) {
       const double undamped = started_[i] ? 1 - o.dampening : 1.0;
       const Factors<T> k{static_cast<T>(learning_rate(group_of(i))), static_cast<T>(o.momentum),
                          static_cast<T>(undamped), static_cast<T>(o.weight_decay)};
-      const T* grad = p.grad.data<T>();
+      const T* grad = p.grad().data<T>();
       T* v = momentum ? velocity_[i].mutable_data<T>() : nullptr;
-      T* value = p.value.mutable_data<T>();
+      T* value = detail::write<T>(moved);
       kernels::for_blocks(
-          p.value.numel(), kernels::cheap_block, [&](std::size_t begin, std::size_t end) {
+          moved.numel(), kernels::cheap_block, [&](std::size_t begin, std::size_t end) {
             const std::size_t n = end - begin;
             if (!momentum) return descend(n, k, grad + begin, value + begin);
             descend_with_momentum(n, k, o.nesterov, grad + begin, v + begin, value + begin);

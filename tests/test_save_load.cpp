@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <fstream>
 
+#include "../autograd/parameters.h"
 #include "../core/error.h"
 #include "../layers/embedding.h"
 #include "../layers/linear.h"
 #include "../layers/lstm.h"
 #include "../layers/module.h"
-#include "../layers/save_load.h"
 #include "char_lm.h"
 #include "model_cases.h"
 #include "temp_folder.h"

@@ -14,6 +14,7 @@
 
 #include "../dispatch-inl.h"
 #include "../error.h"
+#include "../write-inl.h"
 #include "atomic_file.h"
 #include "safetensors_header-inl.h"
 
@@ -31,8 +32,9 @@ std::span<const std::byte> bytes_of(const Tensor& tensor) {
 }
 
 std::span<std::byte> writable_bytes_of(Tensor& tensor) {
-  return dispatch(tensor.dtype(),
-                  [&]<class T>(T) { return std::as_writable_bytes(tensor.mutable_values<T>()); });
+  return dispatch(tensor.dtype(), [&]<class T>(T) {
+    return std::as_writable_bytes(std::span(detail::write<T>(tensor), tensor.numel()));
+  });
 }
 
 /// A name that is there more than once, if there is one.

@@ -22,7 +22,8 @@ CLEAN = {
     "autograd/tape.h": '#pragma once\n#include "../core/tensor.h"\n',
     "autograd/ops/maths.cpp": 'Node n("tanh", {x});  // Node n("no", {})\n'
                               'Var one(const char* op, Var x) { Node n(op, {x}); }\nVar e = one("exp", x);\n',
-    "optim/sgd.cpp": '#include "../core/tensor.h"\n',
+    "autograd/parameters.h": '#pragma once\n#include "../core/tensor.h"\n',
+    "optim/sgd.cpp": '#include "../autograd/parameters.h"\n#include "../core/tensor.h"\n',
     "tests/test_maths.cpp": 'gradcheck("tanh"); check_op("exp");\n',
     "tests/test_torch_ops.cpp": '// not "exp"\nops = {"tanh of x"};\n',
     "build/release/include/tapegrad/tapegrad.h": "namespace tapegrad { struct Var {}; }\n",
