@@ -7,7 +7,7 @@
 
 #include "../core/error.h"
 #include "../core/kernels/elementwise.h"
-#include "tape_errors.h"
+#include "tape_errors-inl.h"
 
 namespace tapegrad {
 

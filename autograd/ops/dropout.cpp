@@ -3,7 +3,7 @@
 #include "../../core/error.h"
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
-#include "check.h"
+#include "check-inl.h"
 #include "elementwise.h"
 
 namespace tapegrad {

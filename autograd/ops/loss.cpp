@@ -12,11 +12,11 @@
 #include "../../core/kernels/loss.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
-#include "../tape_errors.h"
-#include "check.h"
+#include "../tape_errors-inl.h"
+#include "check-inl.h"
 #include "elementwise.h"
 #include "reduce.h"
-#include "weights.h"
+#include "weights-inl.h"
 
 namespace tapegrad {
 namespace {

@@ -3,9 +3,9 @@
 #include <cstdint>
 
 #include "../../core/kernels/reduce.h"
-#include "../../core/kernels/rows.h"
+#include "../../core/kernels/indexing.h"
 #include "../node.h"
-#include "check.h"
+#include "check-inl.h"
 #include "elementwise.h"
 #include "gather.h"
 #include "shape.h"

@@ -6,7 +6,7 @@
 
 #include "../dispatch-inl.h"
 #include "../rng.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 #include "maps-inl.h"
 #include "reduce.h"
 #include "vector_math.h"

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "../dispatch-inl.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 namespace {
