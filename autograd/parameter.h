@@ -207,7 +207,7 @@ struct NamedParameter : ParameterHandle {
   Tensor mutable_grad() const { return get().mutable_grad(); }
   void zero_grad() const { get().zero_grad(); }
   /// Counts an event, for functions that work on Parameters.
-  void record(ParameterEvent ParameterEvents::* event) const { get().record(event); }
+  void record(ParameterEvent ParameterEvents::*event) const { get().record(event); }
   void set_requires_grad(bool on) const { get().set_requires_grad(on); }
 
   std::string name;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../core/error.h"
+#include "../core/io/archive.h"
 #include "../core/io/safetensors.h"
 
 namespace tapegrad {
@@ -162,6 +163,14 @@ void Parameters::copy_values(const Parameters& from) const {
   assign(values, *this);
 }
 
+void Parameters::state(Archive& a) const {
+  for (const NamedParameter& p : distinct()) {
+    Tensor value = p.value();
+    a(p.name, value);
+    if (a.loading()) p.record(&ParameterEvents::set_value);
+  }
+}
+
 std::size_t Parameters::count() const {
   std::size_t count = 0;
   for (const NamedParameter& p : distinct()) count += p.value().numel();
@@ -220,14 +229,18 @@ void save_parameters(const std::filesystem::path& path, const Parameters& parame
 
 Metadata load_parameters(const std::filesystem::path& path, const Parameters& parameters) {
   const TensorFile file = load_tensors(path);
+  load_parameters(file, parameters);
+  return file.metadata;
+}
+
+void load_parameters(const TensorFile& file, const Parameters& parameters) {
   const std::string problems = misfit(file.tensors, parameters, "in the file");
   if (!problems.empty()) {
     throw FileError(
         fmt::format("[load_parameters] {} does not fit this model, nothing was loaded: {}",
-                    path.string(), problems));
+                    file.path.string(), problems));
   }
   assign(file.tensors, parameters);
-  return file.metadata;
 }
 
 }  // namespace tapegrad

@@ -14,6 +14,9 @@
 
 namespace tapegrad {
 
+class Archive;
+struct TensorFile;
+
 /// Sizes of some Parameters in bytes.
 struct ParameterMemory {
   std::size_t values = 0;
@@ -73,6 +76,9 @@ class Parameters {
   /// nothing has been changed. A Parameter is known by its first name, ties go with it.
   void copy_values(const Parameters& from) const;
 
+  /// Saves or restores the values by name: "one entry" of a training's state.
+  void state(Archive& a) const;
+
   /// Number of elements.
   std::size_t count() const;
   ParameterMemory memory() const;
@@ -96,5 +102,7 @@ void save_parameters(const std::filesystem::path& path, const Parameters& parame
 /// of another shape or of another dtype are all listed in one FileError, and then nothing has been
 /// changed.
 Metadata load_parameters(const std::filesystem::path& path, const Parameters& parameters);
+/// The same from a file that load_tensors() has read, whose metadata tell how to build the model.
+void load_parameters(const TensorFile& file, const Parameters& parameters);
 
 }  // namespace tapegrad

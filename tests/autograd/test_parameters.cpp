@@ -38,8 +38,8 @@ void backward_of_square(const Parameter& w) {
 /// A pass whose gradient is x^T, left by an op that writes into the memory it is given.
 void backward_of_product(const Parameter& w, double x) {
   Tape tape;
-  tape.backward(sum(matmul(Var(Tensor::full({1, w.value().size(0)}, x, DType::float64)),
-                           tape.leaf(w))));
+  tape.backward(
+      sum(matmul(Var(Tensor::full({1, w.value().size(0)}, x, DType::float64)), tape.leaf(w))));
 }
 
 }  // namespace
@@ -91,7 +91,9 @@ TEST_CASE("parameter: a gradient that somebody holds a copy of does not change u
     w.zero_grad();
     backward();
     const Tensor first = w.grad(), expected = first.clone();
-    const auto same = [&] { return first.at(0) == expected.at(0) && first.at(3) == expected.at(3); };
+    const auto same = [&] {
+      return first.at(0) == expected.at(0) && first.at(3) == expected.at(3);
+    };
     backward();
     CHECK(same());
     CHECK(w.grad().at(3) == 2 * expected.at(3));
@@ -276,7 +278,9 @@ TEST_CASE("derived: made once per version and type, and anew after every kind of
     for (const NamedParameter& p : all) p.set_grad(p.value());
     adam.step();
   });
-  fresh_after("set_value", [&] { for (const auto& p : all) p.set_value(p.value()); });
+  fresh_after("set_value", [&] {
+    for (const auto& p : all) p.set_value(p.value());
+  });
   fresh_after("copy_values", [&] { all.copy_values(parameters(other)); });
   TempFolder folder;
   save_parameters(folder / "lstm", parameters(other));

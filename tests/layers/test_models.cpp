@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "../../autograd/gradcheck/tape_gradcheck.h"
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/clone.h"
-#include "../../autograd/parameters.h"
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
 #include "../../optim/sgd.h"

@@ -7,11 +7,11 @@
 #include "../../autograd/ops/matrix.h"
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
 #include "../../layers/lstm.h"
-#include "../../autograd/parameters.h"
 
 // Shapes and dtypes that an op or a layer cannot take: the type of the exception and its whole
 // message. Mistakes in the use of tapes, layers and optimizers are in test_misuse*.cpp.

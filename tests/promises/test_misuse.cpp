@@ -8,8 +8,8 @@
 #include "../../autograd/node.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
-#include "../../core/error.h"
 #include "../../autograd/parameters.h"
+#include "../../core/error.h"
 #include "../support/temp_folder.h"
 
 TEST_SUITE_BEGIN("misuse");

@@ -2,9 +2,9 @@
 
 #include <cmath>
 
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/dropout.h"
-#include "../../autograd/parameters.h"
 #include "../../optim/sgd.h"
 #include "../support/misuse.h"
 #include "../support/temp_folder.h"
