@@ -15,7 +15,7 @@ CLEAN = {
     "README.md": "./tests/run.sh\n./examples/quickstart.sh\n```cpp\n#include <vector>\nint main() {}\n```\n"
                  "<!-- snippet: fragment -->\n```cpp\nVar v;\n```\n<!-- snippet: none -->\n```cpp\n...\n```\n",
     "core/meson.build": "'tensor.h', 'a.h'\n",
-    "autograd/meson.build": "'tape.h'\n",
+    "autograd/meson.build": "'parameters.h', 'tape.h'\n",
     "optim/meson.build": "'a.h'\n",
     "core/tensor.h": "#pragma once\nnamespace tapegrad { struct Tensor {}; }\n",
     "core/secret-inl.h": "#pragma once\n#include <fmt/core.h>\n",
