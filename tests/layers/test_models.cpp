@@ -100,7 +100,8 @@ TEST_CASE("models: a Parameter has its elements for itself") {
   CHECK_FALSE(b.value().shares_elements_with(a.value()));
   Tensor own = Tensor::of({2}, {1, 2}, DType::float64);
   const double* const elements = own.data<double>();
-  CHECK(Parameter(std::move(own)).value().data<double>() == elements);  // no copy
+  const Parameter taken(std::move(own));
+  CHECK(taken.value().data<double>() == elements);  // no copy
 }
 
 TEST_CASE(
