@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../../autograd/gradcheck/tape_gradcheck.h"
+#include "../../autograd/inspect/hooks.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/matrix.h"
@@ -124,7 +125,7 @@ TEST_CASE("parameter: memory that a failed pass was given holds no gradient") {
     Tape tape;
     const Var x = tape.leaf(w);
     const Var y = matmul(Var(Tensor::full({1, 2}, 1, DType::float64)), exp(x));
-    tape.hook(x, [](const Var&) -> Var { throw std::runtime_error("stop"); });
+    hook(x, [](const Var&) -> Var { throw std::runtime_error("stop"); });
     CHECK_THROWS_AS(tape.backward(sum(y)), std::runtime_error);
   }
   CHECK_FALSE(w.grad().defined());
