@@ -60,6 +60,7 @@ class Node {
 
  private:
   void add_note(const char* name, double value);
+  void add_note(const char* name, Axis axis) { add_note(name, static_cast<double>(axis.number)); }
   void add_note(const char* name, std::string_view value);
   void add_note(const char* name, const Shape& value);
   void show_branch(const Tensor& choice);
