@@ -38,7 +38,12 @@ class Node {
   /// Notes an attribute for observers, texts and graphs: axis, factor. Before out().
   template <class Value>
   void note(const char* name, const Value& value) {
-    if (wants(Interest::notes)) add_note(name, value);
+    if (!wants(Interest::notes)) return;
+    if constexpr (std::is_arithmetic_v<Value>) {
+      add_note(name, static_cast<double>(value));
+    } else {
+      add_note(name, value);
+    }
   }
   /// Reports the branch that each element took to the observers: `choice()` returns a Tensor that
   /// changes where a branch does. For ops with kinks; after out().

@@ -1,6 +1,7 @@
 #include "tape.h"
 
 #include <algorithm>
+#include <ranges>
 
 #include "../core/kernels/elementwise.h"
 #include "node.h"
@@ -10,21 +11,6 @@
 namespace tapegrad {
 
 // --- recording ---
-
-void TapeState::check_current(const Var& v, const char* op) const {
-  if (v.pass_ != pass) tape_errors::pass_is_over(op, v.pass_, pass);
-  check_thread(op);
-}
-
-TapeState& TapeState::of(const Var& v, const char* op) {
-  if (v.state_ == nullptr) tape_errors::not_recorded(op);
-  v.state_->check_current(v, op);
-  return *v.state_;
-}
-
-void TapeState::check_own(const Var& v, const char* op) const {
-  if (&of(v, op) != this) tape_errors::other_tape(op);
-}
 
 Var TapeState::add_leaf(Tensor value, const char* name) {
   if (value.dtype() == DType::int32) tape_errors::leaf_of_ids();
@@ -56,9 +42,7 @@ Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
   const auto found = std::find(s.parameters.begin(), s.parameters.end(), parameter);
   if (found != s.parameters.end()) {
     const Var& leaf = s.leaves[static_cast<std::size_t>(found - s.parameters.begin())];
-    if (leaf.value_.version() != leaf.version_ ||
-        !leaf.value_.shares_elements_with(parameter->value()))
-      tape_errors::parameter_changed(leaf.shape());
+    if (!leaf.is_now(parameter->value())) tape_errors::parameter_changed(leaf.shape());
     return leaf;
   }
   s.parameters.push_back(parameter);
@@ -70,33 +54,6 @@ Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
 
 // --- backward ---
 
-void TapeState::own(Var& gradient) {
-  if (gradient.value().unique()) return;
-  gradient.value_ = gradient.value_.clone();
-  gradient.version_ = gradient.value_.version();
-}
-
-bool TapeState::is_zero(const Var& gradient) {
-  const Tensor& t = gradient.value();
-  for (std::size_t i = 0; i < t.numel(); ++i) {
-    if (t.at(i) != 0) return false;
-  }
-  return true;
-}
-
-bool TapeState::wants_input(const Sweep& sweep, const NodeRecord& node) const {
-  const auto first = edges.begin() + node.first_edge;
-  return std::any_of(first, first + node.edges,
-                     [&](std::uint32_t slot) { return sweep.has(slot, Sweep::wanted); });
-}
-
-bool TapeState::reaches_output(const Sweep& sweep, const NodeRecord& node) const {
-  for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
-    if (sweep.has(slot, Sweep::reached)) return true;
-  }
-  return false;
-}
-
 /// Flags what lies between x and y; throws for a node there that has no rule, before anything
 /// changes.
 void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> x) const {
@@ -104,8 +61,7 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
   sweep.bottom = UINT32_MAX;
   for (const Var& v : y) sweep.top = std::max(sweep.top, v.node_);
   for (const Var& v : x) sweep.bottom = std::min(sweep.bottom, v.node_);
-  static const std::deque<HookRecord> none;
-  const std::deque<HookRecord>& watched = sweep.to_hooks ? hooks : none;
+  const auto watched = hooks | std::views::take(sweep.to_hooks ? hooks.size() : 0);
   for (const HookRecord& h : watched) sweep.bottom = std::min(sweep.bottom, h.node);
   if (sweep.bottom > sweep.top) return;  // no x stands before a y
   const NodeRecord& last = nodes[sweep.top];

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -204,6 +205,19 @@ struct TapeState {
   bool reaches_output(const Sweep& sweep, const NodeRecord& node) const;
   void free(NodeRecord& node) noexcept;
 };
+
+inline bool TapeState::wants_input(const Sweep& sweep, const NodeRecord& node) const {
+  const auto first = edges.begin() + node.first_edge;
+  return std::any_of(first, first + node.edges,
+                     [&](std::uint32_t slot) { return sweep.has(slot, Sweep::wanted); });
+}
+
+inline bool TapeState::reaches_output(const Sweep& sweep, const NodeRecord& node) const {
+  for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
+    if (sweep.has(slot, Sweep::reached)) return true;
+  }
+  return false;
+}
 
 inline CallOut::CallOut(TapeState& state) : state_(state) { ++state_.calls; }
 inline CallOut::~CallOut() {
