@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/reduce.h"
 #include "../../core/kernels/rows.h"
 #include "../node.h"
@@ -32,6 +33,13 @@ void check_choice(const char* op, const Var& x, std::size_t axis) {
   check::axis_exists(op, x.shape(), axis);
   if (x.size(axis) - 1 < INT32_MAX) return;  // 0 - 1 is the largest of all
   check::wrong_shape(op, "x", x.shape(), "of 1 to 2147483647 elements along the axis");
+}
+
+/// x / norm, and 0 where the norm (repeated to x's shape) is 0. The quotient is at most 1.
+Var direction(const Var& x, const Var& norm) {
+  const Tensor not_zero = kernels::is_positive(norm.value()).to(DType::int32);
+  const auto constant = [&](double v) { return Var(Tensor::scalar(v, x.dtype())); };
+  return where(not_zero, x / where(not_zero, norm, constant(1)), constant(0));
 }
 
 /// x as one axis.
@@ -97,6 +105,28 @@ Var min(const Var& x, std::size_t axis) {
 
 Var max(const Var& x) { return max(flat("max", x), 0); }
 Var min(const Var& x) { return min(flat("min", x), 0); }
+
+Var norm(const Var& x) {  // y = sqrt(sum(x^2));   dx = dy x / y, and 0 where y is 0
+  check::real("norm", "x", x.dtype());
+  Node n("norm", {x});
+  Var y = n.out(Tensor::scalar(kernels::norm(x.value()), x.dtype()));
+  n.rule([x, y](Grads& g) { g.add(0, g.d() * direction(x, broadcast_to(y, x.shape()))); });
+  return y;
+}
+
+Var norm(const Var& x, std::ptrdiff_t axis) {
+  check::real("norm", "x", x.dtype());
+  const auto rank = static_cast<std::ptrdiff_t>(x.shape().rank());
+  const auto along = static_cast<std::size_t>(axis < 0 ? axis + rank : axis);
+  check::axis_exists("norm", x.shape(), along);
+  Node n("norm", {x});
+  Var y = n.out(kernels::norm(x.value(), along));
+  n.rule([x, y, along](Grads& g) {
+    const auto repeated = [&](const Var& v) { return repeat(v, along, x.size(along)); };
+    g.add(0, repeated(g.d()) * direction(x, repeated(y)));
+  });
+  return y;
+}
 
 Var cumsum(const Var& x, std::size_t axis, bool reverse) {  // dx = cumsum of dy from the other end
   check::real("cumsum", "x", x.dtype());
