@@ -27,6 +27,18 @@ struct Tanh {
     return tanh(d, x);
   }
 };
+struct SigmoidSlope {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V x) const {
+    return sigmoid_slope(d, x);
+  }
+};
+struct TanhSlope {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V x) const {
+    return tanh_slope(d, x);
+  }
+};
 
 template <class Function, class T>
 struct Map {
@@ -50,6 +62,10 @@ void sigmoid_float(const float* x, float* y, std::size_t n) { map<Sigmoid>(x, y,
 void sigmoid_double(const double* x, double* y, std::size_t n) { map<Sigmoid>(x, y, n); }
 void tanh_float(const float* x, float* y, std::size_t n) { map<Tanh>(x, y, n); }
 void tanh_double(const double* x, double* y, std::size_t n) { map<Tanh>(x, y, n); }
+void sigmoid_slope_float(const float* x, float* y, std::size_t n) { map<SigmoidSlope>(x, y, n); }
+void sigmoid_slope_double(const double* x, double* y, std::size_t n) { map<SigmoidSlope>(x, y, n); }
+void tanh_slope_float(const float* x, float* y, std::size_t n) { map<TanhSlope>(x, y, n); }
+void tanh_slope_double(const double* x, double* y, std::size_t n) { map<TanhSlope>(x, y, n); }
 
 }  // namespace
 }  // namespace tapegrad::kernels::HWY_NAMESPACE
@@ -64,6 +80,10 @@ HWY_EXPORT(sigmoid_float);
 HWY_EXPORT(sigmoid_double);
 HWY_EXPORT(tanh_float);
 HWY_EXPORT(tanh_double);
+HWY_EXPORT(sigmoid_slope_float);
+HWY_EXPORT(sigmoid_slope_double);
+HWY_EXPORT(tanh_slope_float);
+HWY_EXPORT(tanh_slope_double);
 
 template <>
 void vector_exp(const float* x, float* y, std::size_t n) {
@@ -88,6 +108,22 @@ void vector_tanh(const float* x, float* y, std::size_t n) {
 template <>
 void vector_tanh(const double* x, double* y, std::size_t n) {
   HWY_DYNAMIC_DISPATCH(tanh_double)(x, y, n);
+}
+template <>
+void vector_sigmoid_slope(const float* x, float* y, std::size_t n) {
+  HWY_DYNAMIC_DISPATCH(sigmoid_slope_float)(x, y, n);
+}
+template <>
+void vector_sigmoid_slope(const double* x, double* y, std::size_t n) {
+  HWY_DYNAMIC_DISPATCH(sigmoid_slope_double)(x, y, n);
+}
+template <>
+void vector_tanh_slope(const float* x, float* y, std::size_t n) {
+  HWY_DYNAMIC_DISPATCH(tanh_slope_float)(x, y, n);
+}
+template <>
+void vector_tanh_slope(const double* x, double* y, std::size_t n) {
+  HWY_DYNAMIC_DISPATCH(tanh_slope_double)(x, y, n);
 }
 
 }  // namespace tapegrad::kernels
