@@ -5,7 +5,7 @@
 #include "../core/dispatch-inl.h"
 #include "ops/elementwise.h"
 #include "ops/reduce.h"
-#include "tape_errors.h"
+#include "tape_errors-inl.h"
 
 namespace tapegrad {
 namespace {

@@ -3,8 +3,8 @@
 #include "../core/error.h"
 #include "../core/kernels/elementwise.h"
 #include "ops/elementwise.h"
-#include "tape_errors.h"
-#include "tape_state.h"
+#include "tape_errors-inl.h"
+#include "tape_state-inl.h"
 
 namespace tapegrad {
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "tape_errors.h"
+#include "tape_errors-inl.h"
 
 namespace tapegrad {
 

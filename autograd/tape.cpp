@@ -5,8 +5,8 @@
 #include "../core/kernels/elementwise.h"
 #include "node.h"
 #include "ops/elementwise.h"
-#include "tape_errors.h"
-#include "tape_state.h"
+#include "tape_errors-inl.h"
+#include "tape_state-inl.h"
 
 namespace tapegrad {
 

@@ -1,4 +1,4 @@
-#include "tape_errors.h"
+#include "tape_errors-inl.h"
 
 #include <fmt/format.h>
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 
 #include "tape.h"
-#include "tape_errors.h"
-#include "tape_state.h"
+#include "tape_errors-inl.h"
+#include "tape_state-inl.h"
 
 /// What lets people look into a pass, and reach into it: scopes, hooks, kept gradients, observers.
 namespace tapegrad {

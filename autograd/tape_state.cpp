@@ -1,4 +1,4 @@
-#include "tape_state.h"
+#include "tape_state-inl.h"
 
 #include <mutex>
 #include <new>

@@ -1,5 +1,5 @@
 #include "node.h"
-#include "tape_state.h"
+#include "tape_state-inl.h"
 
 /// How a fused node is differentiated twice: by its composed twin.
 ///

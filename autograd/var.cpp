@@ -1,6 +1,6 @@
 #include "var.h"
 
-#include "tape_errors.h"
+#include "tape_errors-inl.h"
 
 namespace tapegrad {
 

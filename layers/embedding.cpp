@@ -1,6 +1,6 @@
 #include "embedding.h"
 
-#include "../autograd/ops/check.h"
+#include "../autograd/ops/check-inl.h"
 #include "../autograd/ops/embedding.h"
 #include "init.h"
 

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-#include "../autograd/ops/check.h"
+#include "../autograd/ops/check-inl.h"
 
 namespace tapegrad::init {
 

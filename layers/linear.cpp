@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "../autograd/ops/check.h"
+#include "../autograd/ops/check-inl.h"
 #include "../autograd/ops/matrix.h"
 #include "init.h"
 

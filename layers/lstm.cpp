@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "../autograd/ops/check.h"
+#include "../autograd/ops/check-inl.h"
 #include "../autograd/ops/dropout.h"
 #include "../autograd/ops/shape.h"
 #include "../core/error.h"

@@ -7,7 +7,7 @@
 
 #include "../core/dispatch-inl.h"
 #include "../core/error.h"
-#include "../core/kernels/loops-inl.h"
+#include "../core/kernels/parallel-inl.h"
 #include "../core/kernels/reduce.h"
 
 namespace tapegrad {

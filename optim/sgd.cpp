@@ -4,7 +4,7 @@
 
 #include "../core/dispatch-inl.h"
 #include "../core/error.h"
-#include "../core/kernels/loops-inl.h"
+#include "../core/kernels/parallel-inl.h"
 
 namespace tapegrad {
 namespace {

@@ -16,7 +16,7 @@ cd "$root" || exit 2
 say "tests: unit tests"
 unit_tests "$@"
 say "tests: examples"
-counted sh tests/examples.sh
+counted sh tests/programs/examples.sh
 say "tests: clients"
 counted sh tests/clients/run.sh
 say "tests: heap"

@@ -3,7 +3,7 @@
 usage: amalgamate.py [OUTPUT [DEPFILE]]      default: gradcheck.hpp in the current folder; - for stdout
 
 In are all files of this folder but tape_*, which check our own tape. They may include each other and the C++ standard library:
-anything else is refused. Headers that hide their names are private and go behind TAPEGRAD_GRADCHECK_IMPLEMENTATION, with the
+anything else is refused. Headers named -inl.h are private and go behind TAPEGRAD_GRADCHECK_IMPLEMENTATION, with the
 sources. As all sources end up in one file, no two of them may give one name to different things, not even in anonymous
 namespaces. The namespace gets the version as an inline part, so that a program may hold another version, or the library, too."""
 import re
@@ -64,7 +64,7 @@ def read():
 def amalgamate(version):
     texts, standard = read()
     inline = "inline v" + re.sub(r"\W", "_", version)
-    public = [n for n in texts if n.endswith(".h") and "visibility push(hidden)" not in texts[n]]
+    public = [n for n in texts if n.endswith(".h") and not n.endswith("-inl.h")]
     private = [n for n in texts if n.endswith(".h") and n not in public]
     sources = [n for n in texts if n.endswith(".cpp")]
 

@@ -1,4 +1,4 @@
-#include "blocks.h"
+#include "blocks-inl.h"
 
 #include <algorithm>
 #include <array>

@@ -1,9 +1,9 @@
-#include "comparison.h"
+#include "comparison-inl.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "blocks.h"
+#include "blocks-inl.h"
 
 namespace tapegrad::detail {
 

@@ -1,12 +1,12 @@
-#include "diagnosis.h"
+#include "diagnosis-inl.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <optional>
 
-#include "blocks.h"
-#include "comparison.h"
+#include "blocks-inl.h"
+#include "comparison-inl.h"
 
 namespace tapegrad::detail {
 namespace {

@@ -6,10 +6,10 @@
 #include <map>
 #include <utility>
 
-#include "blocks.h"
-#include "diagnosis.h"
-#include "random.h"
-#include "summary.h"
+#include "blocks-inl.h"
+#include "diagnosis-inl.h"
+#include "random-inl.h"
+#include "summary-inl.h"
 
 namespace tapegrad::detail {
 namespace {

@@ -6,12 +6,12 @@
 #include <set>
 #include <utility>
 
-#include "blocks.h"
-#include "diagnosis.h"
-#include "plan.h"
-#include "random.h"
-#include "stencil.h"
-#include "summary.h"
+#include "blocks-inl.h"
+#include "diagnosis-inl.h"
+#include "plan-inl.h"
+#include "random-inl.h"
+#include "stencil-inl.h"
+#include "summary-inl.h"
 
 namespace tapegrad::detail {
 namespace {

@@ -1,11 +1,11 @@
-#include "plan.h"
+#include "plan-inl.h"
 
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <set>
 
-#include "blocks.h"
+#include "blocks-inl.h"
 
 namespace tapegrad::detail {
 

@@ -4,7 +4,7 @@
 #include <ostream>
 #include <tuple>
 
-#include "blocks.h"
+#include "blocks-inl.h"
 #include "gradcheck.h"
 
 namespace tapegrad::detail {

@@ -1,4 +1,4 @@
-#include "stencil.h"
+#include "stencil-inl.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "summary.h"
+#include "summary-inl.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,7 +4,7 @@
 
 #include <iterator>
 
-#include "../tape_state.h"
+#include "../tape_state-inl.h"
 
 namespace tapegrad {
 

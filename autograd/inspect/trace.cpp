@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "../tape_state.h"
+#include "../tape_state-inl.h"
 
 namespace tapegrad {
 

@@ -1,4 +1,4 @@
-#include "check.h"
+#include "check-inl.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

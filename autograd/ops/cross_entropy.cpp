@@ -3,12 +3,11 @@
 #include "../../core/kernels/cross_entropy.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
-#include "check.h"
+#include "check-inl.h"
 #include "elementwise.h"
 #include "loss_weights-inl.h"
 #include "reduce.h"
 #include "softmax.h"
-
 
 namespace tapegrad {
 namespace {

@@ -4,7 +4,7 @@
 #include "../../core/kernels/dropout.h"
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
-#include "check.h"
+#include "check-inl.h"
 
 namespace tapegrad {
 namespace {

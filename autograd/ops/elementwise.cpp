@@ -2,7 +2,7 @@
 
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
-#include "check.h"
+#include "check-inl.h"
 #include "reduce.h"
 
 namespace tapegrad {

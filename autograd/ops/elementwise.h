@@ -7,7 +7,7 @@
 ///
 /// At special values the results are IEEE 754's, and NaN comes out where NaN goes in. A function
 /// that chooses (relu, clamp, maximum, minimum, where) sends the gradient to what its result is, a
-/// NaN included, and gives exactly 0 to the rest; tests/test_edge_values.cpp has the whole table.
+/// NaN included, and gives exactly 0 to the rest; tests/autograd/test_edge_values.cpp has the whole table.
 namespace tapegrad {
 
 Var operator+(const Var& a, const Var& b);

@@ -3,7 +3,7 @@
 #include "../../core/kernels/layer_norm.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
-#include "check.h"
+#include "check-inl.h"
 #include "elementwise.h"
 #include "reduce.h"
 

@@ -3,7 +3,7 @@
 #include "../../core/dispatch-inl.h"
 #include "../../core/kernels/lstm.h"
 #include "../node.h"
-#include "check.h"
+#include "check-inl.h"
 #include "shape.h"
 
 namespace tapegrad {

@@ -1,6 +1,6 @@
 #include "lstm_cell.h"
 
-#include "check.h"
+#include "check-inl.h"
 #include "elementwise.h"
 #include "matrix.h"
 #include "shape.h"

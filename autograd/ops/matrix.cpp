@@ -6,8 +6,8 @@
 
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
-#include "../tape_errors.h"
-#include "check.h"
+#include "../tape_errors-inl.h"
+#include "check-inl.h"
 #include "reduce.h"
 #include "shape.h"
 

@@ -4,9 +4,9 @@
 
 #include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/reduce.h"
-#include "../../core/kernels/rows.h"
+#include "../../core/kernels/indexing.h"
 #include "../node.h"
-#include "check.h"
+#include "check-inl.h"
 #include "elementwise.h"
 #include "gather.h"
 #include "shape.h"

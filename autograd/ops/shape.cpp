@@ -2,10 +2,10 @@
 
 #include <functional>
 
-#include "../../core/kernels/rows.h"
+#include "../../core/kernels/indexing.h"
 #include "../node.h"
-#include "../tape_errors.h"
-#include "check.h"
+#include "../tape_errors-inl.h"
+#include "check-inl.h"
 
 namespace tapegrad {
 namespace {

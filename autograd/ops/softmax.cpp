@@ -2,7 +2,7 @@
 
 #include "../../core/kernels/softmax.h"
 #include "../node.h"
-#include "check.h"
+#include "check-inl.h"
 #include "elementwise.h"
 #include "reduce.h"
 

@@ -5,7 +5,7 @@
 
 #include "../dispatch-inl.h"
 #include "../rng.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "../dispatch-inl.h"
-#include "loops-inl.h"
 #include "maps-inl.h"
+#include "parallel-inl.h"
 #include "reduce.h"
 #include "vector_math.h"
 

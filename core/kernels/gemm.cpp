@@ -11,7 +11,7 @@
 #include "../dispatch-inl.h"
 #include "../error.h"
 #include "../threads.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 namespace {

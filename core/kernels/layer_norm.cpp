@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "../dispatch-inl.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 namespace {

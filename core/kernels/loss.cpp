@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "../dispatch-inl.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 #include "maps-inl.h"
 
 namespace tapegrad::kernels {

@@ -7,12 +7,12 @@
 #include "../pool.h"
 #include "../threads.h"
 #include "gemm.h"
-#include "lstm_pointwise.h"
+#include "lstm_pointwise-inl.h"
 
 // How the formulas of lstm.h are computed.
 //
 // Forward: x_t W_ih^T is computed for many steps in one matrix product. Then, step by step,
-// h_{t-1} W_hh^T is added in another one, and the elements follow (lstm_pointwise.h).
+// h_{t-1} W_hh^T is added in another one, and the elements follow (lstm_pointwise-inl.h).
 // Backward: da_t and dh_{t-1} = da_t W_hh step by step, the other way round. Then dx = da W_ih,
 // dW_ih = da^T x, dW_hh = da^T h_before and db = sum of da, each over all N rows at once.
 //

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "loops-inl.h"
-#include "lstm_pointwise.h"
+#include "parallel-inl.h"
+#include "lstm_pointwise-inl.h"
 #include "vector_math-inl.h"
 
 // --- without options: vectors over the columns of a row ------------------------------------------

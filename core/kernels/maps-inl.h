@@ -5,7 +5,7 @@
 
 #include "../dispatch-inl.h"
 #include "../tensor.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 
 #pragma GCC visibility push(hidden)
 

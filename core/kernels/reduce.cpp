@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "../dispatch-inl.h"
-#include "loops-inl.h"
-#include "rows.h"
+#include "indexing.h"
+#include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 namespace {

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "../tensor.h"
-#include "loops-inl.h"
+#include "parallel-inl.h"
 #include "vector_math.h"
 
 #pragma GCC visibility push(hidden)

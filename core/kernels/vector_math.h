@@ -5,7 +5,7 @@
 /// Functions of whole arrays: y[i] = f(x[i]) with the machine's widest vectors (Google Highway,
 /// chosen at run time). x and y may be the same. The result of an element does not depend on its
 /// place. NaN stays NaN. Max Error is in units of the result's last place, the worst of SSSE3, SSE4,
-/// AVX2 and AVX-512; tests/test_vector_math.cpp measures it.
+/// AVX2 and AVX-512; tests/core/test_vector_math.cpp measures it.
 namespace tapegrad::kernels {
 
 /// e^x; inf where that overflows.

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "../planted_bugs.h"
+#include "../gradcheck/planted_bugs.h"
 
 namespace {
 

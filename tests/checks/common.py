@@ -42,11 +42,9 @@ def line_of(source, position):
     return source.count("\n", 0, position) + 1
 
 
-def is_private(root, name):
-    """Private headers are not installed: *-inl.h, and those under `private_headers` in meson.build."""
-    build = text(root, "meson.build") if (root / "meson.build").exists() else ""
-    listed = re.search(r"private_headers\s*=\s*[^\[(]*[\[(](.*?)[\])]", build, re.S)
-    return name.name.endswith("-inl.h") or bool(listed and f"'{name.as_posix()}'" in listed[1])
+def is_private(name):
+    """Private headers are not installed: they end in -inl.h."""
+    return name.name.endswith("-inl.h")
 
 
 def main(check):

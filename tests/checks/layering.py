@@ -23,7 +23,7 @@ def includes(root):
             if found[1] == "<" or PRIVATE.match(target):
                 if target.startswith("tapegrad/"):
                     yield f"{where}: <{target}> inside the library; include it by a relative path in quotes"
-                if PRIVATE.match(target) and name.suffix == ".h" and not is_private(root, name):
+                if PRIVATE.match(target) and name.suffix == ".h" and not is_private(name):
                     yield f"{where}: <{target}> in a public header; move it to a .cpp or to a -inl.h"
                 if "cblas" in target and name.as_posix() != "core/kernels/gemm.cpp":
                     yield f"{where}: <{target}>; OpenBLAS is called in core/kernels/gemm.cpp only: call that"
@@ -33,7 +33,7 @@ def includes(root):
                 yield f'{where}: "{target}" is not there; paths in quotes are relative to the file that includes'
             elif not resolved.as_posix().startswith(FLOORS[room]):
                 yield f"{where}: {room} may not include {resolved}; {room} may use {', '.join(FLOORS[room])}"
-            if name.suffix == ".h" and not is_private(root, name) and is_private(root, resolved):
+            if name.suffix == ".h" and not is_private(name) and is_private(resolved):
                 yield f"{where}: public header includes the private {resolved}; include it from a .cpp"
 
 
@@ -50,6 +50,16 @@ def sizes(root):
             yield f"{folder}:1: folders are at most {MAX_DEPTH} levels deep; move its files up"
 
 
+def lists(root):
+    """A header is installed, and then its room's meson.build lists it, or it is private."""
+    for name in files(root, ".h", rooms=LIBRARY):
+        build = Path(name.parts[0], "meson.build")
+        listed = text(root, build) if (root / build).exists() else ""
+        if (f"'{name.relative_to(name.parts[0]).as_posix()}'" in listed) == is_private(name):
+            yield (f"{name}:1: {build} lists this private header; take it out" if is_private(name) else
+                   f"{name}:1: {build} does not list this header; list it, or name it -inl.h if it is private")
+
+
 def mentions(root):
     for name in files(root, ".h", ".cpp", rooms=LIBRARY):
         for prefix, word, cure in MENTIONS:
@@ -62,6 +72,7 @@ def mentions(root):
 def check(root):
     yield from includes(root)
     yield from sizes(root)
+    yield from lists(root)
     yield from mentions(root)
 
 

@@ -1,5 +1,5 @@
 """Every op that is recorded stands, by its name in quotes, in a gradient test: a tests/test_*.cpp that calls gradcheck. And
-tests/test_torch_ops.cpp compares it with PyTorch, or says in a comment why not."""
+tests/autograd/test_torch_ops.cpp compares it with PyTorch, or says in a comment why not."""
 import re
 
 from common import code, files, line_of, main, text
@@ -36,7 +36,7 @@ def check(root):
     for source in tests:
         if "gradcheck" in source:
             tested.update(re.findall(r'"([^"\n]*)"', source))
-    compared = set(re.findall(r'"(\w+)[^"\n]*"', text(root, "tests/test_torch_ops.cpp")))
+    compared = set(re.findall(r'"(\w+)[^"\n]*"', text(root, "tests/autograd/test_torch_ops.cpp")))
     names = set()
     for where, name in recorded(root):
         if name is None:
@@ -44,7 +44,7 @@ def check(root):
         elif name not in tested:
             yield f'{where}: op "{name}" is in no gradient test; add a line with "{name}" to a tests/test_*.cpp'
         elif name not in compared:
-            yield f'{where}: op "{name}" is not in tests/test_torch_ops.cpp; add a case, or its name to those left out'
+            yield f'{where}: op "{name}" is not in tests/autograd/test_torch_ops.cpp; add a case, or its name to those left out'
         names.add(name)
     print(f"op_coverage: {len(names)} ops")
 

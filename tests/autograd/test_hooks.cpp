@@ -1,0 +1,271 @@
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "../../autograd/derivatives.h"
+#include "../../autograd/node.h"
+#include "../../autograd/ops/elementwise.h"
+#include "../../autograd/ops/lstm.h"
+#include "../../autograd/ops/reduce.h"
+#include "../../autograd/ops/shape.h"
+#include "../../autograd/tape.h"
+#include "../../core/error.h"
+
+// Hooks, kept gradients and scopes: looking into a pass, and reaching into it.
+
+using namespace tapegrad;
+
+namespace {
+
+Parameter parameter(std::initializer_list<double> values) {
+  return Parameter(Tensor::of({values.size()}, values, DType::float64));
+}
+
+}  // namespace
+
+TEST_CASE("hooks: read a gradient when it is complete, and only then") {
+  const Parameter w = parameter({2, 3});
+  Tape tape;
+  const Var x = tape.leaf(w);
+  const Var y = square(x);
+  std::vector<double> seen;
+  tape.hook(y, [&](const Var& d) {
+    seen.push_back(d.value().at(1));
+    return Var();
+  });
+  tape.backward(sum(y * 5.0 + y * 2.0));  // two uses: one call, with their sum
+  CHECK(seen == std::vector<double>{7});
+  CHECK(w.grad().at(1) == 7 * 2 * 3);
+}
+
+TEST_CASE("hooks: what a hook returns takes the gradient's place, in the order of the hooks") {
+  const Parameter w = parameter({2});
+  Tape tape;
+  const Var x = tape.leaf(w);
+  const Var y = square(x);
+  tape.hook(y, [](const Var& d) { return d + 1.0; });
+  tape.hook(y, [](const Var& d) { return d * 10.0; });
+  tape.hook(x, [](const Var& d) { return -d; });  // a leaf's too, before it reaches the Parameter
+  tape.backward(sum(y));
+  CHECK(w.grad().at(0) == -((1 + 1) * 10) * 2 * 2);
+}
+
+TEST_CASE("hooks: with several outputs, each has its own") {
+  const Parameter w = parameter({1, 2, 3});
+  Tape tape;
+  const Vars rows = unbind(tape.leaf(w));
+  tape.hook(rows[2], [](const Var& d) { return d * 100.0; });
+  bool called = false;
+  tape.hook(rows[1], [&](const Var&) {
+    called = true;
+    return Var();
+  });
+  tape.backward(sum(rows[0] + rows[2]));
+  CHECK(w.grad().at(0) == 1);
+  CHECK(w.grad().at(2) == 100);
+  CHECK_FALSE(called);  // no gradient has reached rows[1]
+}
+
+TEST_CASE("hooks: a replaced gradient can be differentiated") {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::of({}, {3}, DType::float64));
+  const Var y = square(x);
+  tape.hook(y, [](const Var& d) { return square(d) * 2.0; });
+  const Var dx = tape.gradient(y * y, {x}, {.create_graph = true})[0];  // 2 (2 y)^2 2 x = 16 x^5
+  CHECK(dx.item() == doctest::Approx(16 * 243).epsilon(1e-14));
+  // The hook runs again in the second sweep, on what reaches y there: d dx / d y = 32 x y = 864.
+  const Var ddx = tape.gradient(dx, {x})[0];
+  CHECK(ddx.item() == doctest::Approx(4 * 4 * 81 * 1.0 + 2 * 864.0 * 864.0 * 6).epsilon(1e-14));
+}
+
+TEST_CASE("hooks: inside the twin of a fused op nothing is called twice") {
+  Rng rng(1);
+  const auto draw = [&](const Shape& s) { return rng.normal(s, 0, 0.5, DType::float64); };
+  Tape tape;
+  const Var x = tape.leaf(draw({3, 2, 2}));
+  const Var in = tanh(x);
+  const Var h = tape.leaf(draw({2, 2}));
+  int calls = 0;
+  tape.hook(in, [&](const Var&) {
+    ++calls;
+    return Var();
+  });
+  const Var loss = sum(lstm(in, {h, h}, {draw({8, 2}), draw({8, 2}), {}, {}}).y);
+  (void)tape.gradient(loss, {x}, {.create_graph = true});
+  CHECK(calls == 1);
+}
+
+TEST_CASE("retain_grad: any value's gradient after backward, a constant input's too") {
+  const Parameter w = parameter({2});
+  Tape tape;
+  const Var input = tape.leaf(Tensor::of({1}, {5}, DType::float64));  // no Parameter
+  const Var middle = tape.leaf(w) * input;
+  const Var unused = tanh(middle);
+  const Var loss = sum(square(middle));
+  for (const Var& v : {input, middle, unused, loss}) tape.retain_grad(v);
+  tape.backward(loss);
+  CHECK(tape.grad(middle).item() == 20);
+  CHECK(tape.grad(input).item() == 40);
+  CHECK(tape.grad(loss).item() == 1);
+  CHECK_FALSE(tape.grad(unused).defined());
+  CHECK(w.grad().item() == 100);
+  CHECK_THROWS_WITH_AS((void)tape.grad(tape.leaf(w)),
+                       "[grad] the gradient of this value was not kept: call retain_grad() before "
+                       "backward",
+                       UsageError);
+}
+
+TEST_CASE("retain_grad: what is kept is not overwritten by what comes after") {
+  const Parameter w = parameter({1, 2});
+  Tape tape;
+  const Var x = tape.leaf(w);
+  tape.retain_grad(x);
+  tape.backward(sum(square(x)), {.retain = true});
+  const Var first = tape.grad(x);
+  tape.backward(sum(x * 3.0));
+  CHECK(first.value().at(1) == 4);
+  CHECK(tape.grad(x).value().at(1) == 3);
+  CHECK(w.grad().at(1) == 7);
+}
+
+TEST_CASE("hooks: a throw leaves every Parameter as it was, and the next tape works") {
+  const Parameter w = parameter({2});
+  {
+    Tape tape;
+    const Var y = square(tape.leaf(w));
+    tape.hook(y, [](const Var&) -> Var { throw std::runtime_error("hook"); });
+    CHECK_THROWS_WITH_AS(tape.backward(sum(y)), "hook", std::runtime_error);
+    CHECK_FALSE(w.data()->grad.defined());
+    CHECK_THROWS_WITH_AS(tape.backward(sum(y)), "hook", std::runtime_error);
+  }
+  Tape tape;
+  tape.backward(sum(square(tape.leaf(w))));
+  CHECK(w.grad().item() == 4);
+}
+
+TEST_CASE("hooks: wrong gradients, constants and other passes are refused") {
+  const Parameter w = parameter({2, 3});
+  Tape tape;
+  const Var y = square(tape.leaf(w));
+  tape.hook(y, [](const Var& d) { return sum(d); });
+  CHECK_THROWS_WITH_AS(tape.backward(sum(y)),
+                       "[hook] the gradient it returned has shape () and is float64 but square has "
+                       "shape (2) and is float64: they must be equal",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(
+      tape.retain_grad(Tensor::scalar(1)),
+      "[retain_grad] the value to differentiate is a constant: it was not recorded "
+      "on this tape; does it depend on a leaf, and was the tape recording?",
+      UsageError);
+  CHECK_THROWS_WITH_AS(tape.hook(y, nullptr),
+                       "[hook] the hook is empty: give it a function, or call retain_grad()",
+                       UsageError);
+  Tape other;
+  CHECK_THROWS_AS(other.retain_grad(y), UsageError);
+}
+
+TEST_CASE("hooks: backward goes down to them, gradient only to its x") {
+  const Parameter w = parameter({2});
+  Tape tape;
+  const Var x = tape.leaf(w);
+  tape.retain_grad(x);
+  const Var h = tanh(x);
+  const Var a = sum(square(h)), b = sum(exp(h));
+  (void)tape.gradient(a, {h});  // leaves alone what is below h
+  CHECK_FALSE(tape.grad(x).defined());
+  tape.backward(b);
+  CHECK(tape.grad(x).item() == w.grad().item());
+}
+
+TEST_CASE("hooks: a loss without Parameters is refused before any hook runs") {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::of({1}, {3}, DType::float64));
+  tape.retain_grad(x);
+  const Var loss = sum(square(x));
+  CHECK_THROWS_WITH_AS(tape.backward(loss),
+                       "[backward] the loss depends on no Parameter, so nothing would change: use "
+                       "gradient() for other leaves",
+                       UsageError);
+  CHECK_FALSE(tape.grad(x).defined());
+  CHECK(tape.gradient(loss, {x})[0].item() == 6);  // the cure
+}
+
+TEST_CASE("hooks: one that differentiates what is still to be run is noticed") {
+  const Parameter w = parameter({0.5});
+  const auto run = [&](Tape::Options options) {
+    Tape tape;
+    const Var x = tape.leaf(w);
+    const Var h = exp(x);
+    const Var other = sum(square(h));
+    const Var y = tanh(h);
+    tape.hook(y, [&](const Var&) {
+      (void)tape.gradient(other, {x}, options);
+      return Var();
+    });
+    tape.backward(sum(y));
+  };
+  CHECK_THROWS_WITH_AS(
+      run({}),
+      "[backward] the pass was differentiated before and the saved values of 'exp' "
+      "are freed: pass {.retain = true} to the first call",
+      UsageError);
+  CHECK_FALSE(w.data()->grad.defined());
+  run({.retain = true});
+  CHECK(w.data()->grad.defined());
+}
+
+TEST_CASE("hooks: very many of them cost no more than their number") {
+  constexpr std::size_t steps = 100'000;
+  const Parameter w = parameter({1});
+  Tape tape;
+  Vars values;
+  Var y = tape.leaf(w);
+  for (std::size_t t = 0; t < steps; ++t) {
+    y = y + 1.0;
+    tape.retain_grad(y);
+    values.push_back(y);
+  }
+  tape.backward(y);
+  double total = 0;
+  for (const Var& v : values) total += tape.grad(v).item();
+  CHECK(total == steps);
+}
+
+TEST_CASE("hooks: what would be recorded while nothing is recorded is refused") {
+  const Parameter w = parameter({2});
+  const std::string cure =
+      " create_graph wants gradients recorded but the tape is paused, by pause() or because a hook "
+      "or rule is running: call it outside";
+  Tape tape;
+  const Var x = tape.leaf(w);
+  const Var y = sum(x * x * x);
+  {
+    const auto pause = tape.pause();
+    CHECK_THROWS_WITH_AS((void)hvp(tape, y, {x}, {Tensor::full({1}, 1, DType::float64)}),
+                         ("[gradient]" + cure).c_str(), UsageError);
+    CHECK_THROWS_WITH_AS(tape.backward(y, {.create_graph = true}), ("[backward]" + cure).c_str(),
+                         UsageError);
+  }
+  tape.hook(y, [&](const Var&) {
+    (void)tape.gradient(y, {x}, {.create_graph = true});
+    return Var();
+  });
+  CHECK_THROWS_WITH_AS(tape.backward(y), ("[gradient]" + cure).c_str(), UsageError);
+}
+
+TEST_CASE("hooks: a tape forgets them with its pass") {
+  int calls = 0;
+  for (int pass = 0; pass < 3; ++pass) {
+    const Parameter w = parameter({2});
+    Tape tape;
+    const Var x = tape.leaf(w);
+    if (pass == 0) {
+      tape.hook(x, [&](const Var&) {
+        ++calls;
+        return Var();
+      });
+    }
+    tape.backward(sum(x));
+  }
+  CHECK(calls == 1);
+}

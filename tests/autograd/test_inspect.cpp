@@ -1,0 +1,121 @@
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "../../autograd/inspect/graph.h"
+#include "../../autograd/inspect/trace.h"
+#include "../../autograd/ops/elementwise.h"
+#include "../../autograd/ops/reduce.h"
+#include "../../autograd/ops/shape.h"
+#include "../../core/error.h"
+#include "../../layers/lstm.h"
+
+using namespace tapegrad;
+
+TEST_CASE("inspect: the text of a tape") {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::zeros({2, 3}));
+  {
+    const auto outer = tape.scope("decoder");
+    const Vars rows = unbind(x);
+    const auto inner = tape.scope("step", 4);
+    (void)(tanh(rows[0]) * Var(Tensor::zeros({3})));
+  }
+  (void)sum(x);
+  CHECK(to_text(tape) ==
+        "#0 (2, 3)  leaf()\n"
+        "#1 (3), #2 (3)  unbind(#0)  decoder\n"
+        "#3 (3)  tanh(#1)  decoder/step.4\n"
+        "#4 (3)  mul(#3, constant)  decoder/step.4\n"
+        "#5 ()  sum(#0)\n");
+  CHECK(nodes(tape).size() == tape.size());
+  CHECK(to_text(Tape()).empty());
+}
+
+TEST_CASE("inspect: DOT has an arrow for each use and a box for each scope") {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::zeros({2}));
+  {
+    const auto scope = tape.scope("a \"b\"");
+    (void)(x * x);
+  }
+  CHECK(to_dot(tape) ==
+        "digraph tape {\nrankdir=LR;\nnode [shape=box, fontname=\"sans-serif\"];\n"
+        "n0 [label=\"leaf (2)\", style=rounded];\n"
+        "subgraph cluster_0 {\nlabel=\"a \\\"b\\\"\";\n"
+        "n1 [label=\"mul (2)\"];\n"
+        "}\n"
+        "n0 -> n1 [label=\"#0\"];\nn0 -> n1 [label=\"#0\"];\n"
+        "}\n");
+}
+
+TEST_CASE("inspect: the layers of an LSTM name their nodes") {
+  Rng rng(1);
+  const LSTM lstm({.input = 2, .hidden = 3, .layers = 2}, rng);
+  Tape tape = Tape::evaluation();
+  const auto model = tape.scope("model");
+  (void)lstm(tape, Tensor::zeros({4, 1, 2}));
+  std::vector<std::string> scopes;
+  for (const NodeView& node : nodes(tape)) {
+    if (std::string(node.name) == "lstm") scopes.push_back(node.scope);
+  }
+  CHECK(scopes == std::vector<std::string>{"model/lstm.0", "model/lstm.1"});
+}
+
+TEST_CASE("inspect: a trace shows a pass as it flows") {
+  std::vector<std::string> lines;
+  Tape tape;
+  Trace trace(
+      tape, [&](std::string_view line) { lines.emplace_back(line); }, 2);
+  const Var x = trace.name("x", tape.leaf(Tensor::of({3}, {1, 2, 3}, DType::float64)));
+  const Var y = trace.name("y", square(x) * Var(Tensor::scalar(2, DType::float64)));
+  (void)tape.gradient(sum(y), {x});
+  CHECK(lines == std::vector<std::string>{
+                     "#0 = leaf() = [1, 2, ...]", "#1 = square(x) = [1, 4, ...]",
+                     "#2 = mul(#1, constant) = [2, 8, ...]", "#3 = sum(y) = 28", "d#3 = 1",
+                     "dy = [1, 1, ...]", "d#1 = [2, 2, ...]", "dx = [4, 8, ...]"});
+}
+
+TEST_CASE("inspect: a trace shows the gradient of every output of a node") {
+  std::vector<std::string> lines;
+  Tape tape;
+  const Var x = tape.leaf(Tensor::of({2}, {1, 2}, DType::float64));
+  const Vars parts = unbind(x);
+  const Var y = parts[0] * parts[1];
+  const Trace trace(tape, [&](std::string_view line) { lines.emplace_back(line); });
+  (void)tape.gradient(y, {x});
+  CHECK(lines == std::vector<std::string>{"d#3 = 1", "d#1 = 2", "d#2 = 1", "d#0 = [2, 1]"});
+}
+
+TEST_CASE("inspect: a trace of no elements shows that there are some") {
+  std::string last;
+  Tape tape;
+  Trace trace(
+      tape, [&](std::string_view line) { last = line; }, 0);
+  (void)tape.leaf(Tensor::of({2}, {1, 2}, DType::float64));
+  CHECK(last == "#0 = leaf() = [...]");
+  (void)tape.leaf(Tensor::scalar(7));
+  CHECK(last == "#1 = leaf() = 7");
+}
+
+TEST_CASE("inspect: a second observer does not silence the first") {
+  std::size_t lines = 0;
+  Tape tape;
+  const Trace first(tape, [&](std::string_view) { ++lines; });
+  CHECK_THROWS_WITH_AS(Trace(tape, [](std::string_view) {}),
+                       "[observe] the tape has an observer already (inside gradcheck: the "
+                       "checker's): let that end first",
+                       UsageError);
+  (void)tape.leaf(Tensor::scalar(1));
+  CHECK(lines == 1);
+}
+
+TEST_CASE("inspect: scopes cost nothing where nothing is recorded") {
+  Tape tape = Tape::inference();
+  for (int i = 0; i < 3; ++i) {
+    const auto scope = tape.scope("step", 1);
+    (void)tanh(tape.leaf(Tensor::zeros({1})));
+  }
+  CHECK(tape.size() == 0);
+}

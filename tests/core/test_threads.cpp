@@ -1,0 +1,177 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../../core/threads.h"
+
+TEST_SUITE_BEGIN("threads");
+
+using namespace tapegrad;
+
+namespace {
+
+struct Threads {
+  explicit Threads(std::size_t count) { set_threads(count); }
+  ~Threads() { set_threads(1); }
+};
+
+}  // namespace
+
+TEST_CASE("threads: one until set; 0 is what the machine has") {
+  CHECK(threads() == 1);
+  const Threads three(3);
+  CHECK(threads() == 3);
+  set_threads(0);
+  CHECK(threads() == std::max(1U, std::thread::hardware_concurrency()));
+}
+
+TEST_CASE("threads: every task runs once, whatever the numbers") {
+  for (const std::size_t count : {1U, 2U, 3U, 8U}) {
+    const Threads number(count);
+    for (const std::size_t tasks : {0U, 1U, 2U, 3U, 7U, 100U, 1000U}) {
+      std::vector<std::atomic<int>> runs(tasks);
+      parallel_tasks(tasks, [&](std::size_t i) { ++runs[i]; });
+      CHECK(std::all_of(runs.begin(), runs.end(), [](const auto& n) { return n == 1; }));
+    }
+  }
+}
+
+TEST_CASE("threads: results are seen by the caller, and by the next call's tasks") {
+  const Threads two(2);
+  std::vector<int> values(64, 0);  // plain ints: the thread sanitizer would notice a race
+  for (int round = 0; round < 500; ++round) {
+    parallel_tasks(values.size(), [&](std::size_t i) { values[i] += static_cast<int>(i); });
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) CHECK(values[i] == 500 * static_cast<int>(i));
+}
+
+TEST_CASE("threads: several threads take part, the caller among them, at most as many as set") {
+  const Threads two(2);
+  // Both tasks wait for each other, so one thread alone would not get through: the second is given
+  // a minute.
+  std::atomic<int> arrived{0};
+  std::vector<std::thread::id> ids(2);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  parallel_tasks(2, [&](std::size_t i) {
+    ids[i] = std::this_thread::get_id();
+    ++arrived;
+    while (arrived < 2 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  });
+  CHECK(arrived == 2);
+  CHECK(ids[0] != ids[1]);
+  CHECK(std::count(ids.begin(), ids.end(), std::this_thread::get_id()) == 1);
+
+  set_threads(4);  // more workers than the next call may use
+  parallel_tasks(100, [](std::size_t) {});
+  set_threads(2);
+  std::atomic<int> active{0}, most{0};
+  parallel_tasks(200, [&](std::size_t) {
+    const int now = ++active;
+    int seen = most;
+    while (now > seen && !most.compare_exchange_weak(seen, now)) {
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    --active;
+  });
+  CHECK(most <= 2);
+}
+
+TEST_CASE("threads: one thread runs tasks in order in the caller") {
+  std::vector<std::size_t> order;
+  parallel_tasks(5, [&](std::size_t i) { order.push_back(i); });
+  CHECK(order == std::vector<std::size_t>{0, 1, 2, 3, 4});
+}
+
+TEST_CASE("threads: a call from inside a task runs in that task's thread") {
+  const Threads two(2);
+  std::vector<int> sums(20, 0);
+  parallel_tasks(sums.size(), [&](std::size_t i) {
+    const auto self = std::this_thread::get_id();
+    parallel_tasks(10, [&](std::size_t j) {
+      if (std::this_thread::get_id() != self) throw std::logic_error("another thread");
+      parallel_tasks(2, [&](std::size_t k) { sums[i] += static_cast<int>(j + k); });
+    });
+  });
+  CHECK(std::all_of(sums.begin(), sums.end(), [](int s) { return s == 100; }));
+  parallel_tasks(1, [&](std::size_t) {  // also while the workers have nothing to do
+    const auto self = std::this_thread::get_id();
+    std::atomic<int> elsewhere{0};
+    parallel_tasks(50, [&](std::size_t) {
+      if (std::this_thread::get_id() != self) ++elsewhere;
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    });
+    CHECK(elsewhere == 0);
+  });
+}
+
+TEST_CASE("threads: the exception of the first task that threw, after all have run") {
+  for (const std::size_t count : {1U, 2U, 4U}) {
+    const Threads number(count);
+    for (int round = 0; round < 50; ++round) {
+      std::atomic<int> runs{0};
+      CHECK_THROWS_WITH_AS(parallel_tasks(20,
+                                          [&](std::size_t i) {
+                                            ++runs;
+                                            if (i >= 5) throw std::runtime_error(std::to_string(i));
+                                          }),
+                           "5", std::runtime_error);
+      CHECK(runs == 20);
+    }
+    int after = 0;
+    parallel_tasks(1, [&](std::size_t) { ++after; });  // the pool is as before
+    CHECK(after == 1);
+  }
+}
+
+TEST_CASE("threads: an exception of a nested call passes through its task") {
+  const Threads two(2);
+  const auto outer = [](std::size_t) {
+    parallel_tasks(2, [](std::size_t) { throw std::runtime_error("inner"); });
+  };
+  CHECK_THROWS_WITH_AS(parallel_tasks(4, outer), "inner", std::runtime_error);
+}
+
+TEST_CASE("threads: callers on several threads at once") {
+  const Threads two(2);
+  std::vector<std::thread> callers;
+  std::atomic<int> wrong{0};
+  for (int c = 0; c < 4; ++c) {
+    callers.emplace_back([&] {
+      for (int round = 0; round < 300; ++round) {
+        std::vector<int> values(17, 0);
+        parallel_tasks(values.size(), [&](std::size_t i) { values[i] = static_cast<int>(i) + 1; });
+        for (std::size_t i = 0; i < values.size(); ++i) {
+          if (values[i] != static_cast<int>(i) + 1) ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("threads: the number may change while others work") {
+  const Threads two(2);
+  std::atomic<bool> stop{false};
+  std::thread changer([&] {
+    for (std::size_t n = 0; !stop; ++n) set_threads(1 + n % 4);
+  });
+  int sum = 0;
+  for (int round = 0; round < 300; ++round) {
+    std::atomic<int> runs{0};
+    parallel_tasks(30, [&](std::size_t) { ++runs; });
+    sum += runs;
+  }
+  stop = true;
+  changer.join();
+  CHECK(sum == 300 * 30);
+}
+
+TEST_SUITE_END();

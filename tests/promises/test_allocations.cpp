@@ -1,0 +1,69 @@
+#include <doctest/doctest.h>
+
+#include "../../autograd/ops/elementwise.h"
+#include "../../autograd/ops/loss.h"
+#include "../../layers/dropout.h"
+#include "../../layers/module.h"
+#include "../../optim/adam.h"
+#include "../../optim/clip.h"
+#include "../support/char_lm.h"
+#include "../support/extended.h"
+#include "../support/heap.h"
+
+#ifndef TAPEGRAD_SANITIZED  // they bypass the pool
+
+using namespace tapegrad;
+
+// The first step leaves gradients, moments and a state behind, in blocks that the second must
+// replace.
+TEST_CASE("allocations: a training step asks the heap for nothing from the third step on") {
+  Rng rng(1);
+  const CharLM m{
+      {11, 6, rng}, {{.input = 6, .hidden = 9, .layers = 2, .dropout = 0.2}, rng}, {9, 11, rng}};
+  const Dropout drop{0.1};
+  Adam adam(parameters(m), {.lr = 1e-3});
+  Tensor ids = Tensor::zeros({7, 3}, DType::int32);
+  LSTMState state = m.lstm.zero_state(3);
+  for (std::uint64_t step = 0; step < 10; ++step) {
+    const std::size_t before = testing::allocations();
+    {
+      Tape tape = Tape::training({.seed = 1, .pass = step});
+      const auto [h, next] = m.lstm(tape, m.embed(tape, ids), state);
+      const Var loss = cross_entropy(m.head(tape, drop(tape, h)), ids);
+      adam.zero_grad();
+      tape.backward(loss);
+      clip_grad_norm(adam.parameters(), 1.0);
+      adam.step();
+      state = next.detach();
+    }
+    if (step >= 2) CHECK(testing::allocations() == before);
+  }
+}
+
+TEST_CASE("allocations: weighted losses ask the heap for nothing from the second time on") {
+  Rng rng(2);
+  const Tensor x = rng.normal({5, 3}, 0, 1, DType::float32);
+  const Tensor target = Tensor::full({5, 3}, 0.5), median = Tensor::full({5}, 0.5);
+  const Tensor ids = Tensor::zeros({5}, DType::int32);
+  const Tensor weights = Tensor::full({5, 3}, 2), rows = Tensor::full({5}, 2);
+  const Tensor classes = Tensor::full({3}, 2);
+  for (int step = 0; step < 6; ++step) {
+    const std::size_t before = testing::allocations();
+    {
+      Tape tape;
+      const Var y = tape.leaf(x);
+      const Var loss =
+          l1(y, target, {weights}) + mse(y, target, {weights}) + huber(y, target, 1, {weights}) +
+          bce_with_logits(y, target, {weights, classes}) +
+          gaussian_nll(y, target, target, {.weights = weights}) + masked_mean(y, weights) +
+          quantile_loss(y, median, {0.1, 0.5, 0.9}, {rows}) +
+          nll(log_softmax(y), ids, {.class_weights = classes, .weights = rows}) +
+          cross_entropy(y, ids,
+                        {.label_smoothing = 0.1, .class_weights = classes, .weights = rows});
+      tape.gradient(loss, {y});
+    }
+    if (step >= 1) CHECK(testing::allocations() == before);
+  }
+}
+
+#endif

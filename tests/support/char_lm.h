@@ -1,0 +1,24 @@
+#pragma once
+
+#include "../../layers/embedding.h"
+#include "../../layers/linear.h"
+#include "../../layers/lstm.h"
+
+namespace tapegrad {
+
+/// The model of README.md.
+struct CharLM {
+  Embedding embed;
+  LSTM lstm;
+  Linear head;
+  void visit(auto&& v) { v("embed", embed), v("lstm", lstm), v("head", head); }
+};
+
+/// The same for sequences of numbers.
+struct SequenceModel {
+  LSTM lstm;
+  Linear head;
+  void visit(auto&& v) { v("lstm", lstm), v("head", head); }
+};
+
+}  // namespace tapegrad
