@@ -3,8 +3,8 @@
 #include <cstdint>
 
 #include "../../core/kernels/elementwise.h"
-#include "../../core/kernels/reduce.h"
 #include "../../core/kernels/indexing.h"
+#include "../../core/kernels/reduce.h"
 #include "../node.h"
 #include "check-inl.h"
 #include "elementwise.h"

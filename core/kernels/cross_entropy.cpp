@@ -160,9 +160,9 @@ Tensor cross_entropy_backward(const Tensor& probabilities, const CrossEntropyTar
       }
       for (std::size_t j = 0; j < n; ++j) {
         const double factor = scale * (target.at(j) + (j == k ? target.at_class(row) : 0));
-        dx[first + j] = static_cast<T>(
-            of_row[j] > T{0.5} ? (all - factor) - all * complement(of_row, n, j)
-                               : all * static_cast<double>(of_row[j]) - factor);
+        dx[first + j] =
+            static_cast<T>(of_row[j] > T{0.5} ? (all - factor) - all * complement(of_row, n, j)
+                                              : all * static_cast<double>(of_row[j]) - factor);
       }
     });
   });

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "../dispatch-inl.h"
-#include "parallel-inl.h"
 #include "maps-inl.h"
+#include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 namespace {

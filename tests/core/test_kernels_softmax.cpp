@@ -130,8 +130,9 @@ TEST_CASE("softmax: backward of softmax and log softmax") {
       check_values(kernels::minus_share(dy, p), shape, dtype, of_log, 64);
       check_values(kernels::softmax_backward(p, dy), shape, dtype, of_softmax, 16);
     }
-    CHECK(kernels::minus_share(Tensor::zeros({0, 3}, dtype), Tensor::zeros({0, 3}, dtype)).shape() ==
-          Shape{0, 3});
+    CHECK(
+        kernels::minus_share(Tensor::zeros({0, 3}, dtype), Tensor::zeros({0, 3}, dtype)).shape() ==
+        Shape{0, 3});
   }
 }
 
