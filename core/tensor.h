@@ -37,6 +37,10 @@ inline constexpr DType dtype_of = std::same_as<T, float>    ? DType::float32
 /// tape notices a value that was changed after it was saved. Slices along the first axis are views
 /// of the same elements. Handles may be copied and dropped by many threads; elements follow the
 /// usual rule of one writer or many readers.
+///
+/// Elements live as long as a handle does, so what points to them cannot be had from a temporary:
+/// `f(x).value().values<float>()` does not compile, `const Tensor y = f(x).value();
+/// y.values<float>()` does.
 class Tensor {
  public:
   /// No tensor: `defined()` is false, everything else throws UsageError.
@@ -63,32 +67,41 @@ class Tensor {
   }
 
   bool defined() const { return body_ != nullptr; }
-  const Shape& shape() const { return body().shape; }
+  const Shape& shape() const& { return body().shape; }
+  Shape shape() const&& { return body().shape; }
   DType dtype() const { return body().dtype; }
   std::size_t rank() const { return shape().rank(); }
-  std::size_t size(std::size_t axis) const { return shape()[axis]; }
+  std::size_t size(Axis axis) const { return shape()[axis]; }
   std::size_t numel() const { return shape().numel(); }
 
   /// The elements; throws DtypeError if they are not of type T.
   template <Element T>
-  const T* data() const {
+  const T* data() const& {
     return static_cast<const T*>(raw(dtype_of<T>));
   }
   template <Element T>
-  std::span<const T> values() const {
+  const T* data() const&& = delete;  // name the Tensor first
+  template <Element T>
+  std::span<const T> values() const& {
     return {data<T>(), numel()};
   }
+  template <Element T>
+  std::span<const T> values() const&& = delete;  // name the Tensor first
   /// The elements for writing; raises the version.
   template <Element T>
-  T* mutable_data() {
+  T* mutable_data() & {
     void* elements = raw(dtype_of<T>);
     ++owner().version;
     return static_cast<T*>(elements);
   }
   template <Element T>
-  std::span<T> mutable_values() {
+  T* mutable_data() && = delete;  // name the Tensor first
+  template <Element T>
+  std::span<T> mutable_values() & {
     return {mutable_data<T>(), numel()};
   }
+  template <Element T>
+  std::span<T> mutable_values() && = delete;  // name the Tensor first
   /// Where the elements are int32, a fraction is cut off, and UsageError is thrown for a value that
   /// does not fit; so with all that converts: `full`, `of`, `to`.
   void fill(double value);

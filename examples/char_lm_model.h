@@ -120,8 +120,8 @@ inline std::string sample(const CharLM& model, const CharVocabulary& vocabulary,
   while (written.size() < length) {
     Tape tape = Tape::inference();
     auto [logits, next] = model(tape, ids, state);
-    const std::size_t last = logits.size(0) - 1;
-    written.push_back(draw(logits.value().row(last).values<float>(), temperature, rng));
+    const Tensor last = logits.value().row(logits.size(0) - 1);
+    written.push_back(draw(last.values<float>(), temperature, rng));
     ids = Tensor::from<std::int32_t>({1, 1}, std::span(&written.back(), 1));
     state = next;
   }

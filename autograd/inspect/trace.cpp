@@ -16,7 +16,7 @@ Trace::Trace(Tape& tape, Line line, std::size_t elements)
 
 Trace::~Trace() { tape_.observe(nullptr); }
 
-const Var& Trace::name(const std::string& name, const Var& v) {
+Var Trace::name(const std::string& name, const Var& v) {
   if (v.recorded()) names_[TapeState::slot_of(v)] = name;
   return v;
 }

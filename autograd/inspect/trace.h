@@ -28,7 +28,7 @@ class Trace : public Observer {
   ~Trace() override;
 
   /// Calls a value by a name from now on; returns it. Constants have no line, so no name either.
-  const Var& name(const std::string& name, const Var& v);
+  Var name(const std::string& name, const Var& v);
 
   void on_value(const NodeView& node, std::size_t number, const Var& value) override;
   void on_gradient(const NodeView& node, std::size_t number, const Var& gradient) override;

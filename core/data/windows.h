@@ -49,8 +49,10 @@ class StreamWindows {
   /// Window `k`, in tensors of its own; throws UsageError unless k < size().
   Window at(std::size_t k) const;
 
-  Iterator begin() const;
-  Iterator end() const;
+  Iterator begin() const&;
+  Iterator end() const&;
+  Iterator begin() const&& = delete;  // an iterator refers to the windows: name them first
+  Iterator end() const&& = delete;
 
  private:
   Tensor ids_;
@@ -85,7 +87,7 @@ class StreamWindows::Iterator {
   std::size_t k_ = 0;
 };
 
-inline StreamWindows::Iterator StreamWindows::begin() const { return {this, 0}; }
-inline StreamWindows::Iterator StreamWindows::end() const { return {this, size()}; }
+inline StreamWindows::Iterator StreamWindows::begin() const& { return {this, 0}; }
+inline StreamWindows::Iterator StreamWindows::end() const& { return {this, size()}; }
 
 }  // namespace tapegrad

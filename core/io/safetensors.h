@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "../owned.h"
 #include "../tensor.h"
 
 namespace tapegrad {
@@ -16,7 +17,7 @@ struct NamedTensor {
 
 /// What a safetensors file holds: tensors in the order of their data, and free text by key.
 struct TensorFile {
-  std::vector<NamedTensor> tensors;
+  Owned<std::vector<NamedTensor>> tensors;
   std::map<std::string, std::string> metadata;
 };
 

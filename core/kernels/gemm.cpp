@@ -10,6 +10,7 @@
 
 #include "../dispatch-inl.h"
 #include "../error.h"
+#include "../flush_subnormals-inl.h"
 #include "../threads.h"
 #include "parallel-inl.h"
 
@@ -128,6 +129,7 @@ bool rows_too_far_apart(std::size_t m, std::size_t n, std::size_t k, std::size_t
 template <class T>
 void gemm(Transpose ta, Transpose tb, std::size_t m, std::size_t n, std::size_t k, T alpha,
           const T* a, std::size_t lda, const T* b, std::size_t ldb, T beta, T* c, std::size_t ldc) {
+  const FlushSubnormals guard;
   check_stride("lda", lda, ta == Transpose::yes ? m : k);
   check_stride("ldb", ldb, tb == Transpose::yes ? k : n);
   check_stride("ldc", ldc, n);

@@ -90,7 +90,7 @@ void transpose_columns(const T* from, const TwoAxes& s, std::size_t begin, std::
 /// Calls f(k, place) for each element k of `index`: place is the element that it names of a tensor
 /// (outer, n, inner). What has different `outer` is independent, so blocks keep the order of k.
 template <class F>
-void for_indices(const Axes& axes, std::size_t axis, const Tensor& index, const F& f) {
+void for_indices(const Axes& axes, Axis axis, const Tensor& index, const F& f) {
   if (index.numel() == 0) return;
   const std::size_t along = index.size(axis);
   const std::size_t run = along * axes.inner;
@@ -139,7 +139,7 @@ void add_rows(Tensor& table, const Tensor& ids, const Tensor& rows) {
   });
 }
 
-Tensor slice(const Tensor& x, std::size_t axis, std::size_t begin, std::size_t end) {
+Tensor slice(const Tensor& x, Axis axis, std::size_t begin, std::size_t end) {
   Tensor result = Tensor::empty(x.shape().with(axis, end - begin), x.dtype());
   if (result.numel() == 0) return result;
   const Axes axes = Axes::around(x.shape(), axis);
@@ -154,7 +154,7 @@ Tensor slice(const Tensor& x, std::size_t axis, std::size_t begin, std::size_t e
   return result;
 }
 
-void add_slice(Tensor& total, const Tensor& part, std::size_t axis, std::size_t begin) {
+void add_slice(Tensor& total, const Tensor& part, Axis axis, std::size_t begin) {
   if (part.numel() == 0) return;
   const Axes axes = Axes::around(total.shape(), axis);
   const std::size_t run = part.size(axis) * axes.inner;
@@ -167,7 +167,7 @@ void add_slice(Tensor& total, const Tensor& part, std::size_t axis, std::size_t 
   });
 }
 
-Tensor concat(std::span<const Tensor> parts, std::size_t axis) {
+Tensor concat(std::span<const Tensor> parts, Axis axis) {
   const Tensor& first = parts.front();
   std::size_t size = 0;
   for (const Tensor& part : parts) size += part.size(axis);
@@ -188,8 +188,8 @@ Tensor concat(std::span<const Tensor> parts, std::size_t axis) {
   return result;
 }
 
-Tensor transpose(const Tensor& x, std::size_t axis0, std::size_t axis1) {
-  const auto [first, second] = std::minmax(axis0, axis1);
+Tensor transpose(const Tensor& x, Axis axis0, Axis axis1) {
+  const auto [first, second] = std::minmax({x.shape().index(axis0), x.shape().index(axis1)});
   const std::span<const std::size_t> dims = x.shape().dims();
   std::array<std::size_t, Shape::max_rank> swapped{};
   std::ranges::copy(dims, swapped.begin());
@@ -219,7 +219,7 @@ Tensor transpose(const Tensor& x, std::size_t axis0, std::size_t axis1) {
   return result;
 }
 
-Tensor gather(const Tensor& x, std::size_t axis, const Tensor& index) {
+Tensor gather(const Tensor& x, Axis axis, const Tensor& index) {
   Tensor result = Tensor::empty(index.shape(), x.dtype());
   dispatch(x.dtype(), [&]<class T>(T) {
     const T* from = x.data<T>();
@@ -230,7 +230,7 @@ Tensor gather(const Tensor& x, std::size_t axis, const Tensor& index) {
   return result;
 }
 
-void scatter_add(Tensor& total, std::size_t axis, const Tensor& index, const Tensor& part) {
+void scatter_add(Tensor& total, Axis axis, const Tensor& index, const Tensor& part) {
   constexpr std::size_t few = 16;  // terms that may be added as floats
   const Axes axes = Axes::around(total.shape(), axis);
   if (total.dtype() == DType::float32 && index.size(axis) > few) {

@@ -79,7 +79,7 @@ void first_columns(const T* x, std::size_t n, std::size_t stride, std::size_t wi
 
 /// A NaN beats every number, so that it is seen.
 template <class Before>
-Tensor first_along(const Tensor& x, std::size_t axis, Before before) {
+Tensor first_along(const Tensor& x, Axis axis, Before before) {
   Tensor result = Tensor::empty(x.shape().without(axis), DType::int32);
   if (result.numel() == 0) return result;
   const auto [outer, n, inner] = Axes::around(x.shape(), axis);
@@ -172,7 +172,7 @@ double norm_of(const double* x, std::size_t n) {
 
 Tensor sum(const Tensor& x) { return sum_to(x, Shape{}); }
 
-Tensor sum(const Tensor& x, std::size_t axis) {
+Tensor sum(const Tensor& x, Axis axis) {
   return sum_to_shape(x, Axes::around(x.shape(), axis), x.shape().without(axis));
 }
 
@@ -180,8 +180,8 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   return sum_to_shape(x, before(x.shape(), shape), shape);
 }
 
-Tensor repeat(const Tensor& x, std::size_t axis, std::size_t size) {
-  const Shape shape = x.shape().inserted(axis, size);
+Tensor repeat(const Tensor& x, Axis axis, std::size_t size) {
+  const Shape shape = x.shape().inserted(axis, size);  // where the axis is as typed
   return repeat_to_shape(x, Axes::around(shape, axis), shape);
 }
 
@@ -189,14 +189,14 @@ Tensor broadcast(const Tensor& x, const Shape& shape) {
   return repeat_to_shape(x, before(shape, x.shape()), shape);
 }
 
-Tensor argmax(const Tensor& x, std::size_t axis) {
+Tensor argmax(const Tensor& x, Axis axis) {
   return first_along(x, axis, [](auto a, auto b) { return a > b; });
 }
-Tensor argmin(const Tensor& x, std::size_t axis) {
+Tensor argmin(const Tensor& x, Axis axis) {
   return first_along(x, axis, [](auto a, auto b) { return a < b; });
 }
 
-Tensor cumsum(const Tensor& x, std::size_t axis, bool reverse) {
+Tensor cumsum(const Tensor& x, Axis axis, bool reverse) {
   Tensor result = Tensor::empty(x.shape(), x.dtype());
   if (result.numel() == 0) return result;
   const auto [outer, n, inner] = Axes::around(x.shape(), axis);
@@ -216,7 +216,7 @@ double norm(const Tensor& x) {
   return dispatch_float(x.dtype(), [&]<class T>(T) { return norm_of(x.data<T>(), x.numel()); });
 }
 
-Tensor norm(const Tensor& x, std::size_t axis) {
+Tensor norm(const Tensor& x, Axis axis) {
   Tensor result = Tensor::zeros(x.shape().without(axis), x.dtype());
   if (x.numel() == 0) return result;
   const auto [outer, n, inner] = Axes::around(x.shape(), axis);
