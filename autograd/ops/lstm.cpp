@@ -39,7 +39,7 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& w) {
   check::lstm_state("lstm", states, "c", state.c.shape());
 }
 
-/// Inputs and outputs of the node, in this order; an absent bias is an empty constant.
+/// Inputs and outputs of the node, in this order; a bias may be absent.
 namespace in {
 enum Index : std::size_t { x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, count };
 }
@@ -56,7 +56,7 @@ kernels::lstm::Shape shape_of(const Var& x, const Var& weight_hh) {
 
 template <class T>
 const T* data_or_null(const Var& v) {
-  return v.shape().numel() == 0 ? nullptr : v.value().data<T>();
+  return v.defined() ? v.value().data<T>() : nullptr;
 }
 
 template <class T>
@@ -109,14 +109,8 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
   check_sizes(x, state, weights);
   check::real("lstm", "x", x.dtype());
-  const Var none = Tensor::zeros({0}, x.dtype());
-  const Inputs inputs{x,
-                      state.h,
-                      state.c,
-                      weights.ih,
-                      weights.hh,
-                      weights.bias_ih.defined() ? weights.bias_ih : none,
-                      weights.bias_hh.defined() ? weights.bias_hh : none};
+  const Inputs inputs{x,          state.h,         state.c,        weights.ih,
+                      weights.hh, weights.bias_ih, weights.bias_hh};
   Node n("lstm", {inputs[in::x], inputs[in::h0], inputs[in::c0], inputs[in::weight_ih],
                   inputs[in::weight_hh], inputs[in::bias_ih], inputs[in::bias_hh]});
   const kernels::lstm::Shape shape = shape_of(x, weights.hh);
@@ -147,10 +141,9 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
     if (g.graph()) {
       return g.through(
           [](const Vars& v) {
-            const auto bias = [&](in::Index i) { return v[i].shape().numel() == 0 ? Var() : v[i]; };
             const LSTMResult r = lstm_composed(
                 v[in::x], {v[in::h0], v[in::c0]},
-                {v[in::weight_ih], v[in::weight_hh], bias(in::bias_ih), bias(in::bias_hh)});
+                {v[in::weight_ih], v[in::weight_hh], v[in::bias_ih], v[in::bias_hh]});
             return Vars{r.y, r.last.h, r.last.c};
           },
           {inputs.begin(), inputs.end()});
