@@ -2,10 +2,13 @@
 
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
+#include "../tape_state-inl.h"
 #include "check-inl.h"
 #include "reduce.h"
 
 namespace tapegrad {
+
+Var sum_of(const Var& a, const Var& b) { return a + b; }
 
 // A repeated operand receives the sum over its repetitions: sum_to.
 
@@ -68,7 +71,7 @@ Var masked(const Var& x, const Var& factor) {
 using Binary = Tensor (*)(const Tensor&, const Tensor&);
 
 /// y = a or b, da = dy share(a, b), db = dy share(b, a)
-Var choice(const char* op, const Var& a, const Var& b, Binary kernel, Binary share) {
+Var choose(const char* op, const Var& a, const Var& b, Binary kernel, Binary share) {
   check::broadcastable(op, a.shape(), b.shape());
   Node n(op, {a, b});
   Var y = n.out(kernel(a.value(), b.value()));
@@ -77,6 +80,22 @@ Var choice(const char* op, const Var& a, const Var& b, Binary kernel, Binary sha
     if (g.needs(0)) g.add(0, sum_to(masked(g.d(), share(a.value(), b.value())), a.shape()));
     if (g.needs(1)) g.add(1, sum_to(masked(g.d(), share(b.value(), a.value())), b.shape()));
   });
+  return y;
+}
+
+/// y = sigmoid'(x);   dx = -dy y tanh(x / 2)
+Var sigmoid_slope(const Var& x) {
+  Node n("sigmoid_slope", {x});
+  Var y = n.out(kernels::sigmoid_slope(x.value()));
+  n.rule([x, y](Grads& g) { g.add(0, neg(g.d()) * y * tanh(scale(x, 0.5))); });
+  return y;
+}
+
+/// y = tanh'(x);   dx = -2 dy y tanh(x)
+Var tanh_slope(const Var& x) {
+  Node n("tanh_slope", {x});
+  Var y = n.out(kernels::tanh_slope(x.value()));
+  n.rule([x, y](Grads& g) { g.add(0, scale(g.d(), -2) * y * tanh(x)); });
   return y;
 }
 
@@ -112,11 +131,11 @@ Var pow(const Var& a, const Var& b) {
 }
 
 Var maximum(const Var& a, const Var& b) {
-  return choice("maximum", a, b, kernels::maximum, kernels::maximum_share);
+  return choose("maximum", a, b, kernels::maximum, kernels::maximum_share);
 }
 
 Var minimum(const Var& a, const Var& b) {
-  return choice("minimum", a, b, kernels::minimum, kernels::minimum_share);
+  return choose("minimum", a, b, kernels::minimum, kernels::minimum_share);
 }
 
 Var where(const Tensor& condition, const Var& a, const Var& b) {  // da = dy or 0, db = 0 or dy
@@ -140,6 +159,16 @@ Var where(const Tensor& condition, const Var& a, const Var& b) {  // da = dy or 
   return y;
 }
 
+Var cast(const Var& x, DType dtype) {  // dx = dy
+  check::real("cast", "x", x.dtype());
+  check::real("cast", "the result", dtype);
+  if (x.dtype() == dtype) return x;
+  Node n("cast", {x});
+  Var y = n.out(x.value().to(dtype));
+  n.rule([before = x.dtype()](Grads& g) { g.add(0, cast(g.d(), before)); });
+  return y;
+}
+
 Var neg(const Var& x) {
   Node n("neg", {x});
   Var y = n.out(kernels::neg(x.value()));
@@ -149,6 +178,7 @@ Var neg(const Var& x) {
 
 Var scale(const Var& x, double factor) {
   Node n("scale", {x});
+  n.note("factor", factor);
   Var y = n.out(kernels::scale(x.value(), factor));
   n.rule([factor](Grads& g) { g.add(0, scale(g.d(), factor)); });
   return y;
@@ -156,6 +186,7 @@ Var scale(const Var& x, double factor) {
 
 Var add_scalar(const Var& x, double summand) {
   Node n("add_scalar", {x});
+  n.note("summand", summand);
   Var y = n.out(kernels::add_scalar(x.value(), summand));
   n.rule([](Grads& g) { g.add(0, g.d()); });
   return y;
@@ -191,6 +222,7 @@ Var expm1(const Var& x) {  // dx = dy e^x; y + 1 would have lost the digits of a
 
 Var pow(const Var& x, double exponent) {  // y = x^p;   dx = dy p x^(p-1)
   Node n("pow", {x});
+  n.note("exponent", exponent);
   Var y = n.out(kernels::pow(x.value(), exponent));
   n.rule([x, p = exponent](Grads& g) {
     if (p == 0) return g.add(0, Tensor::zeros(x.shape(), x.dtype()));  // not 0 * 0^-1
@@ -224,6 +256,8 @@ Var abs(const Var& x) {  // dx = dy sign(x)
 Var clamp(const Var& x, double low, double high) {  // dx = dy [low <= x <= high]
   check::range("clamp", low, high);
   Node n("clamp", {x});
+  n.note("low", low);
+  n.note("high", high);
   Var y = n.out(kernels::clamp(x.value(), low, high));
   n.branch([&] { return kernels::beyond(x.value(), low, high); });
   n.rule([x, low, high](Grads& g) {
@@ -240,23 +274,17 @@ Var softplus(const Var& x) {  // dx = dy sigmoid(x)
   return y;
 }
 
-Var sigmoid(const Var& x) {  // dx = dy y (1 - y)
+Var sigmoid(const Var& x) {  // dx = dy sigmoid'(x), from x: in the tails y has lost it
   Node n("sigmoid", {x});
   Var y = n.out(kernels::sigmoid(x.value()));
-  n.rule([y](Grads& g) {
-    if (g.graph()) return g.add(0, g.d() * y * (1.0 - y));
-    g.add(0, kernels::sigmoid_backward(y.value(), g.d().value()));
-  });
+  n.rule([x](Grads& g) { g.add(0, g.d() * sigmoid_slope(x)); });
   return y;
 }
 
-Var tanh(const Var& x) {  // dx = dy (1 - y^2)
+Var tanh(const Var& x) {  // dx = dy tanh'(x), from x
   Node n("tanh", {x});
   Var y = n.out(kernels::tanh(x.value()));
-  n.rule([y](Grads& g) {
-    if (g.graph()) return g.add(0, g.d() * (1.0 - square(y)));
-    g.add(0, kernels::tanh_backward(y.value(), g.d().value()));
-  });
+  n.rule([x](Grads& g) { g.add(0, g.d() * tanh_slope(x)); });
   return y;
 }
 

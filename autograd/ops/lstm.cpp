@@ -39,7 +39,7 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& w) {
   check::lstm_state("lstm", states, "c", state.c.shape());
 }
 
-/// Inputs and outputs of the node, in this order; an absent bias is an empty constant.
+/// Inputs and outputs of the node, in this order; a bias may be absent.
 namespace in {
 enum Index : std::size_t { x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, count };
 }
@@ -56,7 +56,20 @@ kernels::lstm::Shape shape_of(const Var& x, const Var& weight_hh) {
 
 template <class T>
 const T* data_or_null(const Var& v) {
-  return v.shape().numel() == 0 ? nullptr : v.value().data<T>();
+  return v.defined() ? v.value().data<T>() : nullptr;
+}
+
+/// Where the kernel may write: null if nobody wants it.
+template <class T>
+T* memory(Tensor& t) {
+  return t.defined() ? t.mutable_data<T>() : nullptr;
+}
+
+/// (T, B, blocks * H), if an observer wants to see what the kernel keeps to itself.
+template <class Recorder>
+Tensor internal(const Recorder& recorder, const Var& y, std::size_t blocks) {
+  if (!recorder.wants(Interest::internals)) return {};
+  return Tensor::empty(y.shape().with(2, blocks * y.size(2)), y.dtype());
 }
 
 template <class T>
@@ -70,7 +83,7 @@ kernels::lstm::Weights<T> weights_of(const Inputs& inputs) {
 /// The gradient of each input that is wanted; the others are undefined.
 template <class T>
 std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tensor& reserve,
-                                       const Grads& g) {
+                                       Grads& g) {
   const Var& x = inputs[in::x];
   std::array<Tensor, in::count> d;
   for (const std::size_t i : {in::x, in::h0, in::c0, in::weight_ih, in::weight_hh}) {
@@ -82,6 +95,7 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
   const auto into = [&](in::Index i) { return d[i].defined() ? d[i].mutable_data<T>() : nullptr; };
   const auto from = [&](out::Index k) { return g.has(k) ? g.d(k).value() : Tensor(); };
   const auto read = [](const Tensor& t) { return t.defined() ? t.data<T>() : nullptr; };
+  Tensor dgates = internal(g, y, 4), dh = internal(g, y, 1), dc = internal(g, y, 1);
   const Tensor dy = from(out::y), dh_last = from(out::h_last), dc_last = from(out::c_last);
   kernels::lstm::backward<T>({.shape = shape_of(x, inputs[in::weight_hh]),
                               .weights = weights_of<T>(inputs),
@@ -100,7 +114,15 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
                               .dc0 = into(in::c0),
                               .dweight_ih = into(in::weight_ih),
                               .dweight_hh = into(in::weight_hh),
-                              .dbias = into(in::bias_ih)});
+                              .dbias = into(in::bias_ih),
+                              .dgates = memory<T>(dgates),
+                              .dh = memory<T>(dh),
+                              .dc = memory<T>(dc)});
+  if (dgates.defined()) {
+    g.report("dgates", dgates);
+    g.report("dh", dh);
+    g.report("dc", dc);
+  }
   return d;
 }
 
@@ -109,14 +131,8 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
   check_sizes(x, state, weights);
   check::real("lstm", "x", x.dtype());
-  const Var none = Tensor::zeros({0}, x.dtype());
-  const Inputs inputs{x,
-                      state.h,
-                      state.c,
-                      weights.ih,
-                      weights.hh,
-                      weights.bias_ih.defined() ? weights.bias_ih : none,
-                      weights.bias_hh.defined() ? weights.bias_hh : none};
+  const Inputs inputs{x,          state.h,         state.c,        weights.ih,
+                      weights.hh, weights.bias_ih, weights.bias_hh};
   Node n("lstm", {inputs[in::x], inputs[in::h0], inputs[in::c0], inputs[in::weight_ih],
                   inputs[in::weight_hh], inputs[in::bias_ih], inputs[in::bias_hh]});
   const kernels::lstm::Shape shape = shape_of(x, weights.hh);
@@ -125,6 +141,7 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
   Tensor h_last = Tensor::empty(state_shape, x.dtype());
   Tensor c_last = Tensor::empty(state_shape, x.dtype());
   Tensor kept;
+  Tensor gates = internal(n, y, 4), cells = internal(n, y, 1);
   if (n.recording()) kept = Tensor::empty({kernels::lstm::reserve_size(shape)}, x.dtype());
   dispatch_float(x.dtype(), [&]<class T>(T) {
     kernels::lstm::forward<T>({.shape = shape,
@@ -136,21 +153,26 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
                                .y = y.mutable_data<T>(),
                                .h_last = h_last.mutable_data<T>(),
                                .c_last = c_last.mutable_data<T>(),
-                               .reserve = kept.defined() ? kept.mutable_data<T>() : nullptr});
+                               .reserve = memory<T>(kept),
+                               .gates = memory<T>(gates),
+                               .cells = memory<T>(cells)});
   });
   const Var all = n.out(std::move(y));
   const LSTMState last{n.out(std::move(h_last)), n.out(std::move(c_last))};
   if (!n.recording()) return {all, last};
+  if (gates.defined()) {
+    n.report("gates", gates);
+    n.report("cells", cells);
+  }
   // Captured as a Tensor, not as a Var: nobody but this rule can see it, and the rule overwrites it
   // when it runs for the last time.
   n.rule([inputs, all, reserve = std::move(kept)](Grads& g) mutable {
     if (g.graph()) {
       return g.through(
           [](const Vars& v) {
-            const auto bias = [&](in::Index i) { return v[i].shape().numel() == 0 ? Var() : v[i]; };
-            const LSTMResult r = lstm_composed(
-                v[in::x], {v[in::h0], v[in::c0]},
-                {v[in::weight_ih], v[in::weight_hh], bias(in::bias_ih), bias(in::bias_hh)});
+            const LSTMResult r =
+                lstm_composed(v[in::x], {v[in::h0], v[in::c0]},
+                              {v[in::weight_ih], v[in::weight_hh], v[in::bias_ih], v[in::bias_hh]});
             return Vars{r.y, r.last.h, r.last.c};
           },
           {inputs.begin(), inputs.end()});

@@ -2,8 +2,9 @@
 
 #include <cstdint>
 
-#include "../../core/kernels/reduce.h"
+#include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/indexing.h"
+#include "../../core/kernels/reduce.h"
 #include "../node.h"
 #include "check-inl.h"
 #include "elementwise.h"
@@ -18,6 +19,7 @@ namespace {
 Var pick(const char* op, const Var& x, Axis axis, const Tensor& best) {
   const Var index = best.reshape(x.shape().with(axis, 1));
   Node n(op, {x, index});
+  n.note("axis", axis);
   Var y = n.out(kernels::gather(x.value(), axis, index.value()).reshape(best.shape()));
   n.branch([&] { return best; });
   n.rule([axis, index, size = x.size(axis)](Grads& g) {
@@ -32,6 +34,13 @@ Axis check_choice(const char* op, const Var& x, Axis axis) {
   axis = check::axis(op, x.shape(), axis);
   if (x.size(axis) - 1 < INT32_MAX) return axis;  // 0 - 1 is the largest of all
   check::wrong_shape(op, "x", x.shape(), "of 1 to 2147483647 elements along the axis");
+}
+
+/// x / norm, and 0 where the norm (repeated to x's shape) is 0. The quotient is at most 1.
+Var direction(const Var& x, const Var& norm) {
+  const Tensor not_zero = kernels::is_positive(norm.value()).to(DType::int32);
+  const auto constant = [&](double v) { return Var(Tensor::scalar(v, x.dtype())); };
+  return where(not_zero, x / where(not_zero, norm, constant(1)), constant(0));
 }
 
 /// x as one axis.
@@ -56,6 +65,7 @@ Var sum(const Var& x, Axis axis) {
   check::real("sum", "x", x.dtype());
   axis = check::axis("sum", x.shape(), axis);
   Node n("sum", {x});
+  n.note("axis", axis);
   Var y = n.out(kernels::sum(x.value(), axis));
   n.rule([axis, size = x.size(axis)](Grads& g) { g.add(0, repeat(g.d(), axis, size)); });
   return y;
@@ -98,10 +108,32 @@ Var min(const Var& x, Axis axis) {
 Var max(const Var& x) { return max(flat("max", x), 0); }
 Var min(const Var& x) { return min(flat("min", x), 0); }
 
+Var norm(const Var& x) {  // y = sqrt(sum(x^2));   dx = dy x / y, and 0 where y is 0
+  check::real("norm", "x", x.dtype());
+  Node n("norm", {x});
+  Var y = n.out(Tensor::scalar(kernels::norm(x.value()), x.dtype()));
+  n.rule([x, y](Grads& g) { g.add(0, g.d() * direction(x, broadcast_to(y, x.shape()))); });
+  return y;
+}
+
+Var norm(const Var& x, Axis axis) {
+  check::real("norm", "x", x.dtype());
+  axis = check::axis("norm", x.shape(), axis);
+  Node n("norm", {x});
+  Var y = n.out(kernels::norm(x.value(), axis));
+  n.rule([x, y, axis](Grads& g) {
+    const auto repeated = [&](const Var& v) { return repeat(v, axis, x.size(axis)); };
+    g.add(0, repeated(g.d()) * direction(x, repeated(y)));
+  });
+  return y;
+}
+
 Var cumsum(const Var& x, Axis axis, bool reverse) {  // dx = cumsum of dy from the other end
   check::real("cumsum", "x", x.dtype());
   axis = check::axis("cumsum", x.shape(), axis);
   Node n("cumsum", {x});
+  n.note("axis", axis);
+  n.note("reverse", reverse);
   Var y = n.out(kernels::cumsum(x.value(), axis, reverse));
   n.rule([axis, reverse](Grads& g) { g.add(0, cumsum(g.d(), axis, !reverse)); });
   return y;
@@ -135,6 +167,7 @@ Var broadcast_to(const Var& x, const Shape& shape) {
 Var repeat(const Var& x, Axis axis, std::size_t size) {
   axis = check::new_axis("repeat", x.shape(), axis);
   Node n("repeat", {x});
+  n.note("axis", axis);
   Var y = n.out(kernels::repeat(x.value(), axis, size));
   n.rule([axis](Grads& g) { g.add(0, sum(g.d(), axis)); });
   return y;
