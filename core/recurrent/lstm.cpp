@@ -44,6 +44,8 @@ bool concerns_elements(const Weights<T>& weights, const Variant<T>& variant) {
          variant.zoneout_c != nullptr || variant.cell_clip > 0 || variant.gradient_clip > 0;
 }
 
+// In this file alone: g++ warns of lambdas in exported functions that hold types which are not.
+
 template <class T>
 void run(const Forward<T>& call) {
   const FlushSubnormals guard;
@@ -160,17 +162,6 @@ void run(const Backward<T>& call) {
                       .dbias = call.dbias});
 }
 
-// In this file alone: g++ warns of lambdas in exported functions that hold types which are not.
-
-template <class T>
-void run_forward(const Forward<T>& call) {
-  run(call);
-}
-template <class T>
-void run_backward(const Backward<T>& call) {
-  run(call);
-}
-
 }  // namespace
 
 std::size_t reserve_size(const Shape& shape) {
@@ -179,11 +170,11 @@ std::size_t reserve_size(const Shape& shape) {
 
 template <class T>
 void forward(const Forward<T>& call) {
-  run_forward(call);
+  run(call);
 }
 template <class T>
 void backward(const Backward<T>& call) {
-  run_backward(call);
+  run(call);
 }
 
 template void forward(const Forward<float>&);
