@@ -190,12 +190,13 @@ void gemm(Transpose ta, Transpose tb, std::size_t m, std::size_t n, std::size_t 
   const std::size_t run = m * n <= small_result ? small_run : large_run;
   const Scratch<T> parts(in_runs ? m * n : 0);  // may throw: before anything is written
   const Scratch<double> totals(in_runs ? m * n : 0);
+  T* const part = parts.get();
+  double* const total = totals.get();
   // `offset`: where the block's scratch begins.
   const auto product = [&](std::size_t rows, std::size_t columns, const Operand<T>& x,
                            const Operand<T>& y, T* to, std::size_t offset) {
     if (!in_runs) return block_product(rows, columns, k, alpha, x, y, beta, to, ldc);
-    sum_of_runs(rows, columns, k, run, alpha, x, y, beta, to, ldc, parts.get() + offset,
-                totals.get() + offset);
+    sum_of_runs(rows, columns, k, run, alpha, x, y, beta, to, ldc, part + offset, total + offset);
   };
   parallel_tasks((length + block - 1) / block, [&](std::size_t i) {
     const std::size_t begin = i * block;
