@@ -31,8 +31,8 @@ bool is_subnormal(T x) {
 
 /// x * y in this thread and as the control register says, not as the compiler knows.
 float multiply(float x, float y) {
-  volatile float a = x, b = y;
-  return a * b;
+  volatile float a = x, b = y, product = a * b;
+  return product;
 }
 
 constexpr float least_normal = std::numeric_limits<float>::min();
