@@ -22,7 +22,8 @@ namespace {
 
 const char* const overwritten =
     "[var] the elements of this value were overwritten after it was used: gradients would be "
-    "wrong; give each pass a tensor of its own, or clone() before writing";
+    "wrong; make a Tape for each pass, inside the loop, and give it a tensor of its own, or clone() "
+    "before writing";
 std::string over(const char* op) {
   return fmt::format(
       "[{}] an input was recorded in pass N of its tape, which is over (now pass N): call detach() "
@@ -88,7 +89,8 @@ TEST_CASE("misuse: a second backward without retain") {
     tape.backward(loss);
     mistake.is<UsageError>(
         "[backward] the pass was differentiated before and the saved values of 'cross_entropy' are "
-        "freed: pass {.retain = true} to the first call",
+        "freed: make a Tape for each pass, inside the loop, or pass {.retain = true} to the first "
+        "call",
         [&] { tape.backward(loss); });
   });
 }
