@@ -35,18 +35,18 @@ Var Tape::leaf(Tensor value) {
 
 Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
   if (parameter == nullptr) tape_errors::undefined_parameter("leaf");
-  if (!recording() || !parameter->requires_grad) return parameter->value;
+  if (!recording() || !parameter->requires_grad()) return parameter->value();
   TapeState& s = *state_;
   s.check_thread("leaf");
   s.parameters.resize(s.leaves.size());  // a throw below may have left one without its leaf
   const auto found = std::find(s.parameters.begin(), s.parameters.end(), parameter);
   if (found != s.parameters.end()) {
     const Var& leaf = s.leaves[static_cast<std::size_t>(found - s.parameters.begin())];
-    if (!leaf.is_now(parameter->value)) tape_errors::parameter_changed(leaf.shape());
+    if (!leaf.is_now(parameter->value())) tape_errors::parameter_changed(leaf.shape());
     return leaf;
   }
   s.parameters.push_back(parameter);
-  s.leaves.push_back(s.add_leaf(parameter->value));
+  s.leaves.push_back(s.add_leaf(parameter->value()));
   const Var leaf = s.leaves.back();
   if (s.wants(Interest::values)) s.show_value(leaf);
   return leaf;
@@ -150,32 +150,18 @@ void Tape::backward(const Var& loss, Options options) {
   const Var one = Tensor::full(loss.shape(), 1, loss.dtype());
   Sweep sweep = s.sweep({&loss, 1}, {&one, 1}, leaves, options, true);
 
-  // First make every gradient ours alone, which may throw; then hand all of them over, which
-  // cannot.
+  // First whatever may throw, for every gradient; then all are handed over, which cannot.
   const auto gets = [&](std::size_t i) {  // it may have been frozen since it was recorded
-    return sweep.has(leaves[i].slot_, Sweep::reached) && s.parameters[i]->requires_grad;
+    return sweep.has(leaves[i].slot_, Sweep::reached) && s.parameters[i]->requires_grad() &&
+           sweep.grad(leaves[i].slot_).defined();  // its rules may have given nothing
   };
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!gets(i)) continue;
-    const Var& leaf = leaves[i];
-    if (const Tensor& total = s.parameters[i]->grad; total.defined()) {
-      if (total.shape() != leaf.shape() || total.dtype() != leaf.dtype())
-        tape_errors::gradient_does_not_fit(total, leaf.shape(), leaf.dtype());
-      if (total.shares_elements_with(leaf.value_)) tape_errors::gradient_in_value();
-    }
-    Var& gradient = sweep.grad(leaf.slot_);
-    if (gradient.defined()) TapeState::own(gradient);
+    TapeState::own(sweep.grad(leaves[i].slot_));
+    s.parameters[i]->prepare_grad(sweep.grad(leaves[i].slot_).value_);
   }
   for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!gets(i)) continue;
-    Tensor& gradient = sweep.grad(leaves[i].slot_).value_;
-    if (!gradient.defined()) continue;  // its rules gave nothing
-    Tensor& total = s.parameters[i]->grad;
-    if (total.defined()) {
-      kernels::accumulate(total, gradient);
-    } else {
-      total = std::move(gradient);
-    }
+    if (gets(i)) s.parameters[i]->accept_grad(std::move(sweep.grad(leaves[i].slot_).value_));
   }
 }
 

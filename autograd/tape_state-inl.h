@@ -169,6 +169,8 @@ struct TapeState {
   /// result in the returned Sweep. With hooks it throws if no x is reached.
   Sweep sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
               Tape::Options options, bool to_hooks = false);
+  /// Memory for a first gradient of a slot: in backward() that which its Parameter keeps.
+  Tensor gradient_memory(const Sweep& sweep, std::uint32_t slot) const;
   /// Gives a gradient elements that nobody else has; throws if they were overwritten meanwhile.
   static void own(Var& gradient);
   static bool is_zero(const Var& gradient);

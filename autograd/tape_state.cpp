@@ -1,5 +1,6 @@
 #include "tape_state-inl.h"
 
+#include <algorithm>
 #include <mutex>
 #include <new>
 #include <string>
@@ -109,6 +110,18 @@ RandomKey Tape::random_key(std::string_view site) {
 Tape::Guard::Guard(TapeState& state) : state_(state), pass_(state.pass) { ++state_.paused; }
 Tape::Guard::~Guard() {
   if (pass_ == state_.pass) --state_.paused;
+}
+
+Tensor TapeState::gradient_memory(const Sweep& sweep, std::uint32_t slot) const {
+  if (sweep.to_hooks) {  // leaves are in the order of their slots
+    const auto leaf =
+        std::ranges::lower_bound(leaves, slot, {}, [](const Var& v) { return slot_of(v); });
+    if (leaf != leaves.end() && slot_of(*leaf) == slot) {
+      const auto& parameter = parameters[static_cast<std::size_t>(leaf - leaves.begin())];
+      if (Tensor kept = parameter->take_buffer(); kept.defined()) return kept;
+    }
+  }
+  return Tensor::empty(slots[slot].shape, slots[slot].dtype);
 }
 
 void TapeState::end_pass() noexcept {

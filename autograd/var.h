@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "../core/owned.h"
 #include "../core/pool.h"
 #include "../core/tensor.h"
 
@@ -23,14 +24,21 @@ class Var {
   Var(Tensor value) : value_(std::move(value)), version_(value_.defined() ? value_.version() : 0) {}
 
   /// The value; throws UsageError if its elements were overwritten since this Var was made.
-  const Tensor& value() const {
+  const Tensor& value() const& {
     if (value_.version() != version_) overwritten();
     return value_;
   }
+  /// Of a temporary: a Tensor of its own.
+  Tensor value() && {
+    if (value_.version() != version_) overwritten();
+    return std::move(value_);
+  }
+  Tensor value() const&& { return value(); }
   bool defined() const { return value_.defined(); }
-  const Shape& shape() const { return value_.shape(); }
+  const Shape& shape() const& { return value_.shape(); }
+  Shape shape() const&& { return value_.shape(); }
   DType dtype() const { return value_.dtype(); }
-  std::size_t size(std::size_t axis) const { return value_.size(axis); }
+  std::size_t size(Axis axis) const { return value_.size(axis); }
   double item() const { return value().item(); }
 
   bool recorded() const { return state_ != nullptr; }
@@ -58,6 +66,6 @@ class Var {
 };
 
 /// A list of Vars; its memory comes from the pool, so that a training step need not ask the heap.
-using Vars = pool::Vector<Var>;
+using Vars = Owned<pool::Vector<Var>>;
 
 }  // namespace tapegrad

@@ -13,6 +13,10 @@
 
 namespace tapegrad {
 
+namespace detail {
+struct LibraryWriter;
+}
+
 /// Type of a tensor's elements. int32 is for ids and masks only: nothing differentiates it.
 enum class DType : std::uint8_t { float32, float64, int32 };
 
@@ -37,6 +41,10 @@ inline constexpr DType dtype_of = std::same_as<T, float>    ? DType::float32
 /// tape notices a value that was changed after it was saved. Slices along the first axis are views
 /// of the same elements. Handles may be copied and dropped by many threads; elements follow the
 /// usual rule of one writer or many readers.
+///
+/// Elements live as long as a handle does, so what points to them cannot be had from a temporary:
+/// `f(x).value().values<float>()` does not compile, `const Tensor y = f(x).value();
+/// y.values<float>()` does.
 class Tensor {
  public:
   /// No tensor: `defined()` is false, everything else throws UsageError.
@@ -63,32 +71,41 @@ class Tensor {
   }
 
   bool defined() const { return body_ != nullptr; }
-  const Shape& shape() const { return body().shape; }
+  const Shape& shape() const& { return body().shape; }
+  Shape shape() const&& { return body().shape; }
   DType dtype() const { return body().dtype; }
   std::size_t rank() const { return shape().rank(); }
-  std::size_t size(std::size_t axis) const { return shape()[axis]; }
+  std::size_t size(Axis axis) const { return shape()[axis]; }
   std::size_t numel() const { return shape().numel(); }
 
   /// The elements; throws DtypeError if they are not of type T.
   template <Element T>
-  const T* data() const {
+  const T* data() const& {
     return static_cast<const T*>(raw(dtype_of<T>));
   }
   template <Element T>
-  std::span<const T> values() const {
+  const T* data() const&& = delete;  // name the Tensor first
+  template <Element T>
+  std::span<const T> values() const& {
     return {data<T>(), numel()};
   }
-  /// The elements for writing; raises the version.
   template <Element T>
-  T* mutable_data() {
-    void* elements = raw(dtype_of<T>);
-    ++owner().version;
-    return static_cast<T*>(elements);
+  std::span<const T> values() const&& = delete;  // name the Tensor first
+  /// The elements for writing; raises the version. The pointer may be kept and written through
+  /// later, which no version tells: from now on the elements are exposed().
+  template <Element T>
+  T* mutable_data() & {
+    owner().exposed = true;
+    return write<T>();
   }
   template <Element T>
-  std::span<T> mutable_values() {
+  T* mutable_data() && = delete;  // name the Tensor first
+  template <Element T>
+  std::span<T> mutable_values() & {
     return {mutable_data<T>(), numel()};
   }
+  template <Element T>
+  std::span<T> mutable_values() && = delete;  // name the Tensor first
   /// Where the elements are int32, a fraction is cut off, and UsageError is thrown for a value that
   /// does not fit; so with all that converts: `full`, `of`, `to`.
   void fill(double value);
@@ -114,6 +131,9 @@ class Tensor {
 
   /// Counts writes to the elements, through whatever handle.
   std::uint32_t version() const { return owner().version; }
+  /// True if a pointer for writing was ever handed out, by mutable_data() or mutable_values(): the
+  /// elements may then change without a new version(), so nothing derived from them can be cached.
+  bool exposed() const { return owner().exposed; }
   /// True if no other handle shares these elements, so that they may be overwritten unseen.
   bool unique() const;
   bool shares_elements_with(const Tensor& other) const;
@@ -128,8 +148,10 @@ class Tensor {
     // May share its last bytes with what follows it, which keeps the head within one cache line.
     [[no_unique_address]] Shape shape;
     DType dtype;
+    bool exposed = false;  // of an owner
   };
   static_assert(sizeof(Body) <= 64);
+  friend struct detail::LibraryWriter;
 
   explicit Tensor(Body* body) : body_(body) {}
   Tensor view(const Shape& shape, std::size_t first_element) const;
@@ -147,6 +169,12 @@ class Tensor {
     Body& b = body();
     if (b.dtype != wanted) wrong_dtype(wanted);
     return b.data;
+  }
+  template <Element T>
+  T* write() {
+    void* elements = raw(dtype_of<T>);
+    ++owner().version;
+    return static_cast<T*>(elements);
   }
   void retain() const noexcept {
     if (body_ != nullptr) body_->references.fetch_add(1, std::memory_order_relaxed);

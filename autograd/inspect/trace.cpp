@@ -16,13 +16,13 @@ Trace::Trace(Tape& tape, Line line, std::size_t elements)
   observe(tape, *this);
 }
 
-const Var& Trace::name(const std::string& name, const Var& v) {
+Var Trace::name(const std::string& name, const Var& v) {
   if (v.recorded()) names_[TapeState::slot_of(v)] = name;
   return v;
 }
 
 void Trace::name(const Parameters& parameters) {
-  for (const NamedParameter& p : parameters) parameters_[p.data.get()] = p.name;
+  for (const NamedParameter& p : parameters) parameters_[p.data().get()] = p.name;
 }
 
 std::string Trace::called(std::size_t number) const {

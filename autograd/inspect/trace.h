@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "../parameters.h"
 #include "../tape.h"
 #include "observer.h"
 
@@ -26,7 +27,7 @@ class Trace : public Observer {
   /// tensor are shown.
   Trace(Tape& tape, Line line, std::size_t elements = 6);
   /// Calls a value by a name from now on; returns it. Constants have no line, so no name either.
-  const Var& name(const std::string& name, const Var& v);
+  Var name(const std::string& name, const Var& v);
   /// Calls the leaves of Parameters by their names from now on.
   void name(const Parameters& parameters);
 

@@ -28,15 +28,18 @@ struct Named {
 void broadcastable(std::string_view op, const Shape& a, const Shape& b);
 void equal_shapes(std::string_view op, std::string_view a_name, const Shape& a,
                   std::string_view b_name, const Shape& b);
-void axis_exists(std::string_view op, const Shape& shape, std::size_t axis);
+/// The axis counted from the first; throws ShapeError unless it exists.
+Axis axis(std::string_view op, const Shape& shape, Axis axis);
+/// The same for a new axis, which counts.
+Axis new_axis(std::string_view op, const Shape& shape, Axis axis);
 /// "[op] [begin, end) of axis a does not exist in shape (numbers)", and other things that cannot be
 /// cut or joined.
-[[noreturn]] void no_such_range(std::string_view op, const Shape& shape, std::size_t axis,
+[[noreturn]] void no_such_range(std::string_view op, const Shape& shape, Axis axis,
                                 std::size_t begin, std::size_t end);
-[[noreturn]] void no_equal_parts(std::string_view op, const Shape& shape, std::size_t axis,
+[[noreturn]] void no_equal_parts(std::string_view op, const Shape& shape, Axis axis,
                                  std::size_t parts);
 /// The sizes sum to that of the axis.
-void parts_fill_axis(std::string_view op, const Shape& shape, std::size_t axis,
+void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,
                      std::span<const std::size_t> sizes);
 [[noreturn]] void no_parts(std::string_view op);
 /// What an LSTM step or sequence demands of its state, (B, H).

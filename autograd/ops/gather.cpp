@@ -6,8 +6,8 @@
 
 namespace tapegrad {
 
-Var gather(const Var& x, std::size_t axis, const Tensor& index) {
-  check::axis_exists("gather", x.shape(), axis);
+Var gather(const Var& x, Axis axis, const Tensor& index) {
+  axis = check::axis("gather", x.shape(), axis);
   if (index.rank() != x.shape().rank() || index.shape().with(axis, 0) != x.shape().with(axis, 0)) {
     check::mismatch("gather", {"x", "", x.shape()}, {"index", "", index.shape()},
                     "all axes but the one of the indices must be equal");
@@ -26,8 +26,8 @@ Var gather(const Var& x, std::size_t axis, const Tensor& index) {
   return y;
 }
 
-Var scatter_add(const Var& x, std::size_t axis, const Tensor& index, std::size_t size) {
-  check::axis_exists("scatter_add", x.shape(), axis);
+Var scatter_add(const Var& x, Axis axis, const Tensor& index, std::size_t size) {
+  axis = check::axis("scatter_add", x.shape(), axis);
   check::equal_shapes("scatter_add", "x", x.shape(), "index", index.shape());
   check::real("scatter_add", "x", x.dtype());
   check::ids("scatter_add", index, size);

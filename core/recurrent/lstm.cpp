@@ -44,14 +44,8 @@ bool concerns_elements(const Weights<T>& weights, const Variant<T>& variant) {
          variant.zoneout_c != nullptr || variant.cell_clip > 0 || variant.gradient_clip > 0;
 }
 
-}  // namespace
-
-std::size_t reserve_size(const Shape& shape) {
-  return rows(shape.sequence) * (4 + 1 + 1) * shape.hidden;
-}
-
 template <class T>
-void forward(const Forward<T>& call) {
+void run(const Forward<T>& call) {
   const FlushSubnormals guard;
   const std::size_t H = call.shape.hidden, G = 4 * H;
   const Schedule schedule(call.shape.sequence);
@@ -95,7 +89,7 @@ void forward(const Forward<T>& call) {
 }
 
 template <class T>
-void backward(const Backward<T>& call) {
+void run(const Backward<T>& call) {
   const FlushSubnormals guard;
   const std::size_t H = call.shape.hidden, G = 4 * H;
   const Schedule schedule(call.shape.sequence);
@@ -164,6 +158,32 @@ void backward(const Backward<T>& call) {
                       .dweight_ih = call.dweight_ih,
                       .dweight_hh = call.dweight_hh,
                       .dbias = call.dbias});
+}
+
+// In this file alone: g++ warns of lambdas in exported functions that hold types which are not.
+
+template <class T>
+void run_forward(const Forward<T>& call) {
+  run(call);
+}
+template <class T>
+void run_backward(const Backward<T>& call) {
+  run(call);
+}
+
+}  // namespace
+
+std::size_t reserve_size(const Shape& shape) {
+  return rows(shape.sequence) * (4 + 1 + 1) * shape.hidden;
+}
+
+template <class T>
+void forward(const Forward<T>& call) {
+  run_forward(call);
+}
+template <class T>
+void backward(const Backward<T>& call) {
+  run_backward(call);
 }
 
 template void forward(const Forward<float>&);

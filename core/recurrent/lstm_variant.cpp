@@ -95,26 +95,30 @@ void step_backward(const StepBackward<T>& s, const T* p, const Variant<T>& varia
 
       const T dh = s.dh[n] + at(s.dy, n);
       const T dc = s.dc[n];
-      const T dnew_h = masked(1 - z_h, dh);
-      const T da_o = clip(dnew_h * tanh_c * kept_sigmoid_slope(kept_o), variant.gradient_clip);
-      const T dnew_c =
-          masked(1 - z_c, dc) + dnew_h * o * kept_tanh_slope(kept_tanh_c) + at(p, 2 * H + j) * da_o;
+      // What a mask or the clip leaves out is 0, whatever it would be multiplied by.
+      const T fresh = 1 - z_h;
+      const T da_o = clip(masked(fresh, dh * tanh_c * kept_sigmoid_slope(kept_o)),
+                          variant.gradient_clip);
+      const T dnew_c = masked(1 - z_c, dc) + masked(fresh, dh * o * kept_tanh_slope(kept_tanh_c)) +
+                       at(p, 2 * H + j) * da_o;
       const bool cut = variant.cell_clip > 0 && std::abs(unclipped) > variant.cell_clip;
-      const T dsum = cut ? T{0} : dnew_c;  // of f_t c_{t-1} + i_t g_t
-      const T da_i = clip(dsum * g * kept_sigmoid_slope(kept_i), variant.gradient_clip);
-      const T da_f = clip(dsum * c_before * kept_sigmoid_slope(kept_f), variant.gradient_clip);
-      const T da_g = clip(dsum * i * kept_tanh_slope(kept_g), variant.gradient_clip);
+      const bool reached = !cut && !(z_h == 1 && z_c == 1);  // f_t c_{t-1} + i_t g_t
+      const auto through = [&](T factor) { return reached ? dnew_c * factor : T{0}; };
+      const T da_i = clip(through(g * kept_sigmoid_slope(kept_i)), variant.gradient_clip);
+      const T da_f = clip(through(c_before * kept_sigmoid_slope(kept_f)), variant.gradient_clip);
+      const T da_g = clip(through(i * kept_tanh_slope(kept_g)), variant.gradient_clip);
 
       s.dh[n] = masked(z_h, dh);
-      s.dc[n] = masked(z_c, dc) + dsum * f + at(p, j) * da_i + at(p, H + j) * da_f;
+      s.dc[n] = masked(z_c, dc) + through(f) + at(p, j) * da_i + at(p, H + j) * da_f;
       da[0] = da_i;
       da[H] = da_f;
       da[2 * H] = da_g;
       da[3 * H] = da_o;
       if (dpeephole != nullptr) {
-        dpeephole[j] += static_cast<double>(da_i) * static_cast<double>(c_before);
-        dpeephole[H + j] += static_cast<double>(da_f) * static_cast<double>(c_before);
-        dpeephole[2 * H + j] += static_cast<double>(da_o) * static_cast<double>(new_c);
+        const double before = c_before;
+        dpeephole[j] += masked<double>(da_i, before);
+        dpeephole[H + j] += masked<double>(da_f, before);
+        dpeephole[2 * H + j] += masked<double>(da_o, new_c);
       }
       if (s.whole_dh != nullptr) s.whole_dh[n] = dh;
       // Without zoneout c_t is c~_t; with it, what reaches c~_t through h~_t does not pass c_t.

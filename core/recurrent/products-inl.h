@@ -96,8 +96,9 @@ struct Merged {
 template <class T>
 void multiply_merged(const Merged<T>& m);
 
-/// sums (columns) = the sum of x (rows, columns) over its rows, in double; added to what is there
-/// if `accumulate`. The order of summation depends on the sizes alone.
+/// sums (columns) = the sum of x (rows, columns) over its rows; added to what is there if
+/// `accumulate`. Sums of 16 rows are added in double, so that the relative error does not grow with
+/// the number of rows. The order of summation depends on the sizes alone.
 template <class T>
 void sum_rows(const T* x, std::size_t rows, std::size_t columns, bool accumulate, T* sums);
 

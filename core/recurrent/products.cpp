@@ -109,14 +109,19 @@ void multiply_merged(const Merged<T>& m) {
 template <class T>
 void sum_rows(const T* x, std::size_t rows, std::size_t columns, bool accumulate, T* sums) {
   constexpr std::size_t width = 64;  // columns that are summed side by side
+  constexpr std::size_t run = 16;    // rows that are summed in T: as fast as all, and as exact as few
   const std::size_t widths = rows_per_block(width * rows, cheap_block);
   for_blocks(columns, width * widths, [&](std::size_t block_begin, std::size_t block_end) {
     for (std::size_t begin = block_begin; begin < block_end; begin += width) {
       const std::size_t count = std::min(width, block_end - begin);
       std::array<double, width> total{};
-      for (std::size_t row = 0; row < rows; ++row) {
-        const T* from = x + row * columns + begin;
-        for (std::size_t j = 0; j < count; ++j) total[j] += static_cast<double>(from[j]);
+      for (std::size_t first = 0; first < rows; first += run) {
+        std::array<T, width> part{};
+        for (std::size_t row = first; row < std::min(rows, first + run); ++row) {
+          const T* from = x + row * columns + begin;
+          for (std::size_t j = 0; j < count; ++j) part[j] += from[j];
+        }
+        for (std::size_t j = 0; j < count; ++j) total[j] += static_cast<double>(part[j]);
       }
       for (std::size_t j = 0; j < count; ++j) {
         deliver(static_cast<T>(total[j]), accumulate, sums[begin + j]);

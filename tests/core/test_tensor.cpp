@@ -122,7 +122,8 @@ TEST_CASE("tensor: views are zero-copy") {
   CHECK(counted({3}).row(1).shape() == Shape{});
   const Tensor flat = t.reshape({24});
   CHECK(flat.data<float>() == t.data<float>());
-  CHECK(t.reshape({4, 3, 2}).data<float>() == t.data<float>());
+  const Tensor same = t.reshape({4, 3, 2});
+  CHECK(same.data<float>() == t.data<float>());
   CHECK(Tensor::zeros({0, 5}).reshape({3, 0}).shape() == Shape{3, 0});
   CHECK(Tensor::scalar(1).reshape({1, 1}).shape() == Shape{1, 1});
 }
