@@ -68,7 +68,6 @@ class Node {
   void add_note(const char* name, Axis axis) { add_note(name, static_cast<double>(axis.number)); }
   void add_note(const char* name, std::string_view value);
   void add_note(const char* name, const Shape& value);
-  void add_note(const char* name, Axis value) { add_note(name, static_cast<double>(value.number)); }
   void show_branch(const Tensor& choice);
   TapeState& recorded_on() const;
   ClosureArena& arena();
