@@ -22,7 +22,8 @@ namespace {
 
 const char* const overwritten =
     "[var] the elements of this value were overwritten after it was used: gradients would be "
-    "wrong; make a Tape for each pass, inside the loop, and give it a tensor of its own, or clone() "
+    "wrong; make a Tape for each pass, inside the loop, and give it a tensor of its own, or "
+    "clone() "
     "before writing";
 std::string over(const char* op) {
   return fmt::format(
