@@ -342,7 +342,7 @@ TEST_CASE("hooks: one that destroys its tape is refused, in the first and second
                                     : (void)tape->gradient(loss, {x}, {.create_graph = graph}),
                            ("[hook]" + message).c_str(), UsageError);
       CHECK_FALSE(later);
-      CHECK_FALSE(w.data()->grad.defined());
+      CHECK_FALSE(w.data()->grad().defined());
       CHECK_THROWS_AS((void)(x * x), UsageError);  // the pass is over
     }
   }
