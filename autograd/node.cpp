@@ -101,8 +101,9 @@ Var Grads::d(std::size_t k) const {
 }
 
 void Grads::add(std::size_t i, const Var& gradient) {
-  if (!needs(i)) return;
-  const SlotRecord& slot = state_.slots[edge(i)];
+  const std::uint32_t input = edge(i);
+  if (!sweep_.has(input, Sweep::wanted)) return;
+  const SlotRecord& slot = state_.slots[input];
   if (gradient.shape() != slot.shape || gradient.dtype() != slot.dtype) {
     tape_errors::wrong_gradient(state_.nodes[node_].name, i, gradient.value(), slot.shape,
                                 slot.dtype);
@@ -112,14 +113,14 @@ void Grads::add(std::size_t i, const Var& gradient) {
   if (sweep_.graph && !gradient.recorded() && !TapeState::is_zero(gradient)) {
     tape_errors::rule_of_numbers(state_.nodes[node_].name, i);
   }
-  Var& total = this->total(i);
+  Var& total = gradient_of(input);
   if (!total.defined()) {
     total = gradient;
   } else if (sweep_.graph) {
     total = sum_of(total, gradient);
   } else if (total.value().unique()) {
     kernels::accumulate(total.value_, gradient.value());
-    sweep_.accept(edge(i));
+    sweep_.accept(input);
   } else {
     total = kernels::add(total.value(), gradient.value());
   }
@@ -127,22 +128,23 @@ void Grads::add(std::size_t i, const Var& gradient) {
 
 Grads::Into Grads::into(std::size_t i) {
   if (graph() || !needs(i)) tape_errors::into_unwanted(state_.nodes[node_].name, i);
-  Var& total = this->total(i);
+  const std::uint32_t input = edge(i);
+  Var& total = gradient_of(input);
   const double beta = total.defined() ? 1.0 : 0.0;
   if (total.defined()) {
     TapeState::own(total);
   } else {
-    total = state_.gradient_memory(sweep_, edge(i));
+    total = state_.gradient_memory(sweep_, input);
   }
-  sweep_.set(edge(i), Sweep::written);
+  sweep_.set(input, Sweep::written);
   wrote_ = true;
   return {total.value_, beta};
 }
 
-/// The gradient of input i so far.
-Var& Grads::total(std::size_t i) {
-  if (wrote_ && sweep_.has(edge(i), Sweep::written)) sweep_.accept(edge(i));
-  return sweep_.grad(edge(i));
+/// The gradient that has reached the slot of an input so far.
+Var& Grads::gradient_of(std::uint32_t input) {
+  if (wrote_ && sweep_.has(input, Sweep::written)) sweep_.accept(input);
+  return sweep_.grad(input);
 }
 
 void Grads::run(Closure& rule) {

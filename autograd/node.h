@@ -131,7 +131,7 @@ class Grads {
   std::uint32_t edge(std::size_t i) const;  // slot of input i
   std::uint32_t slot(std::size_t k) const;  // slot of output k
   void run(Closure& rule);
-  Var& total(std::size_t i);
+  Var& gradient_of(std::uint32_t input);
   void run_twin(Vars (*call)(const void*, const Vars&), const void* twin, const Vars& inputs);
 
   TapeState& state_;

@@ -27,6 +27,7 @@ void Grads::run_twin(Vars (*call)(const void*, const Vars&), const void* twin, c
     if (needs(i)) x.push_back(aliases[i]);
   }
   const Vars outputs = call(twin, aliases);
+  state_.require_tape(state_.nodes[node_].name);
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     if (!has(k) || !outputs[k].recorded()) continue;
     y.push_back(outputs[k]);

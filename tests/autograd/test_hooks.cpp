@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <string>
 
 #include "../../autograd/derivatives.h"
@@ -207,7 +208,9 @@ TEST_CASE("hooks: one that differentiates what is still to be run is noticed") {
   CHECK_THROWS_WITH_AS(
       run({}),
       "[backward] the pass was differentiated before and the saved values of 'exp' "
-      "are freed: pass {.retain = true} to the first call",
+      "are freed: make a Tape for each pass, inside the loop, or pass {.retain = true} to the "
+      "first "
+      "call",
       UsageError);
   CHECK_FALSE(w.grad().defined());
   run({.retain = true});
@@ -268,4 +271,153 @@ TEST_CASE("hooks: a tape forgets them with its pass") {
     tape.backward(sum(x));
   }
   CHECK(calls == 1);
+}
+
+TEST_CASE("hooks: one that overwrites what it is shown is refused, at once or later") {
+  const auto x = [] { return Tensor::of({2}, {1, 2}, DType::float64); };
+  {
+    Tape tape;
+    const Var a = tape.leaf(x()), b = tape.leaf(x()), y = a + b;  // da and db are one tensor
+    hook(a, [](const Var& d) {
+      Tensor(d.value()).fill(100);
+      return Var();
+    });
+    CHECK_THROWS_WITH_AS((void)tape.gradient(sum(y), {a, b}),
+                         "[hook] the elements that were shown were overwritten: other values use "
+                         "them; write into a clone(), and return that from a hook",
+                         UsageError);
+  }
+  Tape tape;  // keeps what it is shown, and overwrites it when another hook is called
+  const Var a = tape.leaf(x()), b = tape.leaf(x()), c = a + b, y = c * c;
+  Tensor stolen;
+  hook(c, [&](const Var& d) {
+    stolen = d.value();
+    return Var();
+  });
+  hook(b, [&](const Var&) {
+    stolen.fill(100);
+    return Var();
+  });
+  CHECK_THROWS_AS((void)tape.gradient(sum(y), {a, b}), UsageError);
+}
+
+TEST_CASE("rules: one that overwrites the gradient it is given is noticed") {
+  Tape tape;
+  const Var a = tape.leaf(Tensor::of({2}, {1, 2}, DType::float64));
+  const auto vandal = [](const Var& x) {
+    Node n("vandal", {x});
+    Var y = n.out(x.value().clone());
+    n.rule([](Grads& g) {
+      Tensor d = g.d().value();
+      d.fill(7);
+      g.add(0, d);
+    });
+    return y;
+  };
+  const Var v = vandal(a), w = a * 1.0;
+  CHECK_THROWS_AS((void)tape.gradient(sum(v + w), {a, w}), UsageError);
+}
+
+TEST_CASE("hooks: one that destroys its tape is refused, in the first and second order") {
+  const std::string message =
+      " the tape was destroyed while it was in use, by a hook, an observer or a rule: let it live "
+      "until the call returns";
+  for (const bool graph : {false, true}) {
+    for (const bool backward : {false, true}) {
+      const Parameter w = parameter({2});
+      auto tape = std::make_unique<Tape>();
+      const Var x = tape->leaf(w), y = square(x), loss = sum(exp(y));
+      bool later = false;
+      hook(y, [&](const Var&) {
+        tape.reset();
+        Tape other;  // must not be given the memory that is still in use
+        (void)exp(other.leaf(Tensor::scalar(1)));
+        return Var();
+      });
+      hook(x, [&](const Var&) {
+        later = true;
+        return Var();
+      });
+      CHECK_THROWS_WITH_AS(backward ? tape->backward(loss, {.create_graph = graph})
+                                    : (void)tape->gradient(loss, {x}, {.create_graph = graph}),
+                           ("[hook]" + message).c_str(), UsageError);
+      CHECK_FALSE(later);
+      CHECK_FALSE(w.data()->grad().defined());
+      CHECK_THROWS_AS((void)(x * x), UsageError);  // the pass is over
+    }
+  }
+  // From a rule, from a twin, from inside a sweep that a hook started, and while an op records.
+  auto tape = std::make_unique<Tape>();
+  const auto own = [&](const Var& x, bool twin) {
+    Node n("own", {x});
+    Var y = n.out(x.value());
+    n.rule([&tape, x, twin](Grads& g) {
+      if (!twin) return tape.reset();
+      g.through(
+          [&](const Vars& v) {
+            tape.reset();
+            return Vars{v[0] * 1.0};
+          },
+          {x});
+    });
+    return y;
+  };
+  for (const bool twin : {false, true}) {
+    tape = std::make_unique<Tape>();
+    const Var x = tape->leaf(Tensor::scalar(2));
+    CHECK_THROWS_WITH_AS((void)tape->gradient(own(x, twin), {x}), ("[own]" + message).c_str(),
+                         UsageError);
+  }
+  tape = std::make_unique<Tape>();
+  const Var x = tape->leaf(Tensor::scalar(2)), y = square(x);
+  int depth = 0;
+  hook(y, [&](const Var&) {
+    if (++depth == 2) {
+      tape.reset();
+    } else {
+      (void)tape->gradient(y, {x}, {.retain = true});
+    }
+    return Var();
+  });
+  CHECK_THROWS_AS((void)tape->gradient(y, {x}), UsageError);
+  tape = std::make_unique<Tape>();
+  const Var z = tape->leaf(Tensor::scalar(2));
+  Node n("midway", {z});
+  tape.reset();
+  Tape next;
+  CHECK_THROWS_WITH_AS((void)n.out(Tensor::scalar(1)), ("[midway]" + message).c_str(), UsageError);
+  CHECK(next.size() == 0);
+}
+
+TEST_CASE("hooks: with create_graph one that answers with a number is refused") {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::scalar(3, DType::float64));
+  const Var y = square(x);
+  bool zero = true;
+  hook(y, [&](const Var& d) {
+    return Var(Tensor::scalar(zero ? 0 : 2 * d.value().item(), DType::float64));
+  });
+  CHECK(tape.gradient(y * y, {x}, {.create_graph = true})[0].item() == 0);  // cut: derivative 0
+  zero = false;
+  CHECK_THROWS_WITH_AS(
+      (void)tape.gradient(y * y, {x}, {.create_graph = true}),
+      "[hook] the gradient it returned was not recorded, so its derivative would be lost: with "
+      "create_graph, compute it from the one given with ops on Vars, not from value()",
+      UsageError);
+  CHECK(tape.gradient(y * y, {x})[0].item() == 2 * 2 * 9 * 2 * 3);
+}
+
+TEST_CASE("retain_grad: what is returned is separate from everything") {
+  const Parameter w = parameter({1, 2}), v = parameter({3, 4});
+  Tape tape;
+  const Var a = tape.leaf(w), b = tape.leaf(v), y = a + b;
+  for (const Var& each : {a, b, y}) retain_grad(each);
+  tape.backward(sum(y));
+  for (const Var& each : {a, b, y}) {
+    Tensor t = grad(each).value();
+    t.fill(100);
+  }
+  for (const Var& each : {a, b, y}) CHECK(grad(each).value().at(1) == 1);
+  CHECK(w.grad().at(0) == 1);
+  CHECK(v.grad().at(1) == 1);
 }

@@ -45,7 +45,7 @@ TEST_CASE("messages: wrong sizes name both sides and the letter that must match"
   CHECK_THROWS_WITH_AS(
       lstm(tape, values({20, 4, 12})),
       "[lstm] weight_ih has shape (4H, I) = (128, 10) but x has shape (T, B, I) = (20, 4, 12): I "
-      "must match",
+      "must match (in lstm.0)",
       ShapeError);
   CHECK_THROWS_WITH_AS(
       matmul(values({2, 3}), values({4, 5})),

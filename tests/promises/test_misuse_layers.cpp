@@ -38,9 +38,9 @@ TEST_CASE("misuse: float64 where the model is float32, int32 as a leaf, ids that
     const Var h = t.model.embed(tape, t.x);
     Rng rng(2);
     const std::string first =
-        "[lstm] an input is float64 but another is float32: convert one with to()";
+        "[lstm] an input is float64 but another is float32: convert one with to() (in lstm.0)";
     const std::string second =
-        "[lstm] an input is float32 but another is float64: convert one with to()";
+        "[lstm] an input is float32 but another is float64: convert one with to() (in lstm.0)";
     mistake.is<DtypeError>(first, [&] { run(zeros({T, B, E}), t.state); });
     mistake.is<DtypeError>(second, [&] { run(h, {zeros({2, B, H}), t.state.c}); });
     mistake.is<DtypeError>(second, [&] { run(h, {t.state.h, zeros({2, B, H})}); });
@@ -110,13 +110,13 @@ TEST_CASE("misuse: sequences, steps and states that do not fit the layer") {
     const Var h = t.model.embed(tape, t.x);
     mistake.is<ShapeError>(
         "[lstm] x has shape (3, 3): it must be a sequence, (T, B, I); one step (B, I) is for "
-        "LSTMCell",
+        "LSTMCell (in lstm.0)",
         [&] {
           (void)lstm(tape, zeros({B, E}), t.state);
         });
     mistake.is<ShapeError>(
         "[lstm] x and weight_hh demand a state of shape (B, H) = (3, 4) but h has shape (4, 4): "
-        "make it with zero_state(batch)",
+        "make it with zero_state(batch) (in lstm.0)",
         [&] { (void)lstm(tape, h, state(2, B + 1)); });
     mistake.is<ShapeError>(
         "[lstm] the stack has 2 layers but h has shape (1, 3, 4): states are (L, B, H); make it "
@@ -124,12 +124,14 @@ TEST_CASE("misuse: sequences, steps and states that do not fit the layer") {
         [&] { (void)lstm(tape, h, state(1, B)); });
     mistake.is<UsageError>("[tensor] this tensor is undefined: give it a value first",
                            [&] { (void)lstm(tape, h, LSTMState{}); });
-    mistake.is<ShapeError>("[lstm] x has shape (0, 3, 3): it must be (T, B, I) with T >= 1", [&] {
-      (void)lstm(tape, zeros({0, B, E}), t.state);
-    });
-    mistake.is<ShapeError>("[lstm] x has shape (5, 0, 3): it must be (T, B, I) with B >= 1", [&] {
-      (void)lstm(tape, zeros({T, 0, E}), state(2, 0));
-    });
+    mistake.is<ShapeError>(
+        "[lstm] x has shape (0, 3, 3): it must be (T, B, I) with T >= 1 (in lstm.0)", [&] {
+          (void)lstm(tape, zeros({0, B, E}), t.state);
+        });
+    mistake.is<ShapeError>(
+        "[lstm] x has shape (5, 0, 3): it must be (T, B, I) with B >= 1 (in lstm.0)", [&] {
+          (void)lstm(tape, zeros({T, 0, E}), state(2, 0));
+        });
     mistake.is<ShapeError>(
         "[LSTM] the state (L, B, H) has shape (2, 0, 4): it must be of at least one row", [&] {
           (void)lstm(tape, zeros({T, 0, E}));
@@ -157,7 +159,8 @@ TEST_CASE("misuse: dropout that cannot be meant") {
     Tape undecided;
     mistake.is<UsageError>(
         "[dropout] this tape says neither training nor evaluation: make it with "
-        "Tape::training({.seed = ..., .pass = ...}), Tape::evaluation() or Tape::inference()",
+        "Tape::training({.seed = ..., .pass = ...}), Tape::evaluation() or Tape::inference() (in "
+        "lstm.1)",
         [&] { (void)t.loss(undecided); });
     CHECK_NOTHROW(Dropout{0.0}(undecided, Tensor::zeros({2})));
     mistake.is<UsageError>("[dropout] p is 1: it must be in [0, 1)",
