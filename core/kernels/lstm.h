@@ -1,5 +1,7 @@
 #pragma once
 
+#include "../cxx20.h"
+
 #include <cstddef>
 
 /// The contract of the fused LSTM: one layer, one direction, a whole sequence. What is inside may
