@@ -306,12 +306,11 @@ std::string cell(double error) {
   return std::isnan(error) ? fmt::format("{:>9}", "-") : fmt::format("{:>9.1e}", error);
 }
 
-nlohmann::ordered_json json_of(const Curve& curve) {
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+examples::Json json_of(const Curve& curve) {
+  std::vector<examples::Json> list;
   for (std::size_t p = 0; p < 3; ++p)
-    list.push_back({{"points", 2 * (p + 1)},
-                    {"log2_h", curve.best[p].log2_h},
-                    {"error", curve.best[p].error}});
+    list.emplace_back(examples::Json::Fields{
+        {"points", 2 * p + 2}, {"log2_h", curve.best[p].log2_h}, {"error", curve.best[p].error}});
   return list;
 }
 
@@ -383,18 +382,17 @@ int show(const Options& o) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app(
+  examples::CommandLine line(
       "Prints how wrong difference quotients are, by step and number of points, in float64 and "
       "float32.",
       "step_curve");
-  app.option_defaults()->always_capture_default();
-  app.footer("Example: step_curve --steps 300 --svg v_curve.svg");
-  app.add_option("--steps", options.steps, "Length of the sequence, T")->check(CLI::Range(2, 1000));
-  app.add_option("--hidden", options.hidden, "Hidden units, H")->check(CLI::Range(1, 100));
-  app.add_option(
+  line.footer("Example: step_curve --steps 300 --svg v_curve.svg");
+  line.option("--steps", options.steps, "Length of the sequence, T", 2, 1000);
+  line.option("--hidden", options.hidden, "Hidden units, H", 1, 100);
+  line.option(
       "--weight", options.weight,
       "Recurrent weight to look at, counted row by row; without it, that of the largest gradient");
-  app.add_option("--svg", options.svg, "File for the picture (SVG)");
-  examples::add_common_options(app, options.common);
-  return examples::run(app, argc, argv, [&] { return show(options); });
+  line.option("--svg", options.svg, "File for the picture (SVG)");
+  line.options(options.common);
+  return line.run(argc, argv, [&] { return show(options); });
 }

@@ -4,6 +4,7 @@
 
 #include "../autograd/ops/check-inl.h"
 #include "../autograd/ops/dropout.h"
+#include "../autograd/inspect/scope.h"
 #include "../autograd/ops/shape.h"
 #include "../core/error.h"
 
@@ -65,13 +66,13 @@ LSTMResult LSTM::run(Tape& tape, const Var& x, const LSTMState& state, Layer lay
         "zero_state(batch)",
         depth, name, to_string(s->shape())));
   }
-  for (const Var* v : {&x, &state.h, &state.c}) tape.check_input(*v, "lstm");
+  for (const Var* v : {&x, &state.h, &state.c}) tape.require_same_tape(*v, "lstm");
   const Vars h = unbind(state.h);
   const Vars c = unbind(state.c);
   Vars h_last, c_last;
   Var y = x;
   for (std::size_t l = 0; l < depth; ++l) {
-    const auto scope = tape.scope("lstm", l);
+    const Scope scope(tape, "lstm", l);
     if (l > 0) y = dropout(tape, y, dropout_);
     const LSTMResult r = layer(y, {h[l], c[l]}, layers[l].on(tape));
     y = r.y;

@@ -55,7 +55,7 @@ class LSTMCell {
 
   /// x (B, I), state (B, H) each. Throws ShapeError; UsageError for Vars of another tape.
   LSTMState operator()(Tape& tape, const Var& x, const LSTMState& state) const {
-    for (const Var* v : {&x, &state.h, &state.c}) tape.check_input(*v, "lstm_cell");
+    for (const Var* v : {&x, &state.h, &state.c}) tape.require_same_tape(*v, "lstm_cell");
     return lstm_cell(x, state, weights.on(tape));
   }
   /// Zeros (B, H). Throws ShapeError for B = 0.

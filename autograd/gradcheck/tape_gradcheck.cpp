@@ -58,7 +58,7 @@ void name_gates(std::vector<GradBlock>& blocks) {
 /// which stands at the values that are checked.
 class Branches : public Observer {
  public:
-  Branches() : Observer(Sees::branches) {}
+  Branches() : Observer(Interest::branches) {}
 
   void start() { taken_.clear(); }
   void on_branch(std::size_t node, const char* op, const Tensor& choice) override {
@@ -129,7 +129,7 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
   Branches branches;
   const auto with_tape = [&](auto&& use) {
     Tape tape = Tape::training({.seed = options.seed, .pass = 0});
-    tape.observe(&branches);
+    observe(tape, branches);
     branches.start();
     Vars leaves;
     for (const Tensor& value : values) leaves.push_back(tape.leaf(value));

@@ -78,6 +78,8 @@ Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOption
       checked_targets("cross_entropy", "logits", logits, ids, options);
   const SavedTargets saved(targets);
   Node n("cross_entropy", {logits, saved.ids});
+  n.note("ignore_index", options.ignore_index);
+  n.note("label_smoothing", options.label_smoothing);
   const kernels::CrossEntropy result =
       kernels::cross_entropy(logits.value(), targets, n.recording());
   Var loss = n.out(result.loss);

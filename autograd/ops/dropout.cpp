@@ -10,8 +10,8 @@ namespace tapegrad {
 
 std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site) {
   check::probability("dropout", "p", p);
-  if (p == 0 || tape.dropout() == Tape::Dropout::off) return std::nullopt;
-  if (tape.dropout() == Tape::Dropout::undecided) {
+  if (p == 0 || tape.mode() == Tape::Mode::evaluation) return std::nullopt;
+  if (tape.mode() == Tape::Mode::unspecified) {
     throw UsageError(
         "[dropout] this tape says neither training nor evaluation: make it with "
         "Tape::training({.seed = "
@@ -21,7 +21,7 @@ std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site
 }
 
 Var dropout(Tape& tape, const Var& x, double p, std::string_view site) {
-  tape.check_input(x, "dropout");
+  tape.require_same_tape(x, "dropout");
   const std::optional<RandomKey> key = dropout_key(tape, p, site);
   return key ? dropout(x, p, *key) : x;
 }
@@ -31,6 +31,7 @@ Var dropout(const Var& x, double p, RandomKey key) {  // y = x mask;   dx = dy m
   check::real("dropout", "x", x.dtype());
   const Var mask = kernels::dropout_mask(x.shape(), p, key.bits, x.dtype());
   Node n("dropout", {x});
+  n.note("p", p);
   Var y = n.out(kernels::mul(x.value(), mask.value()));
   n.rule([mask](Grads& g) { g.add(0, g.d() * mask); });
   return y;

@@ -2,10 +2,13 @@
 
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
+#include "../tape_state-inl.h"
 #include "check-inl.h"
 #include "reduce.h"
 
 namespace tapegrad {
+
+Var sum_of(const Var& a, const Var& b) { return a + b; }
 
 // A repeated operand receives the sum over its repetitions: sum_to.
 
@@ -149,6 +152,7 @@ Var neg(const Var& x) {
 
 Var scale(const Var& x, double factor) {
   Node n("scale", {x});
+  n.note("factor", factor);
   Var y = n.out(kernels::scale(x.value(), factor));
   n.rule([factor](Grads& g) { g.add(0, scale(g.d(), factor)); });
   return y;
@@ -156,6 +160,7 @@ Var scale(const Var& x, double factor) {
 
 Var add_scalar(const Var& x, double summand) {
   Node n("add_scalar", {x});
+  n.note("summand", summand);
   Var y = n.out(kernels::add_scalar(x.value(), summand));
   n.rule([](Grads& g) { g.add(0, g.d()); });
   return y;
@@ -191,6 +196,7 @@ Var expm1(const Var& x) {  // dx = dy e^x; y + 1 would have lost the digits of a
 
 Var pow(const Var& x, double exponent) {  // y = x^p;   dx = dy p x^(p-1)
   Node n("pow", {x});
+  n.note("exponent", exponent);
   Var y = n.out(kernels::pow(x.value(), exponent));
   n.rule([x, p = exponent](Grads& g) {
     if (p == 0) return g.add(0, Tensor::zeros(x.shape(), x.dtype()));  // not 0 * 0^-1
@@ -224,6 +230,8 @@ Var abs(const Var& x) {  // dx = dy sign(x)
 Var clamp(const Var& x, double low, double high) {  // dx = dy [low <= x <= high]
   check::range("clamp", low, high);
   Node n("clamp", {x});
+  n.note("low", low);
+  n.note("high", high);
   Var y = n.out(kernels::clamp(x.value(), low, high));
   n.branch([&] { return kernels::beyond(x.value(), low, high); });
   n.rule([x, low, high](Grads& g) {

@@ -69,4 +69,14 @@ inline Var operator*(double s, const Var& x) { return scale(x, s); }
 Var operator/(const Var& x, double s);
 Var operator/(double s, const Var& x);
 
+/// a = a + b and so on: `a` becomes a new value, what was made of the old one keeps that.
+inline Var& operator+=(Var& a, const Var& b) { return a = a + b; }
+inline Var& operator-=(Var& a, const Var& b) { return a = a - b; }
+inline Var& operator*=(Var& a, const Var& b) { return a = a * b; }
+inline Var& operator/=(Var& a, const Var& b) { return a = a / b; }
+inline Var& operator+=(Var& a, double s) { return a = a + s; }
+inline Var& operator-=(Var& a, double s) { return a = a - s; }
+inline Var& operator*=(Var& a, double s) { return a = a * s; }
+inline Var& operator/=(Var& a, double s) { return a = a / s; }
+
 }  // namespace tapegrad

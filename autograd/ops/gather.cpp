@@ -15,6 +15,7 @@ Var gather(const Var& x, Axis axis, const Tensor& index) {
   check::ids("gather", index, x.size(axis));
   const Var places = index;
   Node n("gather", {x, places});
+  n.note("axis", axis);
   Var y = n.out(kernels::gather(x.value(), axis, index));
   n.rule([axis, places, size = x.size(axis)](Grads& g) {
     if (g.graph()) return g.add(0, scatter_add(g.d(), axis, places.value(), size));
@@ -32,6 +33,7 @@ Var scatter_add(const Var& x, Axis axis, const Tensor& index, std::size_t size) 
   check::ids("scatter_add", index, size);
   const Var places = index;
   Node n("scatter_add", {x, places});
+  n.note("axis", axis);
   Tensor whole = Tensor::zeros(x.shape().with(axis, size), x.dtype());
   kernels::scatter_add(whole, axis, index, x.value());
   Var y = n.out(std::move(whole));

@@ -28,34 +28,26 @@ void check_inputs(const char* op, const Var& x, const Var& gamma, const Var& bet
   check::positive(op, "epsilon", epsilon);
 }
 
-/// An absent gamma or beta is an empty constant on the tape.
-bool is_absent(const Var& parameter) { return parameter.shape().numel() == 0; }
-Tensor value_of(const Var& parameter) {
-  return is_absent(parameter) ? Tensor() : parameter.value();
-}
+Tensor value_of(const Var& parameter) { return parameter.defined() ? parameter.value() : Tensor(); }
 
 }  // namespace
 
 Var layer_norm(const Var& x, const Var& gamma, const Var& beta, double epsilon) {
   check_inputs("layer_norm", x, gamma, beta, epsilon);
-  const Var none = Tensor::zeros({0}, x.dtype());
-  const Var scale = gamma.defined() ? gamma : none, shift = beta.defined() ? beta : none;
-  Node n("layer_norm", {x, scale, shift});
+  Node n("layer_norm", {x, gamma, beta});
+  n.note("epsilon", epsilon);
   const kernels::LayerNorm result =
-      kernels::layer_norm(x.value(), value_of(scale), value_of(shift), epsilon);
+      kernels::layer_norm(x.value(), value_of(gamma), value_of(beta), epsilon);
   Var y = n.out(result.y);
   const Var mean = result.mean, inverse = result.inverse;
-  n.rule([x, scale, shift, mean, inverse, epsilon](Grads& g) {
+  n.rule([x, gamma, beta, mean, inverse, epsilon](Grads& g) {
     if (g.graph()) {
       return g.through(
-          [&](const Vars& in) {
-            const auto present = [](const Var& v) { return is_absent(v) ? Var() : v; };
-            return Vars{layer_norm_composed(in[0], present(in[1]), present(in[2]), epsilon)};
-          },
-          {x, scale, shift});
+          [&](const Vars& in) { return Vars{layer_norm_composed(in[0], in[1], in[2], epsilon)}; },
+          {x, gamma, beta});
     }
     const kernels::LayerNormGradients d = kernels::layer_norm_backward(
-        x.value(), value_of(scale), mean.value(), inverse.value(), g.d().value(),
+        x.value(), value_of(gamma), mean.value(), inverse.value(), g.d().value(),
         {.x = g.needs(0), .parameters = g.needs(1) || g.needs(2)});
     if (g.needs(0)) g.add(0, d.x);
     if (g.needs(1)) g.add(1, d.gamma);

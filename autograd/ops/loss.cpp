@@ -64,6 +64,7 @@ double rounded(double parameter, DType dtype) { return Tensor::scalar(parameter,
 
 Var huber_of(const Var& e, double delta) {  // de = dl clamp(e, -delta, delta)
   Node n("huber", {e});
+  n.note("delta", delta);
   Var l = n.out(kernels::huber(e.value(), delta));
   n.rule([e, delta](Grads& g) { g.add(0, g.d() * clamp(e, -delta, delta)); });
   return l;
@@ -100,6 +101,7 @@ Var bce_of(const Var& x, const Var& t, const Var& p) {
 
 Var believed(const Var& variance, double epsilon) {  // dvariance = dv
   Node n("gaussian_nll", {variance});
+  n.note("epsilon", epsilon);
   Var v = n.out(kernels::clamp(variance.value(), epsilon, inf));
   n.branch([&] { return kernels::beyond(variance.value(), epsilon, inf); });
   n.rule([](Grads& g) { g.add(0, g.d()); });

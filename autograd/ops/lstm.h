@@ -12,7 +12,7 @@ struct LSTMResult {
 
 /// One LSTM layer over a whole sequence as one node: x (T, B, I), state (B, H) each -> y (T, B, H)
 /// and the last state. Input products of all steps are one matrix product, and so are the gradients
-/// of the weights and of x. Equations: lstm_cell(), and core/kernels/lstm.h. Throws ShapeError; T =
+/// of the weights and of x. Equations: lstm_cell(), and core/recurrent/lstm.h. Throws ShapeError; T =
 /// 0 and B = 0 are errors.
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights);
 

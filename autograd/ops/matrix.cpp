@@ -66,6 +66,8 @@ Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
   check::real("matmul", "b", b.dtype());
   if (a.shape().rank() > 2 && b.shape().rank() == 2) return matmul_rows(a, b, ta, tb);
   Node n("matmul", {a, b});
+  n.note("transpose_a", ta == Transpose::yes);
+  n.note("transpose_b", tb == Transpose::yes);
   Var y = n.out(kernels::matmul(a.value(), b.value(), ta, tb));
   n.rule([a, b, ta, tb](Grads& g) {  // da = dy b^T, db = a^T dy, each transposed if its operand was
     if (ta == Transpose::no) add_product(g, 0, g.d(), b, Transpose::no, flipped(tb));
@@ -108,8 +110,7 @@ Var linear(const Var& x, const Var& weight, const Var& bias) {
   const Shape flat_in{rows, inputs};
   const Shape flat_out{rows, outputs};
   const Shape out = in.with(in.rank() - 1, outputs);
-  const Var none = Tensor::zeros({0}, x.dtype());
-  Node n("linear", {x, weight, bias.defined() ? bias : none});
+  Node n("linear", {x, weight, bias});
   Tensor flat = bias.defined() ? kernels::broadcast(bias.value(), flat_out)
                                : Tensor::empty(flat_out, x.dtype());
   kernels::gemm(Transpose::no, Transpose::yes, 1.0, x.value().reshape(flat_in), weight.value(),

@@ -18,6 +18,7 @@ namespace {
 Var pick(const char* op, const Var& x, Axis axis, const Tensor& best) {
   const Var index = best.reshape(x.shape().with(axis, 1));
   Node n(op, {x, index});
+  n.note("axis", axis);
   Var y = n.out(kernels::gather(x.value(), axis, index.value()).reshape(best.shape()));
   n.branch([&] { return best; });
   n.rule([axis, index, size = x.size(axis)](Grads& g) {
@@ -56,6 +57,7 @@ Var sum(const Var& x, Axis axis) {
   check::real("sum", "x", x.dtype());
   axis = check::axis("sum", x.shape(), axis);
   Node n("sum", {x});
+  n.note("axis", axis);
   Var y = n.out(kernels::sum(x.value(), axis));
   n.rule([axis, size = x.size(axis)](Grads& g) { g.add(0, repeat(g.d(), axis, size)); });
   return y;
@@ -102,6 +104,8 @@ Var cumsum(const Var& x, Axis axis, bool reverse) {  // dx = cumsum of dy from t
   check::real("cumsum", "x", x.dtype());
   axis = check::axis("cumsum", x.shape(), axis);
   Node n("cumsum", {x});
+  n.note("axis", axis);
+  n.note("reverse", reverse);
   Var y = n.out(kernels::cumsum(x.value(), axis, reverse));
   n.rule([axis, reverse](Grads& g) { g.add(0, cumsum(g.d(), axis, !reverse)); });
   return y;
@@ -135,6 +139,7 @@ Var broadcast_to(const Var& x, const Shape& shape) {
 Var repeat(const Var& x, Axis axis, std::size_t size) {
   axis = check::new_axis("repeat", x.shape(), axis);
   Node n("repeat", {x});
+  n.note("axis", axis);
   Var y = n.out(kernels::repeat(x.value(), axis, size));
   n.rule([axis](Grads& g) { g.add(0, sum(g.d(), axis)); });
   return y;

@@ -23,6 +23,7 @@ void check_parts(const char* op, const Vars& parts) {
 /// Part k is [ends[k - 1], ends[k]) of the axis; the last end is its size.
 void split_at(const Var& x, Axis axis, pool::Vector<std::size_t> ends, std::span<Var> parts) {
   Node n("split", {x});
+  n.note("axis", axis);
   std::size_t begin = 0;
   for (std::size_t k = 0; k < ends.size(); ++k) {
     parts[k] = n.out(kernels::slice(x.value(), axis, begin, ends[k]));
@@ -61,6 +62,8 @@ Var transpose(const Var& x, Axis axis0, Axis axis1) {
   axis1 = check::axis("transpose", x.shape(), axis1);
   if (axis0 == axis1) return x;
   Node n("transpose", {x});
+  n.note("axis0", axis0);
+  n.note("axis1", axis1);
   Var y = n.out(kernels::transpose(x.value(), axis0, axis1));
   n.rule([axis0, axis1](Grads& g) { g.add(0, transpose(g.d(), axis0, axis1)); });
   return y;
@@ -79,6 +82,9 @@ Var slice(const Var& x, Axis axis, std::size_t begin, std::size_t end) {
     check::no_such_range("slice", x.shape(), typed, begin, end);
   }
   Node n("slice", {x});
+  n.note("axis", axis);
+  n.note("begin", begin);
+  n.note("end", end);
   Var y =
       n.out(axis == 0 ? x.value().slice(begin, end) : kernels::slice(x.value(), axis, begin, end));
   n.rule([axis, begin, size = x.size(axis)](Grads& g) {
@@ -97,6 +103,8 @@ Var pad(const Var& x, Axis axis, std::size_t begin, std::size_t size) {
     check::no_such_range("pad", x.shape().with(axis, size), typed, begin, begin + x.size(axis));
   }
   Node n("pad", {x});
+  n.note("axis", axis);
+  n.note("begin", begin);
   Tensor whole = Tensor::zeros(x.shape().with(axis, size), x.dtype());
   kernels::add_slice(whole, x.value(), axis, begin);
   Var y = n.out(std::move(whole));
@@ -124,6 +132,7 @@ Var concat(const Vars& parts, Axis axis) {
   }
   const pool::Vector<std::reference_wrapper<const Var>> inputs(parts.begin(), parts.end());
   Node n("concat", Node::InputSpan(inputs));
+  n.note("axis", axis);
   Var y = n.out(kernels::concat(tensors, axis));
   n.rule([axis, ends = std::move(ends)](Grads& g) {
     for (std::size_t i = 0; i < ends.size(); ++i) {

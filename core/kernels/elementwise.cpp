@@ -6,10 +6,10 @@
 
 #include "../dispatch-inl.h"
 #include "../rng.h"
-#include "parallel-inl.h"
+#include "../simd/vector_math.h"
 #include "maps-inl.h"
+#include "parallel-inl.h"
 #include "reduce.h"
-#include "vector_math.h"
 
 namespace tapegrad::kernels {
 namespace {
@@ -22,7 +22,7 @@ Tensor binary(const Tensor& a, const Tensor& b, F f, std::size_t block = cheap_b
       b, a, [f](auto y, auto x) { return f(x, y); }, block);
 }
 
-/// y = vector_f(x), a function of whole arrays from vector_math.h.
+/// y = vector_f(x), a function of whole arrays from simd/vector_math.h.
 template <class F>
 Tensor map_arrays(const Tensor& x, F vector_f) {
   Tensor result = Tensor::empty(x.shape(), x.dtype());

@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <limits>
 
+#include "../simd/vector_math.h"
 #include "../tensor.h"
 #include "parallel-inl.h"
-#include "vector_math.h"
 
 #pragma GCC visibility push(hidden)
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../../autograd/inspect/graph.h"
+#include "../../autograd/inspect/scope.h"
 #include "../../autograd/inspect/trace.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
@@ -17,9 +18,9 @@ TEST_CASE("inspect: the text of a tape") {
   Tape tape;
   const Var x = tape.leaf(Tensor::zeros({2, 3}));
   {
-    const auto outer = tape.scope("decoder");
+    const Scope outer(tape, "decoder");
     const Vars rows = unbind(x);
-    const auto inner = tape.scope("step", 4);
+    const Scope inner(tape, "step", 4);
     (void)(tanh(rows[0]) * Var(Tensor::zeros({3})));
   }
   (void)sum(x);
@@ -37,7 +38,7 @@ TEST_CASE("inspect: DOT has an arrow for each use and a box for each scope") {
   Tape tape;
   const Var x = tape.leaf(Tensor::zeros({2}));
   {
-    const auto scope = tape.scope("a \"b\"");
+    const Scope scope(tape, "a \"b\"");
     (void)(x * x);
   }
   CHECK(to_dot(tape) ==
@@ -54,7 +55,7 @@ TEST_CASE("inspect: the layers of an LSTM name their nodes") {
   Rng rng(1);
   const LSTM lstm({.input = 2, .hidden = 3, .layers = 2}, rng);
   Tape tape = Tape::evaluation();
-  const auto model = tape.scope("model");
+  const Scope model(tape, "model");
   (void)lstm(tape, Tensor::zeros({4, 1, 2}));
   std::vector<std::string> scopes;
   for (const NodeView& node : nodes(tape)) {
@@ -114,7 +115,7 @@ TEST_CASE("inspect: a second observer does not silence the first") {
 TEST_CASE("inspect: scopes cost nothing where nothing is recorded") {
   Tape tape = Tape::inference();
   for (int i = 0; i < 3; ++i) {
-    const auto scope = tape.scope("step", 1);
+    const Scope scope(tape, "step", 1);
     (void)tanh(tape.leaf(Tensor::zeros({1})));
   }
   CHECK(tape.size() == 0);

@@ -232,13 +232,13 @@ TEST_CASE("elementwise ops: bad input") {
 TEST_CASE("clamp: below and above are two branches, and the infinities have theirs") {
   class Seen : public Observer {
    public:
-    Seen() : Observer(Sees::branches) {}
+    Seen() : Observer(Interest::branches) {}
     void on_branch(std::size_t, const char*, const Tensor& choice) override { branch = choice; }
     Tensor branch;
   };
   Seen seen;
   Tape tape;
-  tape.observe(&seen);
+  observe(tape, seen);
   const Var x = tape.leaf(Tensor::of({7}, {-inf, -2, -1, 0, 1, 2, inf}));
   clamp(x, -1, 1);
   check_values(seen.branch, {7}, DType::float32, {-1, -1, 0, 0, 0, 1, 1});

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "../../autograd/inspect/hooks.h"
 #include "../../autograd/node.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/matrix.h"
@@ -261,11 +262,11 @@ TEST_CASE("tape: gradients of values are freed as backward passes them") {
   const Var y = exp(x);
   Tensor dy;
   bool freed = false;
-  tape.hook(y, [&](const Var& d) {
+  hook(y, [&](const Var& d) {
     dy = d.value();
     return Var();
   });
-  tape.hook(x, [&](const Var&) {
+  hook(x, [&](const Var&) {
     freed = dy.unique();
     return Var();
   });

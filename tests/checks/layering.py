@@ -11,7 +11,7 @@ PRIVATE = re.compile(r"(hwy|fmt|nlohmann|Random123|CLI)/|(openblas/)?(f77)?cblas
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^">]+)[">]', re.M)
 ENGINE = ("autograd/var.h", "autograd/tape.h", "autograd/tape.cpp")
 MAX_LINES, MAX_ENGINE, MAX_DEPTH = 500, 400, 2
-MENTIONS = (("core/kernels/", r"autograd", "kernels know nothing of the tape; say it without that word"),
+MENTIONS = (("core/", r"autograd", "kernels know nothing of the tape; say it without that word"),
             ("autograd/tape", r"(?i)lstm", "the tape knows nothing of LSTM; move this to layers or autograd/ops"))
 
 

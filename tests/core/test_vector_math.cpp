@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "../../core/kernels/vector_math.h"
+#include "../../core/simd/vector_math.h"
 #include "../support/for_targets.h"
 #include "../support/is_worse.h"
 

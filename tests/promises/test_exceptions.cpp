@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "../../autograd/inspect/scope.h"
 #include "../../autograd/node.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
@@ -52,7 +53,7 @@ void step(Tape& tape, const Parameter& w, Where where, const Tape::Options& opti
     const auto pause = tape.pause();
     throw Boom();
   }
-  const auto scope = tape.scope("step");
+  const Scope scope(tape, "step");
   const auto [y, z] = twice(tape.leaf(w), where);
   tape.backward(sum(square(y) + square(z)), options);
 }

@@ -253,7 +253,7 @@ TEST_CASE("misuse: a value set from views of itself; a pause that outlives its p
   CHECK(bytes(w.value()) == bytes(Tensor::of({2, 2}, {3, 4, 3, 4})));
 
   auto tape = std::make_unique<Tape>();
-  std::unique_ptr<Tape::Until> pause(new Tape::Until(tape->pause()));
+  std::unique_ptr<Tape::Guard> pause(new Tape::Guard(tape->pause()));
   tape = nullptr;
   for (int i = 0; i < 2; ++i) {  // the state of the first tape is used again
     Tape next;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "../../autograd/inspect/hooks.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/reduce.h"
@@ -229,8 +230,8 @@ TEST_CASE("out of memory: gradients of gradients, hooks and kept gradients") {
     Tape tape = Tape::evaluation();
     const Var in = tape.leaf(x);
     const auto [h, next] = model.lstm(tape, in);
-    tape.hook(h, [](const Var& d) { return d * 2.0; });
-    tape.retain_grad(h);
+    hook(h, [](const Var& d) { return d * 2.0; });
+    retain_grad(h);
     const Vars d = tape.gradient(sum(square(h)), {in}, {.create_graph = true});
     tape.backward(sum(square(d[0])));
   };
