@@ -60,6 +60,7 @@ class Node {
 
  private:
   void add_note(const char* name, double value);
+  void add_note(const char* name, Axis value) { add_note(name, static_cast<double>(value.number)); }
   void add_note(const char* name, std::string_view value);
   void add_note(const char* name, const Shape& value);
   void show_branch(const Tensor& choice);

@@ -38,6 +38,9 @@ Axis new_axis(std::string_view op, const Shape& shape, Axis axis);
                                 std::size_t begin, std::size_t end);
 [[noreturn]] void no_equal_parts(std::string_view op, const Shape& shape, Axis axis,
                                  std::size_t parts);
+/// In [1, size of the axis].
+void count_in_axis(std::string_view op, std::string_view name, std::size_t count,
+                   const Shape& shape, Axis axis);
 /// The sizes sum to that of the axis.
 void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,
                      std::span<const std::size_t> sizes);

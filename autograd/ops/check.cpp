@@ -66,6 +66,14 @@ void no_equal_parts(std::string_view op, const Shape& shape, Axis axis, std::siz
                                axis.number, to_string(shape), parts));
 }
 
+void count_in_axis(std::string_view op, std::string_view name, std::size_t count,
+                   const Shape& shape, Axis axis) {
+  if (count >= 1 && count <= shape[axis]) return;
+  throw UsageError(
+      fmt::format("[{}] {} is {} but axis {} of shape {} has size {}: it must be in [1, {}]", op,
+                  name, count, axis.number, to_string(shape), shape[axis], shape[axis]));
+}
+
 void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,
                      std::span<const std::size_t> sizes) {
   std::size_t left = shape[axis];

@@ -3,6 +3,8 @@
 #include "../../core/kernels/indexing.h"
 #include "../node.h"
 #include "check-inl.h"
+#include "embedding.h"
+#include "shape.h"
 
 namespace tapegrad {
 
@@ -24,6 +26,16 @@ Var gather(const Var& x, Axis axis, const Tensor& index) {
     kernels::scatter_add(dx, axis, places.value(), g.d().value());
   });
   return y;
+}
+
+Var index_select(const Var& x, Axis axis, const Tensor& ids) {
+  axis = check::axis("index_select", x.shape(), axis);
+  if (ids.rank() != 1) check::wrong_shape("index_select", "ids", ids.shape(), "of rank 1, (N)");
+  check::ids("index_select", ids, x.size(axis));
+  if (axis != 0) return transpose(index_select(transpose(x, 0, axis), 0, ids), 0, axis);
+  const Shape rest = x.shape().without(0);
+  const Var rows = embedding(reshape(x, {x.size(0), rest.numel()}), ids);
+  return reshape(rows, rest.inserted(0, ids.numel()));
 }
 
 Var scatter_add(const Var& x, Axis axis, const Tensor& index, std::size_t size) {

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "../../core/kernels/reduce.h"
 #include "../../core/kernels/indexing.h"
+#include "../../core/kernels/reduce.h"
 #include "../node.h"
 #include "check-inl.h"
 #include "elementwise.h"
@@ -14,17 +14,22 @@ namespace tapegrad {
 
 namespace {
 
-/// The elements of x at `best` along `axis`, which disappears.   dx = dy there, else 0
-Var pick(const char* op, const Var& x, Axis axis, const Tensor& best) {
-  const Var index = best.reshape(x.shape().with(axis, 1));
+/// The elements of x at `places` along `axis`, in the given shape.   dx = dy there, else 0
+Var pick(const char* op, const Var& x, Axis axis, const Tensor& places, const Shape& shape) {
+  const Var index = places;
   Node n(op, {x, index});
   n.note("axis", axis);
-  Var y = n.out(kernels::gather(x.value(), axis, index.value()).reshape(best.shape()));
-  n.branch([&] { return best; });
+  Var y = n.out(kernels::gather(x.value(), axis, places).reshape(shape));
+  n.branch([&] { return places; });
   n.rule([axis, index, size = x.size(axis)](Grads& g) {
     g.add(0, scatter_add(reshape(g.d(), index.shape()), axis, index.value(), size));
   });
   return y;
+}
+
+/// The element of x at `best` along `axis`, which disappears.
+Var pick_one(const char* op, const Var& x, Axis axis, const Tensor& best) {
+  return pick(op, x, axis, best.reshape(x.shape().with(axis, 1)), best.shape());
 }
 
 /// The axis counted from the first; its elements can be compared, and numbered by an int32.
@@ -89,16 +94,24 @@ Tensor argmin(const Var& x, Axis axis) {
 
 Var max(const Var& x, Axis axis) {
   axis = check_choice("max", x, axis);
-  return pick("max", x, axis, kernels::argmax(x.value(), axis));
+  return pick_one("max", x, axis, kernels::argmax(x.value(), axis));
 }
 
 Var min(const Var& x, Axis axis) {
   axis = check_choice("min", x, axis);
-  return pick("min", x, axis, kernels::argmin(x.value(), axis));
+  return pick_one("min", x, axis, kernels::argmin(x.value(), axis));
 }
 
 Var max(const Var& x) { return max(flat("max", x), 0); }
 Var min(const Var& x) { return min(flat("min", x), 0); }
+
+TopK topk(const Var& x, std::size_t k, Axis axis, bool largest) {
+  const Axis typed = axis;
+  axis = check_choice("topk", x, axis);
+  check::count_in_axis("topk", "k", k, x.shape(), typed);
+  const Tensor indices = kernels::topk(x.value(), k, axis, largest);
+  return {pick("topk", x, axis, indices, indices.shape()), indices};
+}
 
 Var cumsum(const Var& x, Axis axis, bool reverse) {  // dx = cumsum of dy from the other end
   check::real("cumsum", "x", x.dtype());
