@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <span>
 #include <string_view>
 
@@ -23,6 +24,17 @@ struct Named {
 /// Throws ShapeError: "[op] a has shape (numbers): it must be rule".
 [[noreturn]] void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
                               std::string_view rule);
+
+struct Argument {
+  template <class Value>
+  Argument(std::string_view name, const Value& value) : name(name), defined(value.defined()) {}
+
+  std::string_view name;
+  bool defined;
+};
+/// Throws UsageError: "[op] name is undefined: give it a value first". The first check of an op: all
+/// others ask for shapes and dtypes.
+void defined(std::string_view op, std::initializer_list<Argument> arguments);
 
 /// Equal, or one is the other's last axes.
 void broadcastable(std::string_view op, const Shape& a, const Shape& b);

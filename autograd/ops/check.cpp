@@ -36,6 +36,13 @@ void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
       fmt::format("[{}] {} has shape {}: it must be {}", op, name, to_string(shape), rule));
 }
 
+void defined(std::string_view op, std::initializer_list<Argument> arguments) {
+  for (const Argument& a : arguments) {
+    if (a.defined) continue;
+    throw UsageError(fmt::format("[{}] {} is undefined: give it a value first", op, a.name));
+  }
+}
+
 void broadcastable(std::string_view op, const Shape& a, const Shape& b) {
   if (a.is_suffix_of(b) || b.is_suffix_of(a)) return;
   mismatch(op, {"a", "", a}, {"b", "", b},

@@ -21,12 +21,14 @@ std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site
 }
 
 Var dropout(Tape& tape, const Var& x, double p, std::string_view site) {
+  check::defined("dropout", {{"x", x}});
   tape.require_same_tape(x, "dropout");
   const std::optional<RandomKey> key = dropout_key(tape, p, site);
   return key ? dropout(x, p, *key) : x;
 }
 
 Var dropout(const Var& x, double p, RandomKey key) {  // y = x mask;   dx = dy mask
+  check::defined("dropout", {{"x", x}});
   check::probability("dropout", "p", p);
   check::real("dropout", "x", x.dtype());
   const Var mask = kernels::dropout_mask(x.shape(), p, key.bits, x.dtype());

@@ -107,6 +107,11 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
 }  // namespace
 
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
+  check::defined("lstm", {{"x", x},
+                          {"state.h", state.h},
+                          {"state.c", state.c},
+                          {"weights.ih", weights.ih},
+                          {"weights.hh", weights.hh}});
   check_sizes(x, state, weights);
   check::real("lstm", "x", x.dtype());
   const Inputs inputs{x,          state.h,         state.c,        weights.ih,
@@ -141,9 +146,9 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
     if (g.graph()) {
       return g.through(
           [](const Vars& v) {
-            const LSTMResult r = lstm_composed(
-                v[in::x], {v[in::h0], v[in::c0]},
-                {v[in::weight_ih], v[in::weight_hh], v[in::bias_ih], v[in::bias_hh]});
+            const LSTMResult r =
+                lstm_composed(v[in::x], {v[in::h0], v[in::c0]},
+                              {v[in::weight_ih], v[in::weight_hh], v[in::bias_ih], v[in::bias_hh]});
             return Vars{r.y, r.last.h, r.last.c};
           },
           {inputs.begin(), inputs.end()});

@@ -42,6 +42,7 @@ Axis check_choice(const char* op, const Var& x, Axis axis) {
 
 /// x as one axis.
 Var flat(const char* op, const Var& x) {
+  check::defined(op, {{"x", x}});
   check::real(op, "x", x.dtype());
   const std::size_t size = x.shape().numel();
   if (size == 0) check::wrong_shape(op, "x", x.shape(), "of at least one element");
@@ -51,6 +52,7 @@ Var flat(const char* op, const Var& x) {
 }  // namespace
 
 Var sum(const Var& x) {  // dx = dy everywhere
+  check::defined("sum", {{"x", x}});
   check::real("sum", "x", x.dtype());
   Node n("sum", {x});
   Var y = n.out(kernels::sum(x.value()));
@@ -59,6 +61,7 @@ Var sum(const Var& x) {  // dx = dy everywhere
 }
 
 Var sum(const Var& x, Axis axis) {
+  check::defined("sum", {{"x", x}});
   check::real("sum", "x", x.dtype());
   axis = check::axis("sum", x.shape(), axis);
   Node n("sum", {x});
@@ -69,12 +72,14 @@ Var sum(const Var& x, Axis axis) {
 }
 
 Var mean(const Var& x) {
+  check::defined("mean", {{"x", x}});
   check::real("mean", "x", x.dtype());
   if (x.shape().numel() == 0) check::wrong_shape("mean", "x", x.shape(), "of at least one element");
   return sum(x) / static_cast<double>(x.shape().numel());
 }
 
 Var mean(const Var& x, Axis axis) {
+  check::defined("mean", {{"x", x}});
   check::real("mean", "x", x.dtype());
   axis = check::axis("mean", x.shape(), axis);
   if (x.size(axis) == 0)
@@ -83,21 +88,25 @@ Var mean(const Var& x, Axis axis) {
 }
 
 Tensor argmax(const Var& x, Axis axis) {
+  check::defined("argmax", {{"x", x}});
   axis = check_choice("argmax", x, axis);
   return kernels::argmax(x.value(), axis);
 }
 
 Tensor argmin(const Var& x, Axis axis) {
+  check::defined("argmin", {{"x", x}});
   axis = check_choice("argmin", x, axis);
   return kernels::argmin(x.value(), axis);
 }
 
 Var max(const Var& x, Axis axis) {
+  check::defined("max", {{"x", x}});
   axis = check_choice("max", x, axis);
   return pick_one("max", x, axis, kernels::argmax(x.value(), axis));
 }
 
 Var min(const Var& x, Axis axis) {
+  check::defined("min", {{"x", x}});
   axis = check_choice("min", x, axis);
   return pick_one("min", x, axis, kernels::argmin(x.value(), axis));
 }
@@ -106,6 +115,7 @@ Var max(const Var& x) { return max(flat("max", x), 0); }
 Var min(const Var& x) { return min(flat("min", x), 0); }
 
 TopK topk(const Var& x, std::size_t k, Axis axis, bool largest) {
+  check::defined("topk", {{"x", x}});
   const Axis typed = axis;
   axis = check_choice("topk", x, axis);
   check::count_in_axis("topk", "k", k, x.shape(), typed);
@@ -114,6 +124,7 @@ TopK topk(const Var& x, std::size_t k, Axis axis, bool largest) {
 }
 
 Var cumsum(const Var& x, Axis axis, bool reverse) {  // dx = cumsum of dy from the other end
+  check::defined("cumsum", {{"x", x}});
   check::real("cumsum", "x", x.dtype());
   axis = check::axis("cumsum", x.shape(), axis);
   Node n("cumsum", {x});
@@ -125,6 +136,7 @@ Var cumsum(const Var& x, Axis axis, bool reverse) {  // dx = cumsum of dy from t
 }
 
 Var sum_to(const Var& x, const Shape& shape) {
+  check::defined("sum_to", {{"x", x}});
   check::real("sum_to", "x", x.dtype());
   if (x.shape() == shape) return x;
   if (!shape.is_suffix_of(x.shape())) {
@@ -138,6 +150,7 @@ Var sum_to(const Var& x, const Shape& shape) {
 }
 
 Var broadcast_to(const Var& x, const Shape& shape) {
+  check::defined("broadcast_to", {{"x", x}});
   if (x.shape() == shape) return x;
   if (!x.shape().is_suffix_of(shape)) {
     check::mismatch("broadcast_to", {"x", "", x.shape()}, {"the result", "", shape},
@@ -150,6 +163,7 @@ Var broadcast_to(const Var& x, const Shape& shape) {
 }
 
 Var repeat(const Var& x, Axis axis, std::size_t size) {
+  check::defined("repeat", {{"x", x}});
   axis = check::new_axis("repeat", x.shape(), axis);
   Node n("repeat", {x});
   n.note("axis", axis);
