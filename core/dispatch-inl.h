@@ -21,7 +21,8 @@ decltype(auto) dispatch(DType dtype, F&& f) {
   std::abort();  // no dtype
 }
 
-/// The same for arithmetic that has no integer form: the caller has refused int32.
+/// The same for arithmetic that has no integer form: int32 elements are refused, by the caller or as
+/// they are read.
 template <class F>
 decltype(auto) dispatch_float(DType dtype, F&& f) {
   switch (dtype) {
@@ -30,9 +31,9 @@ decltype(auto) dispatch_float(DType dtype, F&& f) {
     case DType::float64:
       return f(double{});
     case DType::int32:
-      break;
+      return f(float{});  // who asks for the elements as float is told what they are: DtypeError
   }
-  std::abort();  // the caller has let pass what it should have refused
+  std::abort();  // no dtype
 }
 
 }  // namespace tapegrad
