@@ -127,13 +127,12 @@ void Grads::add(std::size_t i, const Var& gradient) {
 
 Grads::Into Grads::into(std::size_t i) {
   if (graph() || !needs(i)) tape_errors::into_unwanted(state_.nodes[node_].name, i);
-  const SlotRecord& slot = state_.slots[edge(i)];
   Var& total = this->total(i);
   const double beta = total.defined() ? 1.0 : 0.0;
   if (total.defined()) {
     TapeState::own(total);
   } else {
-    total = Tensor::empty(slot.shape, slot.dtype);
+    total = state_.gradient_memory(sweep_, edge(i));
   }
   sweep_.set(edge(i), Sweep::written);
   wrote_ = true;

@@ -38,7 +38,12 @@ class Node {
   /// Notes an attribute for observers, texts and graphs: axis, factor. Before out().
   template <class Value>
   void note(const char* name, const Value& value) {
-    if (wants(Interest::notes)) add_note(name, value);
+    if (!wants(Interest::notes)) return;
+    if constexpr (std::is_arithmetic_v<Value>) {
+      add_note(name, static_cast<double>(value));
+    } else {
+      add_note(name, value);
+    }
   }
   /// Reports the branch that each element took to the observers: `choice()` returns a Tensor that
   /// changes where a branch does. For ops with kinks; after out().
@@ -60,7 +65,7 @@ class Node {
 
  private:
   void add_note(const char* name, double value);
-  void add_note(const char* name, Axis value) { add_note(name, static_cast<double>(value.number)); }
+  void add_note(const char* name, Axis axis) { add_note(name, static_cast<double>(axis.number)); }
   void add_note(const char* name, std::string_view value);
   void add_note(const char* name, const Shape& value);
   void show_branch(const Tensor& choice);

@@ -1,6 +1,7 @@
 #include "tape.h"
 
 #include <algorithm>
+#include <ranges>
 
 #include "../core/kernels/elementwise.h"
 #include "node.h"
@@ -10,21 +11,6 @@
 namespace tapegrad {
 
 // --- recording ---
-
-void TapeState::check_current(const Var& v, const char* op) const {
-  if (v.pass_ != pass) tape_errors::pass_is_over(op, v.pass_, pass);
-  check_thread(op);
-}
-
-TapeState& TapeState::of(const Var& v, const char* op) {
-  if (v.state_ == nullptr) tape_errors::not_recorded(op);
-  v.state_->check_current(v, op);
-  return *v.state_;
-}
-
-void TapeState::check_own(const Var& v, const char* op) const {
-  if (&of(v, op) != this) tape_errors::other_tape(op);
-}
 
 Var TapeState::add_leaf(Tensor value, const char* name) {
   if (value.dtype() == DType::int32) tape_errors::leaf_of_ids();
@@ -49,53 +35,24 @@ Var Tape::leaf(Tensor value) {
 
 Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
   if (parameter == nullptr) tape_errors::undefined_parameter("leaf");
-  if (!recording() || !parameter->requires_grad) return parameter->value;
+  if (!recording() || !parameter->requires_grad()) return parameter->value();
   TapeState& s = *state_;
   s.check_thread("leaf");
   s.parameters.resize(s.leaves.size());  // a throw below may have left one without its leaf
   const auto found = std::find(s.parameters.begin(), s.parameters.end(), parameter);
   if (found != s.parameters.end()) {
     const Var& leaf = s.leaves[static_cast<std::size_t>(found - s.parameters.begin())];
-    if (leaf.value_.version() != leaf.version_ ||
-        !leaf.value_.shares_elements_with(parameter->value))
-      tape_errors::parameter_changed(leaf.shape());
+    if (!leaf.is_now(parameter->value())) tape_errors::parameter_changed(leaf.shape());
     return leaf;
   }
   s.parameters.push_back(parameter);
-  s.leaves.push_back(s.add_leaf(parameter->value));
+  s.leaves.push_back(s.add_leaf(parameter->value()));
   const Var leaf = s.leaves.back();
   if (s.wants(Interest::values)) s.show_value(leaf);
   return leaf;
 }
 
 // --- backward ---
-
-void TapeState::own(Var& gradient) {
-  if (gradient.value().unique()) return;
-  gradient.value_ = gradient.value_.clone();
-  gradient.version_ = gradient.value_.version();
-}
-
-bool TapeState::is_zero(const Var& gradient) {
-  const Tensor& t = gradient.value();
-  for (std::size_t i = 0; i < t.numel(); ++i) {
-    if (t.at(i) != 0) return false;
-  }
-  return true;
-}
-
-bool TapeState::wants_input(const Sweep& sweep, const NodeRecord& node) const {
-  const auto first = edges.begin() + node.first_edge;
-  return std::any_of(first, first + node.edges,
-                     [&](std::uint32_t slot) { return sweep.has(slot, Sweep::wanted); });
-}
-
-bool TapeState::reaches_output(const Sweep& sweep, const NodeRecord& node) const {
-  for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
-    if (sweep.has(slot, Sweep::reached)) return true;
-  }
-  return false;
-}
 
 /// Flags what lies between x and y; throws for a node there that has no rule, before anything
 /// changes.
@@ -104,8 +61,7 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
   sweep.bottom = UINT32_MAX;
   for (const Var& v : y) sweep.top = std::max(sweep.top, v.node_);
   for (const Var& v : x) sweep.bottom = std::min(sweep.bottom, v.node_);
-  static const std::deque<HookRecord> none;
-  const std::deque<HookRecord>& watched = sweep.to_hooks ? hooks : none;
+  const auto watched = hooks | std::views::take(sweep.to_hooks ? hooks.size() : 0);
   for (const HookRecord& h : watched) sweep.bottom = std::min(sweep.bottom, h.node);
   if (sweep.bottom > sweep.top) return;  // no x stands before a y
   const NodeRecord& last = nodes[sweep.top];
@@ -194,32 +150,18 @@ void Tape::backward(const Var& loss, Options options) {
   const Var one = Tensor::full(loss.shape(), 1, loss.dtype());
   Sweep sweep = s.sweep({&loss, 1}, {&one, 1}, leaves, options, true);
 
-  // First make every gradient ours alone, which may throw; then hand all of them over, which
-  // cannot.
+  // First whatever may throw, for every gradient; then all are handed over, which cannot.
   const auto gets = [&](std::size_t i) {  // it may have been frozen since it was recorded
-    return sweep.has(leaves[i].slot_, Sweep::reached) && s.parameters[i]->requires_grad;
+    return sweep.has(leaves[i].slot_, Sweep::reached) && s.parameters[i]->requires_grad() &&
+           sweep.grad(leaves[i].slot_).defined();  // its rules may have given nothing
   };
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!gets(i)) continue;
-    const Var& leaf = leaves[i];
-    if (const Tensor& total = s.parameters[i]->grad; total.defined()) {
-      if (total.shape() != leaf.shape() || total.dtype() != leaf.dtype())
-        tape_errors::gradient_does_not_fit(total, leaf.shape(), leaf.dtype());
-      if (total.shares_elements_with(leaf.value_)) tape_errors::gradient_in_value();
-    }
-    Var& gradient = sweep.grad(leaf.slot_);
-    if (gradient.defined()) TapeState::own(gradient);
+    TapeState::own(sweep.grad(leaves[i].slot_));
+    s.parameters[i]->prepare_grad(sweep.grad(leaves[i].slot_).value_);
   }
   for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!gets(i)) continue;
-    Tensor& gradient = sweep.grad(leaves[i].slot_).value_;
-    if (!gradient.defined()) continue;  // its rules gave nothing
-    Tensor& total = s.parameters[i]->grad;
-    if (total.defined()) {
-      kernels::accumulate(total, gradient);
-    } else {
-      total = std::move(gradient);
-    }
+    if (gets(i)) s.parameters[i]->accept_grad(std::move(sweep.grad(leaves[i].slot_).value_));
   }
 }
 

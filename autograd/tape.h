@@ -44,7 +44,7 @@ class Tape {
   Var leaf(Tensor value);
   /// The parameter on this tape: one node however often it is asked for, a constant if frozen or
   /// not recording. Throws UsageError if it is undefined, or was changed since its first leaf.
-  Var leaf(const Parameter& parameter) { return leaf(parameter.data()); }
+  Var leaf(const ParameterHandle& parameter) { return leaf(parameter.data()); }
   Var leaf(const std::shared_ptr<ParameterData>& parameter);
 
   /// Adds d loss / d parameter to the gradient of every Parameter that `loss` depends on.

@@ -39,8 +39,6 @@ namespace tapegrad::tape_errors {
 /// `what`, as in "dy", must be a gradient of `of`, as in "y".
 [[noreturn]] void not_alike(const char* op, const char* what, const Tensor& gradient,
                             const char* of, const Shape& shape, DType dtype);
-[[noreturn]] void gradient_does_not_fit(const Tensor& grad, const Shape& shape, DType dtype);
-[[noreturn]] void gradient_in_value();
 [[noreturn]] void directions(const char* op, std::size_t inputs, std::size_t directions);
 [[noreturn]] void no_parameter();
 [[noreturn]] void outputs_out_of_order(const char* op);

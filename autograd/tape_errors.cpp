@@ -168,21 +168,6 @@ void not_alike(const char* op, const char* what, const Tensor& gradient, const c
                gradient, shape);
 }
 
-void gradient_does_not_fit(const Tensor& grad, const Shape& shape, DType dtype) {
-  does_not_fit(
-      fmt::format("[backward] a parameter has shape {} and is {} but the gradient it has already "
-                  "has shape {} and is {}: nothing was added; call zero_grad() first",
-                  to_string(shape), to_string(dtype), to_string(grad.shape()),
-                  to_string(grad.dtype())),
-      grad, shape);
-}
-
-void gradient_in_value() {
-  throw UsageError(
-      "[backward] the gradient of a parameter lies in the memory of its value: nothing was added; "
-      "give it a tensor of its own, or call zero_grad() first");
-}
-
 void directions(const char* op, std::size_t inputs, std::size_t directions) {
   throw UsageError(
       fmt::format("[{}] there are {} x but {} v: each x needs a direction of its shape", op, inputs,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -168,6 +169,8 @@ struct TapeState {
   /// result in the returned Sweep. With hooks it throws if no x is reached.
   Sweep sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
               Tape::Options options, bool to_hooks = false);
+  /// Memory for a first gradient of a slot: in backward() that which its Parameter keeps.
+  Tensor gradient_memory(const Sweep& sweep, std::uint32_t slot) const;
   /// Gives a gradient elements that nobody else has; throws if they were overwritten meanwhile.
   static void own(Var& gradient);
   static bool is_zero(const Var& gradient);
@@ -202,6 +205,19 @@ struct TapeState {
   bool reaches_output(const Sweep& sweep, const NodeRecord& node) const;
   void free(NodeRecord& node) noexcept;
 };
+
+inline bool TapeState::wants_input(const Sweep& sweep, const NodeRecord& node) const {
+  const auto first = edges.begin() + node.first_edge;
+  return std::any_of(first, first + node.edges,
+                     [&](std::uint32_t slot) { return sweep.has(slot, Sweep::wanted); });
+}
+
+inline bool TapeState::reaches_output(const Sweep& sweep, const NodeRecord& node) const {
+  for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
+    if (sweep.has(slot, Sweep::reached)) return true;
+  }
+  return false;
+}
 
 inline CallOut::CallOut(TapeState& state) : state_(state) { ++state_.calls; }
 inline CallOut::~CallOut() {

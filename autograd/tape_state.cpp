@@ -1,5 +1,6 @@
 #include "tape_state-inl.h"
 
+#include <algorithm>
 #include <mutex>
 #include <new>
 #include <string>
@@ -64,6 +65,37 @@ void TapeState::retire() noexcept {
 bool Tape::recording() const { return state_->recording && state_->paused == 0; }
 std::size_t Tape::size() const { return state_->nodes.size(); }
 
+// --- what Vars must be ---
+
+void TapeState::check_current(const Var& v, const char* op) const {
+  if (v.pass_ != pass) tape_errors::pass_is_over(op, v.pass_, pass);
+  check_thread(op);
+}
+
+TapeState& TapeState::of(const Var& v, const char* op) {
+  if (v.state_ == nullptr) tape_errors::not_recorded(op);
+  v.state_->check_current(v, op);
+  return *v.state_;
+}
+
+void TapeState::check_own(const Var& v, const char* op) const {
+  if (&of(v, op) != this) tape_errors::other_tape(op);
+}
+
+void TapeState::own(Var& gradient) {
+  if (gradient.value().unique()) return;
+  gradient.value_ = gradient.value_.clone();
+  gradient.version_ = gradient.value_.version();
+}
+
+bool TapeState::is_zero(const Var& gradient) {
+  const Tensor& t = gradient.value();
+  for (std::size_t i = 0; i < t.numel(); ++i) {
+    if (t.at(i) != 0) return false;
+  }
+  return true;
+}
+
 void Tape::require_same_tape(const Var& x, const char* op) const {
   if (!x.recorded()) return;
   x.state_->check_current(x, op);
@@ -78,6 +110,18 @@ RandomKey Tape::random_key(std::string_view site) {
 Tape::Guard::Guard(TapeState& state) : state_(state), pass_(state.pass) { ++state_.paused; }
 Tape::Guard::~Guard() {
   if (pass_ == state_.pass) --state_.paused;
+}
+
+Tensor TapeState::gradient_memory(const Sweep& sweep, std::uint32_t slot) const {
+  if (sweep.to_hooks) {  // leaves are in the order of their slots
+    const auto leaf =
+        std::ranges::lower_bound(leaves, slot, {}, [](const Var& v) { return slot_of(v); });
+    if (leaf != leaves.end() && slot_of(*leaf) == slot) {
+      const auto& parameter = parameters[static_cast<std::size_t>(leaf - leaves.begin())];
+      if (Tensor kept = parameter->take_buffer(); kept.defined()) return kept;
+    }
+  }
+  return Tensor::empty(slots[slot].shape, slots[slot].dtype);
 }
 
 void TapeState::end_pass() noexcept {

@@ -53,6 +53,10 @@ class Var {
   friend struct Sweep;
   friend std::ostream& operator<<(std::ostream& out, const Var& x);
   [[noreturn]] static void overwritten();
+  /// Whether `tensor` has the elements of this value, unchanged.
+  bool is_now(const Tensor& tensor) const {
+    return value_.version() == version_ && value_.shares_elements_with(tensor);
+  }
 
   Tensor value_;
   TapeState* state_ = nullptr;  // states are recycled, never freed: always safe to look at

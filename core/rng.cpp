@@ -11,6 +11,8 @@
 
 #include "dispatch-inl.h"
 #include "error.h"
+#include "io/archive.h"
+#include "write-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -76,7 +78,8 @@ Tensor drawn(const Shape& shape, DType dtype, Make make) {
   return dispatch_float(dtype, [&]<class T>(T) {
     auto draw = make(T{});
     Tensor result = Tensor::empty(shape, dtype);
-    for (T& v : result.mutable_values<T>()) v = draw();
+    T* const values = detail::write<T>(result);
+    for (std::size_t i = 0; i < result.numel(); ++i) values[i] = draw();
     return result;
   });
 }
@@ -95,6 +98,15 @@ std::array<std::uint32_t, 4> random_words(RandomKey key, std::uint32_t t, std::u
                                           std::uint64_t block) {
   return philox(key.bits, {static_cast<std::uint32_t>(block),
                            static_cast<std::uint32_t>(block >> 32), row, t});
+}
+
+void Rng::state(Archive& a) {
+  a("key", key_.bits);
+  a("block", block_);
+  a("used", used_, std::size_t{0}, words_.size());
+  if (!a.loading()) return;
+  if (block_ == 0) used_ = words_.size();
+  if (used_ < words_.size()) words_ = random_words(key_, 0, 0, block_ - 1);
 }
 
 std::uint32_t Rng::next() {

@@ -9,6 +9,8 @@
 
 namespace tapegrad {
 
+class Archive;
+
 /// Names a stream of random bits: made from a seed, a pass and the name of a site, so that the bits
 /// at a place (t, row, column) are a function of these and of nothing else: not of the order of
 /// calls, not of threads.
@@ -47,6 +49,9 @@ class Rng {
   /// is not finite, and for an interval that has no number of this dtype.
   Tensor uniform(const Shape& shape, double low, double high, DType dtype = DType::float32);
   Tensor normal(const Shape& shape, double mean, double deviation, DType dtype = DType::float32);
+
+  /// Saves or restores the place in the sequence.
+  void state(Archive& a);
 
  private:
   RandomKey key_;

@@ -91,8 +91,7 @@ Tensor Tensor::of(const Shape& shape, std::initializer_list<double> values, DTyp
 void Tensor::fill(double value) {
   dispatch(dtype(), [&]<class T>(T) {
     const T filling = element<T>(value);
-    const std::span<T> elements = mutable_values<T>();
-    std::fill(elements.begin(), elements.end(), filling);
+    std::fill_n(write<T>(), numel(), filling);
   });
 }
 

@@ -16,6 +16,10 @@
 
 namespace tapegrad {
 
+namespace detail {
+struct LibraryWriter;
+}
+
 /// Type of a tensor's elements. int32 is for ids and masks only: nothing differentiates it.
 enum class DType : std::uint8_t { float32, float64, int32 };
 
@@ -103,12 +107,12 @@ class Tensor {
   }
   template <Element T>
   std::span<const T> values() const&& = delete;  // name the Tensor first
-  /// The elements for writing; raises the version.
+  /// The elements for writing; raises the version. The pointer may be kept and written through
+  /// later, which no version tells: from now on the elements are exposed().
   template <Element T>
   T* mutable_data() & {
-    void* elements = raw(dtype_of<T>);
-    ++owner().version;
-    return static_cast<T*>(elements);
+    owner().exposed = true;
+    return write<T>();
   }
   template <Element T>
   T* mutable_data() && = delete;  // name the Tensor first
@@ -143,6 +147,9 @@ class Tensor {
 
   /// Counts writes to the elements, through whatever handle.
   std::uint32_t version() const { return owner().version; }
+  /// True if a pointer for writing was ever handed out, by mutable_data() or mutable_values(): the
+  /// elements may then change without a new version(), so nothing derived from them can be cached.
+  bool exposed() const { return owner().exposed; }
   /// True if no other handle shares these elements, so that they may be overwritten unseen.
   bool unique() const;
   bool shares_elements_with(const Tensor& other) const;
@@ -157,8 +164,10 @@ class Tensor {
     // May share its last bytes with what follows it, which keeps the head within one cache line.
     [[no_unique_address]] Shape shape;
     DType dtype;
+    bool exposed = false;  // of an owner
   };
   static_assert(sizeof(Body) <= 64);
+  friend struct detail::LibraryWriter;
 
   explicit Tensor(Body* body) : body_(body) {}
   Tensor view(const Shape& shape, std::size_t first_element) const;
@@ -176,6 +185,12 @@ class Tensor {
     Body& b = body();
     if (b.dtype != wanted) wrong_dtype(wanted);
     return b.data;
+  }
+  template <Element T>
+  T* write() {
+    void* elements = raw(dtype_of<T>);
+    ++owner().version;
+    return static_cast<T*>(elements);
   }
   void retain() const noexcept {
     if (body_ != nullptr) body_->references.fetch_add(1, std::memory_order_relaxed);

@@ -162,7 +162,7 @@ Json::Fields as_json(const char* program, const TrainOptions& options, const Dat
           {"steps", trained.steps},
           {"seconds", trained.seconds},
           {"characters_per_second", static_cast<double>(trained.characters) / trained.seconds},
-          {"parameters", parameter_count(model)},
+          {"parameters", parameters(model).count()},
           {"vocabulary", data.vocabulary.size()},
           {"seed", options.common.seed},
           {"threads", threads()},
@@ -250,7 +250,7 @@ int run_quickstart(TrainOptions options, const std::string& program) {
   CharLM model(options.model, rng);
   print_sample("before", 200, model, data, options);
   fmt::print("\nTraining {} weights: hidden {}, batch {}, windows of {} steps\n",
-             parameter_count(model), options.model.hidden, options.batch, options.seq);
+             parameters(model).count(), options.model.hidden, options.batch, options.seq);
   std::fflush(stdout);
   const Trained trained = train(model, data, options, clock);
   print_sample("after", 400, model, data, options);

@@ -52,16 +52,16 @@ class LossOfWeight {
       : model_(to(model, dtype)),
         x_(x.to(dtype)),
         y_(y.to(dtype)),
-        weights_(find(parameters(model_), "lstm.weight_hh_l0").data),
+        weights_(parameters(model_).find("lstm.weight_hh_l0")),
         index_(index) {}
 
   /// Writes the weight and returns what was stored.
   double set(double w) {
-    if (weights_->value.dtype() == DType::float64)
-      return weights_->value.mutable_data<double>()[index_] = w;
-    return weights_->value.mutable_data<float>()[index_] = static_cast<float>(w);
+    Tensor value = weights_.value();
+    if (value.dtype() == DType::float64) return value.mutable_data<double>()[index_] = w;
+    return value.mutable_data<float>()[index_] = static_cast<float>(w);
   }
-  double get() const { return weights_->value.at(index_); }
+  double get() const { return weights_.value().at(index_); }
 
   double loss() const {
     Tape tape = Tape::inference();
@@ -78,7 +78,7 @@ class LossOfWeight {
 
   Model model_;
   Tensor x_, y_;
-  std::shared_ptr<ParameterData> weights_;
+  NamedParameter weights_;
   std::size_t index_;
 };
 

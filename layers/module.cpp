@@ -15,12 +15,7 @@ void ParameterList::parameter(const std::string& path, Parameter& parameter) {
     throw UsageError(fmt::format(
         "[parameters] visit names {} twice: each member must have a name of its own", path));
   }
-  const auto same = std::ranges::find(found, parameter.data(), &NamedParameter::data);
-  if (same == found.end()) {
-    found.push_back({path, parameter.data(), {}});
-  } else {
-    same->ties.push_back(path);
-  }
+  found.add(path, parameter);
 }
 
 }  // namespace tapegrad::detail

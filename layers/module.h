@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "../autograd/parameter.h"
+#include "../autograd/parameters.h"
 
 /// A module is any type with a `visit`, which names its members in order:
 ///
@@ -100,7 +100,7 @@ constexpr bool is_shared() {
   if constexpr (std::is_pointer_v<T>) {
     return !std::is_function_v<std::remove_pointer_t<T>>;
   } else if constexpr (std::same_as<T, Tensor> || std::same_as<T, NamedParameter> ||
-                       requires(T & t) { t.use_count(); }) {
+                       std::same_as<T, Parameters> || requires(T & t) { t.use_count(); }) {
     return true;
   } else if constexpr (Container<T>) {
     if constexpr (!std::same_as<ElementOf<T>, T>) return is_shared<ElementOf<T>>();

@@ -21,7 +21,7 @@ namespace {
 /// The name of the Parameter that the node is the leaf of, if it is known.
 std::string name_of(const NodeView& node, const Parameters& parameters) {
   for (const NamedParameter& p : parameters) {
-    if (node.parameter != nullptr && p.data.get() == node.parameter) return p.name;
+    if (node.parameter != nullptr && p.data().get() == node.parameter) return p.name;
   }
   return "";
 }
@@ -53,7 +53,7 @@ std::string to_text(const Tape& tape, const Parameters& parameters) {
 namespace {
 
 /// A word as DOT writes it.
-std::string quoted(std::string_view word) {
+std::string dot_quoted(std::string_view word) {
   std::string result = "\"";
   for (const char c : word) {
     if (c == '"' || c == '\\') result += '\\';
@@ -77,7 +77,7 @@ class Boxes {
     for (; open_.size() > common; open_.pop_back()) text_ += "}\n";
     for (; open_.size() < wanted.size(); open_.push_back(wanted[open_.size()])) {
       text_ += fmt::format("subgraph cluster_{} {{\nlabel={};\n", count_++,
-                           quoted(wanted[open_.size()]));
+                           dot_quoted(wanted[open_.size()]));
     }
   }
 
@@ -110,7 +110,7 @@ std::string to_dot(const Tape& tape, const Parameters& parameters) {
     if (const std::string name = name_of(node, parameters); !name.empty()) label += " " + name;
     for (const Note& note : node.notes) label += fmt::format(" {}={}", note.name, note.value);
     for (const Shape& shape : node.outputs) label += " " + to_string(shape);
-    text += fmt::format("n{} [label={}{}];\n", node.index, quoted(label),
+    text += fmt::format("n{} [label={}{}];\n", node.index, dot_quoted(label),
                         node.inputs.empty() ? ", style=rounded" : "");
     maker.resize(node.first_output + node.outputs.size(), node.index);
     for (const std::size_t number : node.inputs) {

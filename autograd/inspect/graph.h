@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "../parameters.h"
 #include "../tape.h"
 #include "observer.h"
 

@@ -22,7 +22,7 @@ Var Trace::name(const std::string& name, const Var& v) {
 }
 
 void Trace::name(const Parameters& parameters) {
-  for (const NamedParameter& p : parameters) parameters_[p.data.get()] = p.name;
+  for (const NamedParameter& p : parameters) parameters_[p.data().get()] = p.name;
 }
 
 std::string Trace::called(std::size_t number) const {

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "../parameters.h"
 #include "../tape.h"
 #include "observer.h"
 

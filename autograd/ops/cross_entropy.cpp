@@ -5,9 +5,9 @@
 #include "../node.h"
 #include "check-inl.h"
 #include "elementwise.h"
+#include "loss_weights-inl.h"
 #include "reduce.h"
 #include "softmax.h"
-#include "weights-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -21,6 +21,7 @@ kernels::CrossEntropyTargets checked_targets(const char* op, const char* name, c
     check::mismatch(op, {name, "(..., V)", shape}, {"ids", "(...)", ids.shape()},
                     "the leading axes must match");
   }
+  if (shape.numel() == 0) check::wrong_shape(op, name, shape, "of at least one element");
   const std::size_t classes = shape[shape.rank() - 1];
   check::real(op, name, x.dtype());
   check::ids(op, ids, classes, &options.ignore_index);
@@ -70,8 +71,8 @@ Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& optio
       checked_targets("nll", "log_probabilities", log_probabilities, ids,
                       {options.ignore_index, 0, options.class_weights, options.weights});
   const Var m = factors_of(log_probabilities, targets);
-  return -sum(m *
-              keep_weighted(log_probabilities, m));  // a log p of -inf must not meet a factor of 0
+  // A log p of -inf must not meet a factor of 0.
+  return -sum(m * select_weighted(log_probabilities, m));
 }
 
 Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOptions& options) {
@@ -111,7 +112,7 @@ Var cross_entropy_composed(const Var& logits, const Tensor& ids,
   const Var m = factors_of(logits, targets);
   const std::size_t last = logits.shape().rank() - 1;
   const Var rows = kernels::repeat(kernels::sum(m.value(), last), last, logits.size(last));
-  return -sum(m * keep_weighted(log_softmax(keep_weighted(logits, rows)), m));
+  return -sum(m * select_weighted(log_softmax(select_weighted(logits, rows)), m));
 }
 
 }  // namespace tapegrad

@@ -75,7 +75,8 @@ Var masked(const Var& x, const Var& factor) {
 using Binary = Tensor (*)(const Tensor&, const Tensor&);
 
 /// y = a or b, da = dy share(a, b), db = dy share(b, a)
-Var choice(const char* op, const Var& a, const Var& b, Binary kernel, Binary share) {
+Var choose(const char* op, const Var& a, const Var& b, Binary kernel, Binary share) {
+  check::defined("choose", {{"a", a}, {"b", b}});
   check::broadcastable(op, a.shape(), b.shape());
   Node n(op, {a, b});
   Var y = n.out(kernel(a.value(), b.value()));
@@ -84,6 +85,22 @@ Var choice(const char* op, const Var& a, const Var& b, Binary kernel, Binary sha
     if (g.needs(0)) g.add(0, sum_to(masked(g.d(), share(a.value(), b.value())), a.shape()));
     if (g.needs(1)) g.add(1, sum_to(masked(g.d(), share(b.value(), a.value())), b.shape()));
   });
+  return y;
+}
+
+/// y = sigmoid'(x);   dx = -dy y tanh(x / 2)
+Var sigmoid_slope(const Var& x) {
+  Node n("sigmoid_slope", {x});
+  Var y = n.out(kernels::sigmoid_slope(x.value()));
+  n.rule([x, y](Grads& g) { g.add(0, neg(g.d()) * y * tanh(scale(x, 0.5))); });
+  return y;
+}
+
+/// y = tanh'(x);   dx = -2 dy y tanh(x)
+Var tanh_slope(const Var& x) {
+  Node n("tanh_slope", {x});
+  Var y = n.out(kernels::tanh_slope(x.value()));
+  n.rule([x, y](Grads& g) { g.add(0, scale(g.d(), -2) * y * tanh(x)); });
   return y;
 }
 
@@ -127,12 +144,12 @@ Var pow(const Var& a, const Var& b) {
 
 Var maximum(const Var& a, const Var& b) {
   check::defined("maximum", {{"a", a}, {"b", b}});
-  return choice("maximum", a, b, kernels::maximum, kernels::maximum_share);
+  return choose("maximum", a, b, kernels::maximum, kernels::maximum_share);
 }
 
 Var minimum(const Var& a, const Var& b) {
   check::defined("minimum", {{"a", a}, {"b", b}});
-  return choice("minimum", a, b, kernels::minimum, kernels::minimum_share);
+  return choose("minimum", a, b, kernels::minimum, kernels::minimum_share);
 }
 
 Var where(const Tensor& condition, const Var& a, const Var& b) {  // da = dy or 0, db = 0 or dy
@@ -154,6 +171,17 @@ Var where(const Tensor& condition, const Var& a, const Var& b) {  // da = dy or 
     if (g.needs(0)) g.add(0, sum_to(where(taken.value(), dy, zero), sa));
     if (g.needs(1)) g.add(1, sum_to(where(taken.value(), zero, dy), sb));
   });
+  return y;
+}
+
+Var cast(const Var& x, DType dtype) {  // dx = dy
+  check::defined("cast", {{"x", x}});
+  check::real("cast", "x", x.dtype());
+  check::real("cast", "the result", dtype);
+  if (x.dtype() == dtype) return x;
+  Node n("cast", {x});
+  Var y = n.out(x.value().to(dtype));
+  n.rule([before = x.dtype()](Grads& g) { g.add(0, cast(g.d(), before)); });
   return y;
 }
 
@@ -275,25 +303,19 @@ Var softplus(const Var& x) {  // dx = dy sigmoid(x)
   return y;
 }
 
-Var sigmoid(const Var& x) {  // dx = dy y (1 - y)
+Var sigmoid(const Var& x) {  // dx = dy sigmoid'(x), from x: in the tails y has lost it
   check::defined("sigmoid", {{"x", x}});
   Node n("sigmoid", {x});
   Var y = n.out(kernels::sigmoid(x.value()));
-  n.rule([y](Grads& g) {
-    if (g.graph()) return g.add(0, g.d() * y * (1.0 - y));
-    g.add(0, kernels::sigmoid_backward(y.value(), g.d().value()));
-  });
+  n.rule([x](Grads& g) { g.add(0, g.d() * sigmoid_slope(x)); });
   return y;
 }
 
-Var tanh(const Var& x) {  // dx = dy (1 - y^2)
+Var tanh(const Var& x) {  // dx = dy tanh'(x), from x
   check::defined("tanh", {{"x", x}});
   Node n("tanh", {x});
   Var y = n.out(kernels::tanh(x.value()));
-  n.rule([y](Grads& g) {
-    if (g.graph()) return g.add(0, g.d() * (1.0 - square(y)));
-    g.add(0, kernels::tanh_backward(y.value(), g.d().value()));
-  });
+  n.rule([x](Grads& g) { g.add(0, g.d() * tanh_slope(x)); });
   return y;
 }
 

@@ -1,6 +1,7 @@
 #include "layer_norm.h"
 
 #include "../../core/kernels/layer_norm.h"
+#include "../../core/kernels/reduce.h"
 #include "../node.h"
 #include "check-inl.h"
 #include "elementwise.h"
@@ -62,12 +63,18 @@ Var layer_norm_composed(const Var& x, const Var& gamma, const Var& beta, double 
   check_inputs("layer_norm_composed", x, gamma, beta, epsilon);
   const std::size_t last = x.shape().rank() - 1;
   const auto along_rows = [&](const Var& v) { return repeat(v, last, x.size(last)); };
-  const Var centred = x - along_rows(mean(x, last));
-  const Var variance = mean(square(centred), last);
-  Var y = centred / along_rows(sqrt(variance + epsilon));
-  if (gamma.defined()) y = y * gamma;
-  if (beta.defined()) y = y + beta;
-  return y;
+  const auto in_double = [](const Var& v) { return cast(v, DType::float64); };
+  const Var wide = in_double(x);
+  const Var centred = wide - along_rows(mean(wide, last));
+  // y does not depend on this constant of a row; squares of what is far from the mean would overflow.
+  const Var one = Tensor::scalar(1, DType::float64);
+  const Var scale = one / maximum(kernels::norm(centred.value(), last), one);
+  const Var scaled = centred * along_rows(scale);
+  const Var variance = mean(square(scaled), last) + epsilon * square(scale);
+  Var y = scaled / along_rows(sqrt(variance));
+  if (gamma.defined()) y = y * in_double(gamma);
+  if (beta.defined()) y = y + in_double(beta);
+  return cast(y, x.dtype());
 }
 
 }  // namespace tapegrad

@@ -59,6 +59,19 @@ const T* data_or_null(const Var& v) {
   return v.defined() ? v.value().data<T>() : nullptr;
 }
 
+/// Where the kernel may write: null if nobody wants it.
+template <class T>
+T* memory(Tensor& t) {
+  return t.defined() ? t.mutable_data<T>() : nullptr;
+}
+
+/// (T, B, blocks * H), if an observer wants to see what the kernel keeps to itself.
+template <class Recorder>
+Tensor internal(const Recorder& recorder, const Var& y, std::size_t blocks) {
+  if (!recorder.wants(Interest::internals)) return {};
+  return Tensor::empty(y.shape().with(2, blocks * y.size(2)), y.dtype());
+}
+
 template <class T>
 kernels::lstm::Weights<T> weights_of(const Inputs& inputs) {
   return {.weight_ih = inputs[in::weight_ih].value().data<T>(),
@@ -70,7 +83,7 @@ kernels::lstm::Weights<T> weights_of(const Inputs& inputs) {
 /// The gradient of each input that is wanted; the others are undefined.
 template <class T>
 std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tensor& reserve,
-                                       const Grads& g) {
+                                       Grads& g) {
   const Var& x = inputs[in::x];
   std::array<Tensor, in::count> d;
   for (const std::size_t i : {in::x, in::h0, in::c0, in::weight_ih, in::weight_hh}) {
@@ -82,6 +95,7 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
   const auto into = [&](in::Index i) { return d[i].defined() ? d[i].mutable_data<T>() : nullptr; };
   const auto from = [&](out::Index k) { return g.has(k) ? g.d(k).value() : Tensor(); };
   const auto read = [](const Tensor& t) { return t.defined() ? t.data<T>() : nullptr; };
+  Tensor dgates = internal(g, y, 4), dh = internal(g, y, 1), dc = internal(g, y, 1);
   const Tensor dy = from(out::y), dh_last = from(out::h_last), dc_last = from(out::c_last);
   kernels::lstm::backward<T>({.shape = shape_of(x, inputs[in::weight_hh]),
                               .weights = weights_of<T>(inputs),
@@ -100,7 +114,15 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
                               .dc0 = into(in::c0),
                               .dweight_ih = into(in::weight_ih),
                               .dweight_hh = into(in::weight_hh),
-                              .dbias = into(in::bias_ih)});
+                              .dbias = into(in::bias_ih),
+                              .dgates = memory<T>(dgates),
+                              .dh = memory<T>(dh),
+                              .dc = memory<T>(dc)});
+  if (dgates.defined()) {
+    g.report("dgates", dgates);
+    g.report("dh", dh);
+    g.report("dc", dc);
+  }
   return d;
 }
 
@@ -124,6 +146,7 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
   Tensor h_last = Tensor::empty(state_shape, x.dtype());
   Tensor c_last = Tensor::empty(state_shape, x.dtype());
   Tensor kept;
+  Tensor gates = internal(n, y, 4), cells = internal(n, y, 1);
   if (n.recording()) kept = Tensor::empty({kernels::lstm::reserve_size(shape)}, x.dtype());
   dispatch_float(x.dtype(), [&]<class T>(T) {
     kernels::lstm::forward<T>({.shape = shape,
@@ -135,11 +158,17 @@ LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights
                                .y = y.mutable_data<T>(),
                                .h_last = h_last.mutable_data<T>(),
                                .c_last = c_last.mutable_data<T>(),
-                               .reserve = kept.defined() ? kept.mutable_data<T>() : nullptr});
+                               .reserve = memory<T>(kept),
+                               .gates = memory<T>(gates),
+                               .cells = memory<T>(cells)});
   });
   const Var all = n.out(std::move(y));
   const LSTMState last{n.out(std::move(h_last)), n.out(std::move(c_last))};
   if (!n.recording()) return {all, last};
+  if (gates.defined()) {
+    n.report("gates", gates);
+    n.report("cells", cells);
+  }
   // Captured as a Tensor, not as a Var: nobody but this rule can see it, and the rule overwrites it
   // when it runs for the last time.
   n.rule([inputs, all, reserve = std::move(kept)](Grads& g) mutable {

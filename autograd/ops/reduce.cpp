@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/indexing.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
@@ -38,6 +39,13 @@ Axis check_choice(const char* op, const Var& x, Axis axis) {
   axis = check::axis(op, x.shape(), axis);
   if (x.size(axis) - 1 < INT32_MAX) return axis;  // 0 - 1 is the largest of all
   check::wrong_shape(op, "x", x.shape(), "of 1 to 2147483647 elements along the axis");
+}
+
+/// x / norm, and 0 where the norm (repeated to x's shape) is 0. The quotient is at most 1.
+Var direction(const Var& x, const Var& norm) {
+  const Tensor not_zero = kernels::is_positive(norm.value()).to(DType::int32);
+  const auto constant = [&](double v) { return Var(Tensor::scalar(v, x.dtype())); };
+  return where(not_zero, x / where(not_zero, norm, constant(1)), constant(0));
 }
 
 /// x as one axis.
@@ -121,6 +129,28 @@ TopK topk(const Var& x, std::size_t k, Axis axis, bool largest) {
   check::count_in_axis("topk", "k", k, x.shape(), typed);
   const Tensor indices = kernels::topk(x.value(), k, axis, largest);
   return {pick("topk", x, axis, indices, indices.shape()), indices};
+}
+
+Var norm(const Var& x) {  // y = sqrt(sum(x^2));   dx = dy x / y, and 0 where y is 0
+  check::defined("norm", {{"x", x}});
+  check::real("norm", "x", x.dtype());
+  Node n("norm", {x});
+  Var y = n.out(Tensor::scalar(kernels::norm(x.value()), x.dtype()));
+  n.rule([x, y](Grads& g) { g.add(0, g.d() * direction(x, broadcast_to(y, x.shape()))); });
+  return y;
+}
+
+Var norm(const Var& x, Axis axis) {
+  check::defined("norm", {{"x", x}});
+  check::real("norm", "x", x.dtype());
+  axis = check::axis("norm", x.shape(), axis);
+  Node n("norm", {x});
+  Var y = n.out(kernels::norm(x.value(), axis));
+  n.rule([x, y, axis](Grads& g) {
+    const auto repeated = [&](const Var& v) { return repeat(v, axis, x.size(axis)); };
+    g.add(0, repeated(g.d()) * direction(x, repeated(y)));
+  });
+  return y;
 }
 
 Var cumsum(const Var& x, Axis axis, bool reverse) {  // dx = cumsum of dy from the other end

@@ -38,6 +38,14 @@ struct TopK {
 /// the elements that were picked. Throws UsageError unless k is in [1, size of the axis].
 TopK topk(const Var& x, std::size_t k, Axis axis = -1, bool largest = true);
 
+/// The Euclidean norm, the square root of the sum of squares, of all elements: a scalar. No square
+/// overflows or vanishes: the norm is right wherever it is representable, and 0 without elements.
+/// Gradient x / norm, and 0 where the norm is 0 (the subgradient of least norm; derivatives of all
+/// orders are 0 there).
+Var norm(const Var& x);
+/// The norm along one axis, which disappears; -1 is the last axis.
+Var norm(const Var& x, Axis axis);
+
 /// y[i] = x[0] + ... + x[i] along `axis`; with `reverse` x[i] + ... + x[n - 1].
 Var cumsum(const Var& x, Axis axis, bool reverse = false);
 

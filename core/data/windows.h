@@ -8,6 +8,8 @@
 /// A long sequence cut up for training: into parts by time, and into windows for truncated BPTT.
 namespace tapegrad {
 
+class Archive;
+
 struct Split {
   Tensor train, valid;
 };
@@ -81,6 +83,10 @@ class StreamWindows::Iterator {
     return before;
   }
   bool operator==(const Iterator&) const = default;
+
+  /// Saves or restores the position; windows of other sizes, or of a text of another length, are
+  /// refused.
+  void state(Archive& a);
 
  private:
   const StreamWindows* windows_ = nullptr;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../owned.h"
@@ -19,6 +21,13 @@ struct NamedTensor {
 struct TensorFile {
   Owned<std::vector<NamedTensor>> tensors;
   std::map<std::string, std::string> metadata;
+  std::filesystem::path path = {};  // where load_tensors() has read it, for messages
+
+  /// Metadata as text or as a number in [low, high]. Throws FileError that names the key if it is
+  /// missing or is no such number.
+  const std::string& text(const std::string& key) const&;
+  std::string text(const std::string& key) && { return std::as_const(*this).text(key); }
+  std::uint64_t number(const std::string& key, std::uint64_t low, std::uint64_t high) const;
 };
 
 /// Writes `file` to `path` in the safetensors format, whole or not at all (write_file_atomically).

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <utility>
 
 #include "../dispatch-inl.h"
+#include "../pool.h"
 #include "parallel-inl.h"
 
 namespace tapegrad::kernels {
@@ -13,6 +15,43 @@ namespace {
 template <class T>
 void add_run(const T* from, std::size_t n, T* to) {
   for (std::size_t i = 0; i < n; ++i) to[i] += from[i];
+}
+
+/// Positions of ids in [0, rows) in the order of the ids, equal ones in the order of their positions:
+/// a radix sort, whose time does not depend on `rows`.
+pool::Vector<std::size_t> positions_by_id(std::span<const std::int32_t> ids, std::size_t rows) {
+  constexpr unsigned bits = 11;
+  constexpr std::size_t digits = std::size_t{1} << bits;
+  pool::Vector<std::size_t> order(ids.size()), sorted(ids.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  for (unsigned shift = 0; (rows - 1) >> shift != 0; shift += bits) {
+    const auto digit = [=](std::size_t i) {
+      return (static_cast<std::size_t>(ids[i]) >> shift) % digits;
+    };
+    std::array<std::size_t, digits + 1> begin{};
+    for (const std::size_t i : order) ++begin[digit(i) + 1];
+    std::partial_sum(begin.begin(), begin.end(), begin.begin());
+    for (const std::size_t i : order) sorted[begin[digit(i)]++] = i;
+    order.swap(sorted);
+  }
+  return order;
+}
+
+/// to += rows[positions[0]] + rows[positions[1]] + ...: in double, because as floats the terms of a
+/// long sum would one by one be rounded to its size.
+template <class T>
+void add_all(const T* rows, std::size_t columns, std::span<const std::size_t> positions, T* to) {
+  constexpr std::size_t chunk = 128;
+  for (std::size_t begin = 0; begin < columns; begin += chunk) {
+    const std::size_t width = std::min(chunk, columns - begin);
+    std::array<double, chunk> total;
+    for (std::size_t j = 0; j < width; ++j) total[j] = static_cast<double>(to[begin + j]);
+    for (const std::size_t i : positions) {
+      const T* row = rows + i * columns + begin;
+      for (std::size_t j = 0; j < width; ++j) total[j] += static_cast<double>(row[j]);
+    }
+    for (std::size_t j = 0; j < width; ++j) to[begin + j] = static_cast<T>(total[j]);
+  }
 }
 
 /// A shape as (outer, n0, between, n1, inner): two axes, and what lies around them.
@@ -84,13 +123,18 @@ Tensor take_rows(const Tensor& table, const Tensor& ids) {
 }
 
 void add_rows(Tensor& table, const Tensor& ids, const Tensor& rows) {
+  if (rows.numel() == 0) return;
   const std::size_t columns = table.size(1);
+  const std::span<const std::int32_t> id = ids.values<std::int32_t>();
+  const pool::Vector<std::size_t> order = positions_by_id(id, table.size(0));
   dispatch_float(table.dtype(), [&]<class T>(T) {
     const T* from = rows.data<T>();
     T* to = table.mutable_data<T>();
-    for (const std::int32_t id : ids.values<std::int32_t>()) {
-      add_run(from, columns, to + static_cast<std::size_t>(id) * columns);
-      from += columns;
+    for (std::size_t begin = 0, end = 0; begin < order.size(); begin = end) {
+      const std::int32_t of_run = id[order[begin]];
+      while (end < order.size() && id[order[end]] == of_run) ++end;
+      add_all(from, columns, std::span(order).subspan(begin, end - begin),
+              to + static_cast<std::size_t>(of_run) * columns);
     }
   });
 }
@@ -187,11 +231,18 @@ Tensor gather(const Tensor& x, Axis axis, const Tensor& index) {
 }
 
 void scatter_add(Tensor& total, Axis axis, const Tensor& index, const Tensor& part) {
+  constexpr std::size_t few = 16;  // terms that may be added as floats
+  const Axes axes = Axes::around(total.shape(), axis);
+  if (total.dtype() == DType::float32 && index.size(axis) > few) {
+    Tensor sums = total.to(DType::float64);
+    scatter_add(sums, axis, index, part.to(DType::float64));
+    total.copy_from(sums.to(DType::float32));
+    return;
+  }
   dispatch_float(total.dtype(), [&]<class T>(T) {
     const T* from = part.data<T>();
     T* to = total.mutable_data<T>();
-    for_indices(Axes::around(total.shape(), axis), axis, index,
-                [=](std::size_t k, std::size_t place) { to[place] += from[k]; });
+    for_indices(axes, axis, index, [=](std::size_t k, std::size_t place) { to[place] += from[k]; });
   });
 }
 

@@ -11,7 +11,8 @@ namespace tapegrad::kernels {
 
 /// table (V, E), ids (...) int32 in [0, V) -> (..., E).
 Tensor take_rows(const Tensor& table, const Tensor& ids);
-/// table[ids[i]] += rows[i], in the order of i.
+/// table[ids[i]] += rows[i]. What one row of the table receives is added in double in the order of i
+/// and rounded once, so that a row that is used a million times has the right sum.
 void add_rows(Tensor& table, const Tensor& ids, const Tensor& rows);
 
 /// Elements [begin, end) of `axis`, copied.
@@ -26,7 +27,8 @@ Tensor transpose(const Tensor& x, Axis axis0, Axis axis1);
 /// y[o, i, j] = x[o, index[o, i, j], j], where `axis` is the middle one; int32 indices in [0,
 /// x.size(axis)), all other axes of x and index agree.
 Tensor gather(const Tensor& x, Axis axis, const Tensor& index);
-/// total[o, index[o, i, j], j] += part[o, i, j], in the order of i.
+/// total[o, index[o, i, j], j] += part[o, i, j], in the order of i; added in double if there are many
+/// i.
 void scatter_add(Tensor& total, Axis axis, const Tensor& index, const Tensor& part);
 
 }  // namespace tapegrad::kernels

@@ -8,6 +8,7 @@
 
 #include "../dispatch-inl.h"
 #include "../pool.h"
+#include "indexing.h"
 #include "parallel-inl.h"
 
 namespace tapegrad::kernels {
@@ -175,6 +176,20 @@ double scaled_norm(const double* x, std::size_t n) {
          std::sqrt(pairwise_sum(x, n, [largest](double v) { return square(v / largest); }));
 }
 
+double norm_of(const float* x, std::size_t n) {
+  return std::sqrt(pairwise_sum(x, n, square));  // squares of floats fit a double easily
+}
+
+double norm_of(const double* x, std::size_t n) {
+  const double squares = pairwise_sum(x, n, square);
+  // Above this bound, what squares may have lost below 2^-1074 is less than a rounding error.
+  constexpr double enough = 0x1p-900;
+  if (squares >= enough && squares <= std::numeric_limits<double>::max()) return std::sqrt(squares);
+  if (std::isnan(squares)) return squares;
+  if (std::any_of(x, x + n, [](double v) { return std::isinf(v); })) return squares;
+  return scaled_norm(x, n);
+}
+
 }  // namespace
 
 Tensor sum(const Tensor& x) { return sum_to(x, Shape{}); }
@@ -240,18 +255,25 @@ Tensor cumsum(const Tensor& x, Axis axis, bool reverse) {
 }
 
 double norm(const Tensor& x) {
-  const std::size_t n = x.numel();
-  if (x.dtype() == DType::float32) {
-    return std::sqrt(pairwise_sum(x.data<float>(), n, square));  // squares fit a double easily
-  }
-  const double* elements = x.data<double>();
-  const double squares = pairwise_sum(elements, n, square);
-  // Above this bound, what squares may have lost below 2^-1074 is less than a rounding error.
-  constexpr double enough = 0x1p-900;
-  if (squares >= enough && squares <= std::numeric_limits<double>::max()) return std::sqrt(squares);
-  if (std::isnan(squares)) return squares;
-  if (std::any_of(elements, elements + n, [](double v) { return std::isinf(v); })) return squares;
-  return scaled_norm(elements, n);
+  return dispatch_float(x.dtype(), [&]<class T>(T) { return norm_of(x.data<T>(), x.numel()); });
+}
+
+Tensor norm(const Tensor& x, Axis axis) {
+  Tensor result = Tensor::zeros(x.shape().without(axis), x.dtype());
+  if (x.numel() == 0) return result;
+  const auto [outer, n, inner] = Axes::around(x.shape(), axis);
+  const Tensor rows = inner == 1 ? x : transpose(x.reshape({outer, n, inner}), 1, 2);
+  dispatch_float(x.dtype(), [&, n = n]<class T>(T) {
+    const T* from = rows.data<T>();
+    T* to = result.mutable_data<T>();
+    for_blocks(result.numel(), rows_per_block(n, cheap_block),
+               [=](std::size_t begin, std::size_t end) {
+                 for (std::size_t i = begin; i < end; ++i) {
+                   to[i] = static_cast<T>(norm_of(from + i * n, n));
+                 }
+               });
+  });
+  return result;
 }
 
 }  // namespace tapegrad::kernels

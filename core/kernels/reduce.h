@@ -30,8 +30,11 @@ Tensor argmin(const Tensor& x, Axis axis);
 Tensor topk(const Tensor& x, std::size_t k, Axis axis, bool largest);
 /// y[i] = x[0] + ... + x[i] along `axis`, added in double; reverse: x[i] + ... + x[n - 1].
 Tensor cumsum(const Tensor& x, Axis axis, bool reverse);
-/// Square root of the sum of squares of all elements, in double and scaled, so that it is right for
-/// any finite elements; NaN or inf if an element is.
+/// The Euclidean norm, the square root of the sum of squares, of all elements. Squares are summed in
+/// double, and scaled where they would overflow or vanish, so that the norm is right for any finite
+/// elements; NaN or inf if an element is. inf if the norm of float64 is beyond the largest double.
 double norm(const Tensor& x);
+/// The same along one axis, which disappears; in x's dtype.
+Tensor norm(const Tensor& x, Axis axis);
 
 }  // namespace tapegrad::kernels

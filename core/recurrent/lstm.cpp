@@ -160,6 +160,17 @@ void run(const Backward<T>& call) {
                       .dbias = call.dbias});
 }
 
+// In this file alone: g++ warns of lambdas in exported functions that hold types which are not.
+
+template <class T>
+void run_forward(const Forward<T>& call) {
+  run(call);
+}
+template <class T>
+void run_backward(const Backward<T>& call) {
+  run(call);
+}
+
 }  // namespace
 
 std::size_t reserve_size(const Shape& shape) {
@@ -168,11 +179,11 @@ std::size_t reserve_size(const Shape& shape) {
 
 template <class T>
 void forward(const Forward<T>& call) {
-  run(call);
+  run_forward(call);
 }
 template <class T>
 void backward(const Backward<T>& call) {
-  run(call);
+  run_backward(call);
 }
 
 template void forward(const Forward<float>&);

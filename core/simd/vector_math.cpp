@@ -20,6 +20,8 @@ struct MathTable {
   void (*exp)(const T*, T*, std::size_t);
   void (*sigmoid)(const T*, T*, std::size_t);
   void (*tanh)(const T*, T*, std::size_t);
+  void (*sigmoid_slope)(const T*, T*, std::size_t);
+  void (*tanh_slope)(const T*, T*, std::size_t);
 };
 
 }  // namespace
@@ -48,6 +50,18 @@ struct Tanh {
     return tanh(d, x);
   }
 };
+struct SigmoidSlope {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V x) const {
+    return sigmoid_slope(d, x);
+  }
+};
+struct TanhSlope {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V x) const {
+    return tanh_slope(d, x);
+  }
+};
 
 template <class Function, class T>
 struct Map {
@@ -71,13 +85,19 @@ void sigmoid_float(const float* x, float* y, std::size_t n) { map<Sigmoid>(x, y,
 void sigmoid_double(const double* x, double* y, std::size_t n) { map<Sigmoid>(x, y, n); }
 void tanh_float(const float* x, float* y, std::size_t n) { map<Tanh>(x, y, n); }
 void tanh_double(const double* x, double* y, std::size_t n) { map<Tanh>(x, y, n); }
+void sigmoid_slope_float(const float* x, float* y, std::size_t n) { map<SigmoidSlope>(x, y, n); }
+void sigmoid_slope_double(const double* x, double* y, std::size_t n) { map<SigmoidSlope>(x, y, n); }
+void tanh_slope_float(const float* x, float* y, std::size_t n) { map<TanhSlope>(x, y, n); }
+void tanh_slope_double(const double* x, double* y, std::size_t n) { map<TanhSlope>(x, y, n); }
 
 const MathTable<float>& table_float() {
-  static constexpr MathTable<float> table{exp_float, sigmoid_float, tanh_float};
+  static constexpr MathTable<float> table{exp_float, sigmoid_float, tanh_float, sigmoid_slope_float,
+                                          tanh_slope_float};
   return table;
 }
 const MathTable<double>& table_double() {
-  static constexpr MathTable<double> table{exp_double, sigmoid_double, tanh_double};
+  static constexpr MathTable<double> table{exp_double, sigmoid_double, tanh_double,
+                                           sigmoid_slope_double, tanh_slope_double};
   return table;
 }
 
@@ -116,6 +136,14 @@ template <class T>
 void vector_tanh(const T* x, T* y, std::size_t n) {
   table<T>().tanh(x, y, n);
 }
+template <class T>
+void vector_sigmoid_slope(const T* x, T* y, std::size_t n) {
+  table<T>().sigmoid_slope(x, y, n);
+}
+template <class T>
+void vector_tanh_slope(const T* x, T* y, std::size_t n) {
+  table<T>().tanh_slope(x, y, n);
+}
 
 template void vector_exp(const float*, float*, std::size_t);
 template void vector_exp(const double*, double*, std::size_t);
@@ -123,6 +151,10 @@ template void vector_sigmoid(const float*, float*, std::size_t);
 template void vector_sigmoid(const double*, double*, std::size_t);
 template void vector_tanh(const float*, float*, std::size_t);
 template void vector_tanh(const double*, double*, std::size_t);
+template void vector_sigmoid_slope(const float*, float*, std::size_t);
+template void vector_sigmoid_slope(const double*, double*, std::size_t);
+template void vector_tanh_slope(const float*, float*, std::size_t);
+template void vector_tanh_slope(const double*, double*, std::size_t);
 
 }  // namespace tapegrad::kernels
 #endif

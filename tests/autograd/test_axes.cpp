@@ -54,6 +54,7 @@ const std::vector<Case> ops = {
     {"argmax", [](const Var& x, Axis a) -> Var { return argmax(x, a); }},
     {"argmin", [](const Var& x, Axis a) -> Var { return argmin(x, a); }},
     {"cumsum", [](const Var& x, Axis a) -> Var { return cumsum(x, a); }},
+    {"norm", [](const Var& x, Axis a) -> Var { return norm(x, a); }},
     {"topk", [](const Var& x, Axis a) -> Var { return topk(x, 2, a).values; }},
     {"index_select",
      [](const Var& x, Axis a) -> Var {

@@ -137,7 +137,7 @@ TEST_CASE("hooks: a throw leaves every Parameter as it was, and the next tape wo
     const Var y = square(tape.leaf(w));
     hook(y, [](const Var&) -> Var { throw std::runtime_error("hook"); });
     CHECK_THROWS_WITH_AS(tape.backward(sum(y)), "hook", std::runtime_error);
-    CHECK_FALSE(w.data()->grad.defined());
+    CHECK_FALSE(w.grad().defined());
     CHECK_THROWS_WITH_AS(tape.backward(sum(y)), "hook", std::runtime_error);
   }
   Tape tape;
@@ -209,9 +209,9 @@ TEST_CASE("hooks: one that differentiates what is still to be run is noticed") {
       "[backward] the pass was differentiated before and the saved values of 'exp' "
       "are freed: pass {.retain = true} to the first call",
       UsageError);
-  CHECK_FALSE(w.data()->grad.defined());
+  CHECK_FALSE(w.grad().defined());
   run({.retain = true});
-  CHECK(w.data()->grad.defined());
+  CHECK(w.grad().defined());
 }
 
 TEST_CASE("hooks: very many of them cost no more than their number") {

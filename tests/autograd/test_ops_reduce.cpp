@@ -74,6 +74,20 @@ TEST_CASE("gradcheck: sums, means and what undoes them" * doctest::test_suite("g
       check_op("mean", [axis](In x) { return Out{square(mean(x[0], axis))}; }, {s});
     }
   }
+  for (const Shape& s : shapes) {
+    // At 0 the norm has a kink, and without elements it is 0.
+    if (s.numel() > 0) {
+      check_op("norm", [](In x) { return Out{square(norm(x[0])) * norm(x[0])}; }, {s},
+               {.away_from = 0.1});
+    }
+    for (std::size_t axis = 0; axis < s.rank(); ++axis) {
+      const auto signed_axis = static_cast<std::ptrdiff_t>(axis);
+      const std::ptrdiff_t from_end = signed_axis - static_cast<std::ptrdiff_t>(s.rank());
+      check_op("norm",
+               [=](In x) { return Out{square(norm(x[0], signed_axis)) * norm(x[0], from_end)}; },
+               {s}, {.away_from = 0.3});
+    }
+  }
   check_op("broadcast_to",
            [](In x) {
              return Out{broadcast_to(square(x[0]), {2, 3, 2})};
@@ -182,6 +196,49 @@ TEST_CASE("reductions: topk puts NaN first and equal elements in their order, an
   CHECK_THROWS_AS(topk(Tensor::scalar(1), 1), ShapeError);
   CHECK_THROWS_AS(topk(Tensor::zeros({2, 0}), 1), ShapeError);
   CHECK_THROWS_AS(topk(Tensor::zeros({3}, DType::int32), 1), DtypeError);
+}
+
+TEST_CASE("reductions: the norm at 0, at the ends of the range, and along axes") {
+  for (const DType dtype : float_types) {
+    const bool single = dtype == DType::float32;
+    const double M =
+        single ? double{std::numeric_limits<float>::max()} : std::numeric_limits<double>::max();
+    const double t = single ? double{std::numeric_limits<float>::denorm_min()}
+                            : std::numeric_limits<double>::denorm_min();
+    // 3, 4, 5 in units that leave squares in the range, above it, and below it.
+    for (const double unit : {1.0, M / 8, 1e6 * t}) {
+      Tape tape;
+      const Var x =
+          tape.leaf(Tensor::of({3, 2}, {3 * unit, 4 * unit, 0, 0, -4 * unit, 3 * unit}, dtype));
+      const Var rows = norm(x, -1), columns = norm(x, -2), whole = norm(x);
+      check_values(rows.value(), {3}, dtype, {5 * unit, 0, 5 * unit}, 4);
+      check_values(columns.value(), {2}, dtype, {5 * unit, 5 * unit}, 4);
+      check_values(norm(x, 0).value(), {2}, dtype, values_of(columns.value()));
+      if (unit < M / 8) check_values(whole.value(), {}, dtype, {std::sqrt(50.0) * unit}, 4);
+      const Var ones = Tensor::full({3}, 1, dtype);
+      for (const bool graph : {false, true}) {
+        const Vars d = tape.gradient(rows, {x}, {.retain = true, .create_graph = graph}, ones);
+        check_values(d[0].value(), {3, 2}, dtype, {0.6, 0.8, 0, 0, -0.8, 0.6}, 4);
+        if (!graph || unit != 1) continue;
+        // The slope of u = x / |x| is (I - u u^T) / |x|, and 0 at the kink.
+        const Tensor dd = tape.gradient(d[0], {x}, {}, Tensor::full({3, 2}, 1, dtype))[0].value();
+        check_values(dd, {3, 2}, dtype, {0.032, -0.024, 0, 0, 0.168, 0.224}, 32);
+      }
+    }
+    CHECK(norm(Tensor::zeros({0}, dtype)).item() == 0);
+    check_values(norm(Tensor::zeros({2, 0}, dtype), -1).value(), {2}, dtype, {0, 0});
+    CHECK(norm(Tensor::zeros({0, 2}, dtype), -1).shape() == Shape{0});
+    CHECK(std::isnan(norm(Tensor::of({2}, {1, NAN}, dtype)).item()));
+    CHECK(norm(Tensor::of({2}, {1, -inf}, dtype)).item() == inf);
+    check_threads_do_not_matter([&] {
+      return norm(random_tensor({50, 7, 999}, dtype), 1).value();
+    });
+  }
+  CHECK_THROWS_WITH_AS(norm(Tensor::zeros({2}, DType::int32)),
+                       "[norm] x is int32: it must be float32 or float64; convert it with to()",
+                       DtypeError);
+  CHECK_THROWS_AS(norm(Tensor::zeros({2, 3}), 2), ShapeError);
+  CHECK_THROWS_AS(norm(Tensor::zeros({2, 3}), -3), ShapeError);
 }
 
 TEST_CASE("reductions: the first of equal elements has all of the gradient") {

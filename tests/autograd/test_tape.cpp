@@ -50,7 +50,7 @@ TEST_CASE("tape: parameters that share a gradient do not share its memory") {
   const Parameter b = parameter({1});
   Tape tape;
   tape.backward(sum(tape.leaf(a) + tape.leaf(b)));
-  CHECK_FALSE(a.data()->grad.shares_elements_with(b.data()->grad));
+  CHECK_FALSE(a.grad().shares_elements_with(b.grad()));
 }
 
 TEST_CASE("tape: a kernel does not add in place to a gradient that another value has, too") {
@@ -71,7 +71,7 @@ TEST_CASE("tape: a frozen parameter is a constant") {
   const Parameter v = parameter({3});
   tape.backward(sum(tape.leaf(w) * tape.leaf(v)));
   CHECK(v.grad().item() == 2);
-  CHECK_FALSE(w.data()->grad.defined());
+  CHECK_FALSE(w.grad().defined());
 }
 
 TEST_CASE("tape: inference, a pause and detach() give constants, good on any tape") {

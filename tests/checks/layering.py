@@ -6,7 +6,7 @@ from pathlib import Path
 from common import LIBRARY, code, files, folders, is_private, line_of, main, text
 
 FLOORS = {"core": ("core/",), "autograd": ("core/", "autograd/"), "layers": ("core/", "autograd/", "layers/"),
-          "optim": ("core/", "autograd/parameter.h", "optim/")}
+          "optim": ("core/", "autograd/parameter.h", "autograd/parameters.h", "optim/")}
 PRIVATE = re.compile(r"(hwy|fmt|nlohmann|Random123|CLI)/|(openblas/)?(f77)?cblas\w*\.h|openblas_config\.h")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^">]+)[">]', re.M)
 ENGINE = ("autograd/var.h", "autograd/tape.h", "autograd/tape.cpp")

@@ -15,7 +15,7 @@ CLEAN = {
     "README.md": "./tests/run.sh\n./examples/quickstart.sh\n```cpp\n#include <vector>\nint main() {}\n```\n"
                  "<!-- snippet: fragment -->\n```cpp\nVar v;\n```\n<!-- snippet: none -->\n```cpp\n...\n```\n",
     "core/meson.build": "'tensor.h', 'a.h'\n",
-    "autograd/meson.build": "'tape.h'\n",
+    "autograd/meson.build": "'parameters.h', 'tape.h'\n",
     "optim/meson.build": "'a.h'\n",
     "core/tensor.h": "#pragma once\nnamespace tapegrad { struct Tensor {}; }\n",
     "core/secret-inl.h": "#pragma once\n#include <fmt/core.h>\n",
@@ -24,7 +24,8 @@ CLEAN = {
     "autograd/tape.h": '#pragma once\n#include "../core/tensor.h"\n',
     "autograd/ops/maths.cpp": 'Node n("tanh", {x});  // Node n("no", {})\n'
                               'Var one(const char* op, Var x) { Node n(op, {x}); }\nVar e = one("exp", x);\n',
-    "optim/sgd.cpp": '#include "../core/tensor.h"\n',
+    "autograd/parameters.h": '#pragma once\n#include "../core/tensor.h"\n',
+    "optim/sgd.cpp": '#include "../autograd/parameters.h"\n#include "../core/tensor.h"\n',
     "tests/test_maths.cpp": 'gradcheck("tanh"); check_op("exp");\n',
     "tests/autograd/test_torch_ops.cpp": '// not "exp"\nops = {"tanh of x"};\n',
     "build/release/include/tapegrad/tapegrad.h": "namespace tapegrad { struct Var {}; }\n",

@@ -9,7 +9,7 @@
 #include "../../layers/linear.h"
 #include "../../layers/lstm.h"
 #include "../../layers/module.h"
-#include "../../layers/save_load.h"
+#include "../../autograd/parameters.h"
 #include "../support/char_lm.h"
 #include "../support/model_cases.h"
 #include "../support/temp_folder.h"

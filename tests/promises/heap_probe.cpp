@@ -172,10 +172,9 @@ void check_counters() {
 void check_cold_threads() {
   constexpr std::size_t many = 300'000;  // so many that an update is split among threads
   set_threads(2);
-  ParameterData data;
-  data.value = Tensor::full({many}, 1);
-  data.grad = Tensor::full({many}, 1);
-  SGD sgd({{"w", std::make_shared<ParameterData>(data)}}, {.lr = 0.5});
+  Parameter w(Tensor::full({many}, 1));
+  w.set_grad(Tensor::full({many}, 1));
+  SGD sgd({{"w", w}}, {.lr = 0.5});
   std::size_t wrong = many;
   refusing = true;
   try {

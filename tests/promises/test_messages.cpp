@@ -7,11 +7,11 @@
 #include "../../autograd/ops/matrix.h"
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
 #include "../../layers/lstm.h"
-#include "../../layers/parameters.h"
 
 // Shapes and dtypes that an op or a layer cannot take: the type of the exception and its whole
 // message. Mistakes in the use of tapes, layers and optimizers are in test_misuse*.cpp.
@@ -187,6 +187,6 @@ TEST_CASE("messages: axes, ranges and parts that are not there") {
                        "[scatter_rows] rows has shape (..., E) = (2, 3) but ids has shape (...) = "
                        "(3): the leading axes must match",
                        ShapeError);
-  CHECK_THROWS_WITH_AS((void)find({}, "weight"),
+  CHECK_THROWS_WITH_AS((void)Parameters().find("weight"),
                        "[find] there is no parameter weight: there are no parameters", UsageError);
 }

@@ -11,7 +11,7 @@
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
 #include "../../layers/lstm.h"
-#include "../../layers/parameters.h"
+#include "../../autograd/parameters.h"
 #include "../../optim/optimizer.h"
 #include "kernel_cases.h"
 
