@@ -51,6 +51,7 @@ class Var {
   friend class Grads;
   friend struct TapeState;
   friend struct Sweep;
+  friend std::ostream& operator<<(std::ostream& out, const Var& x);
   [[noreturn]] static void overwritten();
   /// Whether `tensor` has the elements of this value, unchanged.
   bool is_now(const Tensor& tensor) const {
@@ -64,6 +65,9 @@ class Var {
   std::uint32_t slot_ = 0;
   std::uint32_t version_ = 0;
 };
+
+/// The value, as a Tensor is shown.
+std::ostream& operator<<(std::ostream& out, const Var& x);
 
 /// A list of Vars; its memory comes from the pool, so that a training step need not ask the heap.
 using Vars = Owned<pool::Vector<Var>>;

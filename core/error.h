@@ -1,5 +1,7 @@
 #pragma once
 
+#include "cxx20.h"
+
 #include <stdexcept>
 #include <string>
 

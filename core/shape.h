@@ -1,10 +1,13 @@
 #pragma once
 
+#include "cxx20.h"
+
 #include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iosfwd>
 #include <span>
 #include <string>
 
@@ -74,5 +77,6 @@ class Shape {
 
 /// "(20, 4, 12)"; "()" for a scalar.
 std::string to_string(const Shape& shape);
+std::ostream& operator<<(std::ostream& out, const Shape& shape);
 
 }  // namespace tapegrad

@@ -5,7 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iosfwd>
+#include <ranges>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -24,6 +27,7 @@ enum class DType : std::uint8_t { float32, float64, int32 };
 std::size_t size_of(DType dtype);
 /// "float32", "float64" or "int32".
 std::string_view to_string(DType dtype);
+std::ostream& operator<<(std::ostream& out, DType dtype);
 
 template <class T>
 concept Element =
@@ -61,9 +65,21 @@ class Tensor {
   static Tensor empty(const Shape& shape, DType dtype = DType::float32);
   static Tensor full(const Shape& shape, double value, DType dtype = DType::float32);
   static Tensor zeros(const Shape& shape, DType dtype = DType::float32);
-  /// A copy of `values`, row-major; throws ShapeError unless there are `shape.numel()` of them.
+  /// A copy of `values`, row-major, of their type; throws ShapeError unless there are
+  /// `shape.numel()` of them.
   template <Element T>
   static Tensor from(const Shape& shape, std::span<const T> values);
+  template <Element T>
+  static Tensor from(const Shape& shape, std::initializer_list<T> values) {
+    return from(shape, std::span<const T>(values.begin(), values.size()));
+  }
+  /// The same from a vector, an array or whatever else lies in memory as they do.
+  template <std::ranges::contiguous_range Values>
+  requires(Element<std::ranges::range_value_t<Values>>) static Tensor
+      from(const Shape& shape, const Values& values) {
+    return from(shape, std::span<const std::ranges::range_value_t<Values>>(values));
+  }
+  /// A copy of `values`, row-major, converted to `dtype`.
   static Tensor of(const Shape& shape, std::initializer_list<double> values,
                    DType dtype = DType::float32);
   static Tensor scalar(double value, DType dtype = DType::float32) {
@@ -193,5 +209,10 @@ class Tensor {
 extern template Tensor Tensor::from<float>(const Shape&, std::span<const float>);
 extern template Tensor Tensor::from<double>(const Shape&, std::span<const double>);
 extern template Tensor Tensor::from<std::int32_t>(const Shape&, std::span<const std::int32_t>);
+
+/// The elements in brackets, six digits each, then dtype and shape: "[1, 2.5] float32 (2)". Of many
+/// elements the first and the last three along each axis.
+std::string to_string(const Tensor& x);
+std::ostream& operator<<(std::ostream& out, const Tensor& x);
 
 }  // namespace tapegrad

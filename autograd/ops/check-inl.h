@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <span>
 #include <string_view>
 
@@ -24,6 +25,17 @@ struct Named {
 [[noreturn]] void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
                               std::string_view rule);
 
+struct Argument {
+  template <class Value>
+  Argument(std::string_view name, const Value& value) : name(name), defined(value.defined()) {}
+
+  std::string_view name;
+  bool defined;
+};
+/// Throws UsageError: "[op] name is undefined: give it a value first". The first check of an op: all
+/// others ask for shapes and dtypes.
+void defined(std::string_view op, std::initializer_list<Argument> arguments);
+
 /// Equal, or one is the other's last axes.
 void broadcastable(std::string_view op, const Shape& a, const Shape& b);
 void equal_shapes(std::string_view op, std::string_view a_name, const Shape& a,
@@ -38,6 +50,9 @@ Axis new_axis(std::string_view op, const Shape& shape, Axis axis);
                                 std::size_t begin, std::size_t end);
 [[noreturn]] void no_equal_parts(std::string_view op, const Shape& shape, Axis axis,
                                  std::size_t parts);
+/// In [1, size of the axis].
+void count_in_axis(std::string_view op, std::string_view name, std::size_t count,
+                   const Shape& shape, Axis axis);
 /// The sizes sum to that of the axis.
 void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,
                      std::span<const std::size_t> sizes);

@@ -36,6 +36,13 @@ void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
       fmt::format("[{}] {} has shape {}: it must be {}", op, name, to_string(shape), rule));
 }
 
+void defined(std::string_view op, std::initializer_list<Argument> arguments) {
+  for (const Argument& a : arguments) {
+    if (a.defined) continue;
+    throw UsageError(fmt::format("[{}] {} is undefined: give it a value first", op, a.name));
+  }
+}
+
 void broadcastable(std::string_view op, const Shape& a, const Shape& b) {
   if (a.is_suffix_of(b) || b.is_suffix_of(a)) return;
   mismatch(op, {"a", "", a}, {"b", "", b},
@@ -64,6 +71,14 @@ void no_such_range(std::string_view op, const Shape& shape, Axis axis, std::size
 void no_equal_parts(std::string_view op, const Shape& shape, Axis axis, std::size_t parts) {
   throw ShapeError(fmt::format("[{}] axis {} of shape {} cannot be cut into {} equal parts", op,
                                axis.number, to_string(shape), parts));
+}
+
+void count_in_axis(std::string_view op, std::string_view name, std::size_t count,
+                   const Shape& shape, Axis axis) {
+  if (count >= 1 && count <= shape[axis]) return;
+  throw UsageError(
+      fmt::format("[{}] {} is {} but axis {} of shape {} has size {}: it must be in [1, {}]", op,
+                  name, count, axis.number, to_string(shape), shape[axis], shape[axis]));
 }
 
 void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,

@@ -66,6 +66,7 @@ Var factors_of(const Var& log_p, const kernels::CrossEntropyTargets& targets) {
 }  // namespace
 
 Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& options) {
+  check::defined("nll", {{"log_probabilities", log_probabilities}, {"ids", ids}});
   const kernels::CrossEntropyTargets targets =
       checked_targets("nll", "log_probabilities", log_probabilities, ids,
                       {options.ignore_index, 0, options.class_weights, options.weights});
@@ -75,6 +76,7 @@ Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& optio
 }
 
 Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOptions& options) {
+  check::defined("cross_entropy", {{"logits", logits}, {"ids", ids}});
   const kernels::CrossEntropyTargets targets =
       checked_targets("cross_entropy", "logits", logits, ids, options);
   const SavedTargets saved(targets);
@@ -104,6 +106,7 @@ Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOption
 // classes that do not, after it, because 0 times a log p of -inf is NaN.
 Var cross_entropy_composed(const Var& logits, const Tensor& ids,
                            const CrossEntropyOptions& options) {
+  check::defined("cross_entropy_composed", {{"logits", logits}, {"ids", ids}});
   const kernels::CrossEntropyTargets targets =
       checked_targets("cross_entropy_composed", "logits", logits, ids, options);
   const Var m = factors_of(logits, targets);

@@ -11,6 +11,7 @@ namespace {
 
 /// y = x mask, and 0 where mask is 0, whatever x is there.   dx = the same of dy
 Var drop(const Var& x, const Var& mask, double p) {
+  check::defined("drop", {{"x", x}, {"mask", mask}});
   Node n("dropout", {x});
   n.note("p", p);
   Var y = n.out(kernels::masked(x.value(), mask.value()));
@@ -32,12 +33,14 @@ std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site
 }
 
 Var dropout(Tape& tape, const Var& x, double p, std::string_view site) {
+  check::defined("dropout", {{"x", x}});
   tape.require_same_tape(x, "dropout");
   const std::optional<RandomKey> key = dropout_key(tape, p, site);
   return key ? dropout(x, p, *key) : x;
 }
 
 Var dropout(const Var& x, double p, RandomKey key) {
+  check::defined("dropout", {{"x", x}});
   check::probability("dropout", "p", p);
   check::real("dropout", "x", x.dtype());
   return drop(x, kernels::dropout_mask(x.shape(), p, key.bits, x.dtype()), p);

@@ -3,10 +3,13 @@
 #include "../../core/kernels/indexing.h"
 #include "../node.h"
 #include "check-inl.h"
+#include "embedding.h"
+#include "shape.h"
 
 namespace tapegrad {
 
 Var gather(const Var& x, Axis axis, const Tensor& index) {
+  check::defined("gather", {{"x", x}, {"index", index}});
   axis = check::axis("gather", x.shape(), axis);
   if (index.rank() != x.shape().rank() || index.shape().with(axis, 0) != x.shape().with(axis, 0)) {
     check::mismatch("gather", {"x", "", x.shape()}, {"index", "", index.shape()},
@@ -26,7 +29,19 @@ Var gather(const Var& x, Axis axis, const Tensor& index) {
   return y;
 }
 
+Var index_select(const Var& x, Axis axis, const Tensor& ids) {
+  check::defined("index_select", {{"x", x}, {"ids", ids}});
+  axis = check::axis("index_select", x.shape(), axis);
+  if (ids.rank() != 1) check::wrong_shape("index_select", "ids", ids.shape(), "of rank 1, (N)");
+  check::ids("index_select", ids, x.size(axis));
+  if (axis != 0) return transpose(index_select(transpose(x, 0, axis), 0, ids), 0, axis);
+  const Shape rest = x.shape().without(0);
+  const Var rows = embedding(reshape(x, {x.size(0), rest.numel()}), ids);
+  return reshape(rows, rest.inserted(0, ids.numel()));
+}
+
 Var scatter_add(const Var& x, Axis axis, const Tensor& index, std::size_t size) {
+  check::defined("scatter_add", {{"x", x}, {"index", index}});
   axis = check::axis("scatter_add", x.shape(), axis);
   check::equal_shapes("scatter_add", "x", x.shape(), "index", index.shape());
   check::real("scatter_add", "x", x.dtype());

@@ -34,6 +34,7 @@ Tensor value_of(const Var& parameter) { return parameter.defined() ? parameter.v
 }  // namespace
 
 Var layer_norm(const Var& x, const Var& gamma, const Var& beta, double epsilon) {
+  check::defined("layer_norm", {{"x", x}});
   check_inputs("layer_norm", x, gamma, beta, epsilon);
   Node n("layer_norm", {x, gamma, beta});
   n.note("epsilon", epsilon);
@@ -58,6 +59,7 @@ Var layer_norm(const Var& x, const Var& gamma, const Var& beta, double epsilon) 
 }
 
 Var layer_norm_composed(const Var& x, const Var& gamma, const Var& beta, double epsilon) {
+  check::defined("layer_norm_composed", {{"x", x}});
   check_inputs("layer_norm_composed", x, gamma, beta, epsilon);
   const std::size_t last = x.shape().rank() - 1;
   const auto along_rows = [&](const Var& v) { return repeat(v, last, x.size(last)); };

@@ -115,18 +115,21 @@ Var clamp_variance(const Var& variance, double epsilon) {
 }  // namespace
 
 Var l1(const Var& prediction, const Var& target, const LossOptions& options) {
+  check::defined("l1", {{"prediction", prediction}, {"target", target}});
   check_pair("l1", {"prediction", prediction}, {"target", target});
   const LossWeights w("l1", options.weights, "target", target);
   return w.mean(abs(w.select(prediction - target)));
 }
 
 Var mse(const Var& prediction, const Var& target, const LossOptions& options) {
+  check::defined("mse", {{"prediction", prediction}, {"target", target}});
   check_pair("mse", {"prediction", prediction}, {"target", target});
   const LossWeights w("mse", options.weights, "target", target);
   return w.mean(square(w.select(prediction - target)));
 }
 
 Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options) {
+  check::defined("huber", {{"prediction", prediction}, {"target", target}});
   check_pair("huber", {"prediction", prediction}, {"target", target});
   check::positive("huber", "delta in the inputs' dtype", rounded(delta, prediction.dtype()));
   const LossWeights w("huber", options.weights, "target", target);
@@ -134,6 +137,7 @@ Var huber(const Var& prediction, const Var& target, double delta, const LossOpti
 }
 
 Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& options) {
+  check::defined("bce_with_logits", {{"logits", logits}, {"targets", targets}});
   constexpr auto op = "bce_with_logits";
   check_pair(op, {"logits", logits}, {"targets", targets});
   const LossWeights w(op, options.weights, "logits", logits);
@@ -157,6 +161,7 @@ Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& opt
 
 Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
                  const GaussianNLLOptions& options) {
+  check::defined("gaussian_nll", {{"mean", mean}, {"variance", variance}, {"target", target}});
   constexpr auto op = "gaussian_nll";
   check_pair(op, {"mean", mean}, {"target", target});
   check_pair(op, {"variance", variance}, {"target", target});
@@ -175,6 +180,7 @@ Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
 
 Var quantile_loss(const Var& prediction, const Var& target, std::span<const double> quantiles,
                   const LossOptions& options) {
+  check::defined("quantile_loss", {{"prediction", prediction}, {"target", target}});
   constexpr auto op = "quantile_loss";
   const Shape& shape = prediction.shape();
   const std::size_t rank = target.shape().rank();
@@ -200,6 +206,7 @@ Var quantile_loss(const Var& prediction, const Var& target, std::span<const doub
 }
 
 Var masked_mean(const Var& x, const Tensor& mask) {
+  check::defined("masked_mean", {{"x", x}});
   check::real("masked_mean", "x", x.dtype());
   if (!mask.defined()) {
     throw UsageError(

@@ -129,6 +129,11 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
 }  // namespace
 
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
+  check::defined("lstm", {{"x", x},
+                          {"state.h", state.h},
+                          {"state.c", state.c},
+                          {"weights.ih", weights.ih},
+                          {"weights.hh", weights.hh}});
   check_sizes(x, state, weights);
   check::real("lstm", "x", x.dtype());
   const Inputs inputs{x,          state.h,         state.c,        weights.ih,

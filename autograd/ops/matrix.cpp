@@ -61,6 +61,7 @@ Var matmul_rows(const Var& a, const Var& b, Transpose ta, Transpose tb) {
 }  // namespace
 
 Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
+  check::defined("matmul", {{"a", a}, {"b", b}});
   check_factors(a.shape(), b.shape(), ta, tb);
   check::real("matmul", "a", a.dtype());
   check::real("matmul", "b", b.dtype());
@@ -79,6 +80,7 @@ Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
 }
 
 Var outer(const Var& a, const Var& b) {
+  check::defined("outer", {{"a", a}, {"b", b}});
   check::real("outer", "a", a.dtype());
   check::real("outer", "b", b.dtype());
   if (a.dtype() != b.dtype()) tape_errors::mixed_dtypes("outer", a.dtype(), b.dtype());
@@ -88,6 +90,7 @@ Var outer(const Var& a, const Var& b) {
 }
 
 Var linear(const Var& x, const Var& weight, const Var& bias) {
+  check::defined("linear", {{"x", x}, {"weight", weight}});
   check::real("linear", "x", x.dtype());
   check::real("linear", "weight", weight.dtype());
   if (bias.defined()) check::real("linear", "bias", bias.dtype());

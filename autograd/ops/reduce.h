@@ -28,6 +28,16 @@ Var min(const Var& x, Axis axis);
 Tensor argmax(const Var& x, Axis axis);
 Tensor argmin(const Var& x, Axis axis);
 
+/// The k largest elements along an axis, and where they were.
+struct TopK {
+  Var values;      // x's shape with k along the axis
+  Tensor indices;  // int32, of the same shape; not recorded
+};
+/// In falling order; with `largest` false the k smallest ones in rising order. As with max() and
+/// min() a NaN comes first; equal elements come in the order of their places. The gradient goes to
+/// the elements that were picked. Throws UsageError unless k is in [1, size of the axis].
+TopK topk(const Var& x, std::size_t k, Axis axis = -1, bool largest = true);
+
 /// The Euclidean norm, the square root of the sum of squares, of all elements: a scalar. No square
 /// overflows or vanishes: the norm is right wherever it is representable, and 0 without elements.
 /// Gradient x / norm, and 0 where the norm is 0 (the subgradient of least norm; derivatives of all

@@ -14,6 +14,7 @@ namespace {
 /// At least one part, all of one dtype.
 void check_parts(const char* op, const Vars& parts) {
   if (parts.empty()) check::no_parts(op);
+  for (const Var& part : parts) check::defined(op, {{"a part", part}});
   const DType dtype = parts[0].dtype();
   for (const Var& part : parts) {
     if (part.dtype() != dtype) tape_errors::mixed_dtypes(op, dtype, part.dtype());
@@ -46,6 +47,7 @@ void split_at(const Var& x, Axis axis, pool::Vector<std::size_t> ends, std::span
 }  // namespace
 
 Var reshape(const Var& x, const Shape& shape) {
+  check::defined("reshape", {{"x", x}});
   if (x.shape() == shape) return x;
   if (x.shape().numel() != shape.numel()) {
     check::mismatch("reshape", {"x", "", x.shape()}, {"the result", "", shape},
@@ -58,6 +60,7 @@ Var reshape(const Var& x, const Shape& shape) {
 }
 
 Var transpose(const Var& x, Axis axis0, Axis axis1) {
+  check::defined("transpose", {{"x", x}});
   axis0 = check::axis("transpose", x.shape(), axis0);
   axis1 = check::axis("transpose", x.shape(), axis1);
   if (axis0 == axis1) return x;
@@ -70,6 +73,7 @@ Var transpose(const Var& x, Axis axis0, Axis axis1) {
 }
 
 Var transpose(const Var& x) {
+  check::defined("transpose", {{"x", x}});
   if (x.shape().rank() != 2) {
     check::wrong_shape("transpose", "x", x.shape(), "of rank 2, (M, N), or the axes be given");
   }
@@ -77,6 +81,7 @@ Var transpose(const Var& x) {
 }
 
 Var slice(const Var& x, Axis axis, std::size_t begin, std::size_t end) {
+  check::defined("slice", {{"x", x}});
   const Axis typed = std::exchange(axis, check::axis("slice", x.shape(), axis));
   if (begin > end || end > x.size(axis)) {
     check::no_such_range("slice", x.shape(), typed, begin, end);
@@ -97,6 +102,7 @@ Var slice(const Var& x, Axis axis, std::size_t begin, std::size_t end) {
 }
 
 Var pad(const Var& x, Axis axis, std::size_t begin, std::size_t size) {
+  check::defined("pad", {{"x", x}});
   check::real("pad", "x", x.dtype());
   const Axis typed = std::exchange(axis, check::axis("pad", x.shape(), axis));
   if (begin > size || x.size(axis) > size - begin) {
@@ -154,6 +160,7 @@ Var stack(const Vars& parts, Axis axis) {
 }
 
 Vars unbind(const Var& x) {
+  check::defined("unbind", {{"x", x}});
   check::axis("unbind", x.shape(), 0);
   if (x.size(0) == 0) return {};
   Node n("unbind", {x});
@@ -178,6 +185,7 @@ Vars unbind(const Var& x) {
 }
 
 void detail::split_equally(const Var& x, Axis axis, std::span<Var> parts) {
+  check::defined("split", {{"x", x}});
   const Axis typed = std::exchange(axis, check::axis("split", x.shape(), axis));
   const std::size_t count = parts.size();
   if (count == 0 || x.size(axis) % count != 0) {
@@ -189,6 +197,7 @@ void detail::split_equally(const Var& x, Axis axis, std::span<Var> parts) {
 }
 
 Vars split(const Var& x, std::span<const std::size_t> sizes, Axis axis) {
+  check::defined("split", {{"x", x}});
   if (sizes.empty()) check::no_parts("split");
   const Axis typed = std::exchange(axis, check::axis("split", x.shape(), axis));
   check::parts_fill_axis("split", x.shape(), typed, sizes);

@@ -51,6 +51,7 @@ Var minus_share(const Var& x, const Var& p) {
 }  // namespace
 
 Var softmax(const Var& x) {  // dx = y (dy - sum(dy y))
+  check::defined("softmax", {{"x", x}});
   check_rows("softmax", x);
   Node n("softmax", {x});
   Var y = n.out(kernels::softmax(x.value()));
@@ -62,6 +63,7 @@ Var softmax(const Var& x) {  // dx = y (dy - sum(dy y))
 }
 
 Var log_softmax(const Var& x) {  // dx = dy - softmax(x) sum(dy)
+  check::defined("log_softmax", {{"x", x}});
   check_rows("log_softmax", x);
   Node n("log_softmax", {x});
   Var y = n.out(kernels::log_softmax(x.value()));
@@ -71,6 +73,7 @@ Var log_softmax(const Var& x) {  // dx = dy - softmax(x) sum(dy)
 }
 
 Var logsumexp(const Var& x) {  // dx = dy softmax(x)
+  check::defined("logsumexp", {{"x", x}});
   check_rows("logsumexp", x);
   Node n("logsumexp", {x});
   Var y = n.out(kernels::logsumexp(x.value()));

@@ -4,8 +4,10 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "../dispatch-inl.h"
+#include "../pool.h"
 #include "indexing.h"
 #include "parallel-inl.h"
 
@@ -95,6 +97,26 @@ Tensor first_along(const Tensor& x, Axis axis, Before before) {
     }
   });
   return result;
+}
+
+/// to[0][j], ..., to[k - 1][j] = places of the k first of x[0][j], ..., x[n - 1][j] in the order of
+/// `before`; rows are `stride` apart.
+template <class T, class Before>
+void first_k(const T* x, std::size_t n, std::size_t stride, std::size_t k, std::int32_t* to,
+             Before before) {
+  pool::Vector<std::int32_t> places(n);
+  std::iota(places.begin(), places.end(), 0);
+  const auto precedes = [=](std::int32_t i, std::int32_t j) {
+    const T a = x[static_cast<std::size_t>(i) * stride],
+            b = x[static_cast<std::size_t>(j) * stride];
+    const bool a_is_nan = a != a, b_is_nan = b != b;
+    if (a_is_nan != b_is_nan) return a_is_nan;
+    if (before(a, b)) return true;
+    return !before(b, a) && i < j;
+  };
+  const auto end = places.begin() + static_cast<std::ptrdiff_t>(k);
+  std::partial_sort(places.begin(), end, places.end(), precedes);
+  for (std::size_t i = 0; i < k; ++i) to[i * stride] = places[i];
 }
 
 /// to[i][j] = x[0][j] + ... + x[i][j], or from the end; rows are `stride` apart.
@@ -194,6 +216,26 @@ Tensor argmax(const Tensor& x, Axis axis) {
 }
 Tensor argmin(const Tensor& x, Axis axis) {
   return first_along(x, axis, [](auto a, auto b) { return a < b; });
+}
+
+Tensor topk(const Tensor& x, std::size_t k, Axis axis, bool largest) {
+  Tensor result = Tensor::empty(x.shape().with(axis, k), DType::int32);
+  if (result.numel() == 0) return result;
+  const auto [outer, n, inner] = Axes::around(x.shape(), axis);
+  dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
+    const T* from = x.data<T>();
+    std::int32_t* to = result.mutable_data<std::int32_t>();
+    for (std::size_t o = 0; o < outer; ++o, from += n * inner, to += k * inner) {
+      for (std::size_t j = 0; j < inner; ++j) {
+        if (largest) {
+          first_k(from + j, n, inner, k, to + j, [](T a, T b) { return a > b; });
+        } else {
+          first_k(from + j, n, inner, k, to + j, [](T a, T b) { return a < b; });
+        }
+      }
+    }
+  });
+  return result;
 }
 
 Tensor cumsum(const Tensor& x, Axis axis, bool reverse) {

@@ -25,6 +25,9 @@ Tensor broadcast(const Tensor& x, const Shape& shape);
 /// x's shape without the axis, whose size is in [1, 2^31).
 Tensor argmax(const Tensor& x, Axis axis);
 Tensor argmin(const Tensor& x, Axis axis);
+/// Where along `axis` its k first elements in falling order are (rising if not `largest`): int32 of
+/// x's shape with k along the axis. NaNs come first, equal elements in the order of their places.
+Tensor topk(const Tensor& x, std::size_t k, Axis axis, bool largest);
 /// y[i] = x[0] + ... + x[i] along `axis`, added in double; reverse: x[i] + ... + x[n - 1].
 Tensor cumsum(const Tensor& x, Axis axis, bool reverse);
 /// The Euclidean norm, the square root of the sum of squares, of all elements. Squares are summed in

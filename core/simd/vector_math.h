@@ -1,5 +1,7 @@
 #pragma once
 
+#include "../cxx20.h"
+
 #include <cstddef>
 
 /// y[i] = f(x[i]) with the machine's widest vectors (Google Highway, chosen at run time); x and y

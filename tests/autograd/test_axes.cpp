@@ -54,6 +54,12 @@ const std::vector<Case> ops = {
     {"argmax", [](const Var& x, Axis a) -> Var { return argmax(x, a); }},
     {"argmin", [](const Var& x, Axis a) -> Var { return argmin(x, a); }},
     {"cumsum", [](const Var& x, Axis a) -> Var { return cumsum(x, a); }},
+    {"norm", [](const Var& x, Axis a) -> Var { return norm(x, a); }},
+    {"topk", [](const Var& x, Axis a) -> Var { return topk(x, 2, a).values; }},
+    {"index_select",
+     [](const Var& x, Axis a) -> Var {
+       return index_select(x, a, Tensor::of({3}, {1, 0, 1}, DType::int32));
+     }},
     {"repeat", [](const Var& x, Axis a) -> Var { return repeat(x, a, 5); }, true},
     {"transpose", [](const Var& x, Axis a) -> Var { return transpose(x, a, 1); }},
     {"transpose", [](const Var& x, Axis a) -> Var { return transpose(x, 0, a); }},

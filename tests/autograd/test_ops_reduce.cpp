@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <functional>
 #include <string>
 #include <utility>
@@ -131,6 +133,69 @@ TEST_CASE("reductions: extremes, their places and running sums along every axis"
       }
     }
   }
+}
+
+TEST_CASE("gradcheck: topk" * doctest::test_suite("gradients")) {
+  for (const Shape& s : std::vector<Shape>{{1}, {5}, {2, 3}, {2, 1, 3}, {2, 3, 2}}) {
+    for (std::size_t axis = 0; axis < s.rank(); ++axis) {
+      for (std::size_t k = 1; k <= s[axis]; ++k) {
+        for (const bool largest : {true, false}) {
+          check_op("topk", [=](In x) { return Out{square(topk(x[0], k, axis, largest).values)}; },
+                   {s}, {.distinct = true});
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("reductions: topk by its definition, a sort, along every axis") {
+  for (const DType dtype : float_types) {
+    for (const Shape& s : std::vector<Shape>{{1}, {300}, {4, 3}, {2, 0}, {2, 7, 9}, {2, 3, 4, 5}}) {
+      const Tensor x = random_tensor(s, dtype);
+      for (std::size_t axis = 0; axis < s.rank(); ++axis) {
+        for (const bool largest : {true, false}) {
+          if (s[axis] == 0) continue;
+          const std::size_t k = (s[axis] + 1) / 2;
+          const Around from(s, axis), to(s.with(axis, k), axis);
+          std::vector<double> values(s.with(axis, k).numel()), indices = values;
+          for (std::size_t o = 0; o < from.outer; ++o) {
+            for (std::size_t j = 0; j < from.inner; ++j) {
+              std::vector<std::pair<double, std::size_t>> line;
+              for (std::size_t i = 0; i < from.n; ++i) {
+                const double v = x.at(from.place(o, i, j));
+                line.emplace_back(largest ? -v : v, i);
+              }
+              std::sort(line.begin(), line.end());
+              for (std::size_t i = 0; i < k; ++i) {
+                indices[to.place(o, i, j)] = static_cast<double>(line[i].second);
+                values[to.place(o, i, j)] = largest ? -line[i].first : line[i].first;
+              }
+            }
+          }
+          const TopK found = topk(x, k, axis, largest);
+          check_values(found.values.value(), s.with(axis, k), dtype, values);
+          check_values(found.indices, s.with(axis, k), DType::int32, indices);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("reductions: topk puts NaN first and equal elements in their order, and refuses") {
+  const Tensor x = Tensor::of({6}, {1, NAN, 4, 4, -INFINITY, NAN});
+  check_values(topk(x, 6).indices, {6}, DType::int32, {1, 5, 2, 3, 0, 4});
+  check_values(topk(x, 6, 0, false).indices, {6}, DType::int32, {1, 5, 4, 0, 2, 3});
+  CHECK(topk(x, 1).indices.item() == argmax(x, 0).item());
+  CHECK(topk(x, 1, 0, false).indices.item() == argmin(x, 0).item());
+  CHECK_THROWS_WITH_AS(topk(Tensor::zeros({2, 3}), 4),
+                       "[topk] k is 4 but axis -1 of shape (2, 3) has size 3: it must be in [1, 3]",
+                       UsageError);
+  CHECK_THROWS_AS(topk(x, 0), UsageError);
+  CHECK_THROWS_WITH_AS(topk(x, 1, 1), "[topk] axis 1 of shape (6) does not exist: it has 1 axes",
+                       ShapeError);
+  CHECK_THROWS_AS(topk(Tensor::scalar(1), 1), ShapeError);
+  CHECK_THROWS_AS(topk(Tensor::zeros({2, 0}), 1), ShapeError);
+  CHECK_THROWS_AS(topk(Tensor::zeros({3}, DType::int32), 1), DtypeError);
 }
 
 TEST_CASE("reductions: the norm at 0, at the ends of the range, and along axes") {

@@ -139,6 +139,12 @@ const std::map<std::string, std::function<Var(In)>> our_ops = {
      [](In x) {
        return concat(numbered(split(x[0], {1, 2, 1}, 1)), 1);
      }},
+    {"topk", [](In x) { return topk(x[0], 2, 1).values; }},
+    {"topk, smallest", [](In x) { return topk(x[0], 2, 0, false).values; }},
+    {"index_select",
+     [](In x) {
+       return index_select(x[0], 1, ids({4}, {2, 0, 2, 1}));
+     }},
     {"gather", [](In x) { return gather(x[0], 0, places); }},
     {"scatter_add", [](In x) { return scatter_add(x[0], 0, places, 3); }},
     {"embedding", [](In x) { return embedding(x[0], table_rows); }},

@@ -50,6 +50,7 @@ PLANTED = [  # check, file, its text, part of the complaint
     (layering, "core/kernels/a.cpp", "// as autograd does\n", "mentions autograd"),
     (layering, "autograd/tape.cpp", "bool LSTM;\n", "mentions LSTM"),
     (headers, "core/a.h", "#pragma once\nstruct A { std::string s; };\n", "core/a.h:1: does not compile alone"),
+    (headers, "core/cxx20.h", "#pragma once\n", "has 0 lines of errors in C++17"),
     (snippets, "docs/a.md", CPP.format("Var v = 1 +;"), "docs/a.md:2: block does not compile (docs/a.md:2"),
     (snippets, "docs/a.md", "<!-- snippet: skip -->\n" + CPP.format(""), "write fragment or none"),
     (snippets, "CONTRIBUTING.md", CPP.format("int main() { return x; }"), "CONTRIBUTING.md:2"),

@@ -183,7 +183,8 @@ void check_cold_threads() {
   } catch (const std::bad_alloc&) {
   }
   refusing = false;
-  for (const float w : data.value.values<float>()) wrong += w != 0.5F ? 1 : 0;
+  const Tensor moved = w.value();
+  for (const float v : moved.values<float>()) wrong += v != 0.5F ? 1 : 0;
   check(wrong == 0, "weights left alone by a step that cannot start its threads", 2, wrong);
 }
 

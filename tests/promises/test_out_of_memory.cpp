@@ -12,10 +12,10 @@
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/reduce.h"
+#include "../../autograd/parameters.h"
 #include "../../autograd/tape.h"
 #include "../../core/pool.h"
 #include "../../layers/module.h"
-#include "../../autograd/parameters.h"
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
 #include "../../optim/sgd.h"
@@ -168,8 +168,10 @@ void for_every_allocation(const Run& run) {
       happened = outcome.happened;
       threw += outcome.threw ? 1 : 0;
     }
-    CHECK(threw > 10);
-    CHECK(threw + 5 > n);
+    CHECK(threw > 0);
+    // A single failure is got over where the pool has idle memory to give back before it asks again.
+    if (lasting) CHECK(threw > 10);
+    if (lasting) CHECK(threw + 5 > n);
   }
 }
 
