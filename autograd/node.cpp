@@ -2,7 +2,6 @@
 
 #include "../core/error.h"
 #include "../core/kernels/elementwise.h"
-#include "ops/elementwise.h"
 #include "tape_errors-inl.h"
 #include "tape_state-inl.h"
 
@@ -11,6 +10,7 @@ namespace tapegrad {
 Node::Node(const char* name, InputSpan inputs) : name_(name) {
   const Var* typed = nullptr;  // the first input that is not ids
   for (const Var& v : inputs) {
+    if (!v.defined()) continue;
     if (v.dtype() != DType::int32) {
       if (typed == nullptr) typed = &v;
       if (v.dtype() != typed->dtype()) tape_errors::mixed_dtypes(name, typed->dtype(), v.dtype());
@@ -26,6 +26,8 @@ Node::Node(const char* name, InputSpan inputs) : name_(name) {
     return;
   }
   if (inputs.size() >= TapeState::constant - state_->edges.size()) tape_errors::tape_is_full();
+  pass_ = state_->pass;
+  interests_ = state_->interests;
   first_edge_ = static_cast<std::uint32_t>(state_->edges.size());
   edges_ = static_cast<std::uint32_t>(inputs.size());
   for (const Var& v : inputs) {
@@ -36,13 +38,14 @@ Node::Node(const char* name, InputSpan inputs) : name_(name) {
 Var Node::out(Tensor value) {
   Var y(std::move(value));
   if (state_ == nullptr) return y;
-  TapeState& s = *state_;
+  TapeState& s = recorded_on();
   if (s.slots.size() >= TapeState::constant - 1) tape_errors::tape_is_full();
   y.slot_ = static_cast<std::uint32_t>(s.slots.size());
   if (node_ == UINT32_MAX) {
     node_ = static_cast<std::uint32_t>(s.nodes.size());
     s.nodes.push_back(
         {name_, nullptr, first_edge_, edges_, y.slot_, 0, s.scope, NodeRecord::Kind::op});
+    if (first_note_ != UINT32_MAX) s.give_notes(first_note_, node_);
   }
   NodeRecord& node = s.nodes[node_];
   if (node.first_slot + node.slots != y.slot_ || node.rule != nullptr) {
@@ -53,15 +56,17 @@ Var Node::out(Tensor value) {
   y.state_ = state_;
   y.pass_ = s.pass;
   y.node_ = node_;
-  if (s.observer != nullptr) s.show_value(y);
+  if (wants(Interest::values)) s.show_value(y);
   return y;
 }
 
-bool Node::observed() const { return state_ != nullptr && state_->observer != nullptr; }
-void Node::show_branch(const Tensor& choice) { state_->observer->on_branch(node_, name_, choice); }
+TapeState& Node::recorded_on() const {
+  if (state_->pass != pass_) tape_errors::tape_destroyed(name_);
+  return *state_;
+}
 
 ClosureArena& Node::arena() {
-  if (node_ == UINT32_MAX || state_->nodes[node_].rule != nullptr) {
+  if (node_ == UINT32_MAX || recorded_on().nodes[node_].rule != nullptr) {
     tape_errors::outputs_out_of_order(name_);
   }
   return state_->arena;
@@ -92,38 +97,62 @@ Var Grads::d(std::size_t k) const {
   if (!sweep_.grad(place).defined()) {
     return Tensor::zeros(state_.slots[place].shape, state_.slots[place].dtype);
   }
-  return sweep_.current_grad(place);
+  return sweep_.grad(place);
 }
 
 void Grads::add(std::size_t i, const Var& gradient) {
-  if (!needs(i)) return;
-  const SlotRecord& slot = state_.slots[edge(i)];
+  const std::uint32_t input = edge(i);
+  if (!sweep_.has(input, Sweep::wanted)) return;
+  const SlotRecord& slot = state_.slots[input];
   if (gradient.shape() != slot.shape || gradient.dtype() != slot.dtype) {
     tape_errors::wrong_gradient(state_.nodes[node_].name, i, gradient.value(), slot.shape,
                                 slot.dtype);
   }
-  Var& total = sweep_.grad(edge(i));
+  // Gradients are linear in those that come in, and these are recorded: what is constant and not 0
+  // was computed aside.
+  if (sweep_.graph && !gradient.recorded() && !TapeState::is_zero(gradient)) {
+    tape_errors::rule_of_numbers(state_.nodes[node_].name, i);
+  }
+  Var& total = gradient_of(input);
   if (!total.defined()) {
     total = gradient;
   } else if (sweep_.graph) {
-    total = total + gradient;
-  } else if (total.value_.unique()) {
+    total = sum_of(total, gradient);
+  } else if (total.value().unique()) {
     kernels::accumulate(total.value_, gradient.value());
+    sweep_.accept(input);
   } else {
-    total = kernels::add(total.value_, gradient.value());
+    total = kernels::add(total.value(), gradient.value());
   }
 }
 
 Grads::Into Grads::into(std::size_t i) {
   if (graph() || !needs(i)) tape_errors::into_unwanted(state_.nodes[node_].name, i);
-  const SlotRecord& slot = state_.slots[edge(i)];
-  Var& total = sweep_.grad(edge(i));
-  if (!total.defined()) {
-    total = Tensor::empty(slot.shape, slot.dtype);
-    return {total.value_, 0.0};
+  const std::uint32_t input = edge(i);
+  Var& total = gradient_of(input);
+  const double beta = total.defined() ? 1.0 : 0.0;
+  if (total.defined()) {
+    TapeState::own(total);
+  } else {
+    total = state_.gradient_memory(sweep_, input);
   }
-  if (!total.value_.unique()) total = total.value_.clone();
-  return {total.value_, 1.0};
+  sweep_.set(input, Sweep::written);
+  wrote_ = true;
+  return {total.value_, beta};
+}
+
+/// The gradient that has reached the slot of an input so far.
+Var& Grads::gradient_of(std::uint32_t input) {
+  if (wrote_ && sweep_.has(input, Sweep::written)) sweep_.accept(input);
+  return sweep_.grad(input);
+}
+
+void Grads::run(Closure& rule) {
+  rule.run(rule, *this);
+  state_.require_tape(state_.nodes[node_].name);
+  for (std::size_t i = 0; wrote_ && i < state_.nodes[node_].edges; ++i) {
+    if (sweep_.has(edge(i), Sweep::written)) sweep_.accept(edge(i));
+  }
 }
 
 }  // namespace tapegrad

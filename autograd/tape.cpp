@@ -1,10 +1,10 @@
 #include "tape.h"
 
 #include <algorithm>
+#include <ranges>
 
 #include "../core/kernels/elementwise.h"
 #include "node.h"
-#include "ops/elementwise.h"
 #include "tape_errors-inl.h"
 #include "tape_state-inl.h"
 
@@ -12,18 +12,7 @@ namespace tapegrad {
 
 // --- recording ---
 
-void TapeState::check_current(const Var& v, const char* op) const {
-  if (v.pass_ != pass) tape_errors::pass_is_over(op, v.pass_, pass);
-  check_thread(op);
-}
-
-void TapeState::check_own(const Var& v, const char* op) const {
-  if (v.state_ == nullptr) tape_errors::not_recorded(op);
-  v.state_->check_current(v, op);
-  if (v.state_ != this) tape_errors::other_tape(op);
-}
-
-Var TapeState::add_leaf(Tensor value) {
+Var TapeState::add_leaf(Tensor value, const char* name) {
   if (value.dtype() == DType::int32) tape_errors::leaf_of_ids();
   check_thread("leaf");
   if (slots.size() >= constant - 1) tape_errors::tape_is_full();
@@ -33,42 +22,37 @@ Var TapeState::add_leaf(Tensor value) {
   v.node_ = static_cast<std::uint32_t>(nodes.size());
   v.slot_ = static_cast<std::uint32_t>(slots.size());
   slots.push_back({v.shape(), v.dtype()});
-  nodes.push_back({"leaf", nullptr, 0, 0, v.slot_, 1, scope, NodeRecord::Kind::leaf});
-  if (observer != nullptr) show_value(v);
+  nodes.push_back({name, nullptr, 0, 0, v.slot_, 1, scope, NodeRecord::Kind::leaf});
   return v;
 }
 
 Var Tape::leaf(Tensor value) {
-  return recording() ? state_->add_leaf(std::move(value)) : Var(std::move(value));
+  if (!recording()) return value;
+  Var v = state_->add_leaf(std::move(value));
+  if (state_->wants(Interest::values)) state_->show_value(v);
+  return v;
 }
 
 Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
   if (parameter == nullptr) tape_errors::undefined_parameter("leaf");
-  if (!recording() || !parameter->requires_grad) return parameter->value;
-  state_->check_thread("leaf");
-  auto& known = state_->parameters;
-  known.resize(state_->leaves.size());  // a throw below may have left one without its leaf
-  const auto found = std::find(known.begin(), known.end(), parameter);
-  if (found != known.end()) return state_->leaves[static_cast<std::size_t>(found - known.begin())];
-  known.push_back(parameter);
-  state_->leaves.push_back(state_->add_leaf(parameter->value));
-  return state_->leaves.back();
+  if (!recording() || !parameter->requires_grad()) return parameter->value();
+  TapeState& s = *state_;
+  s.check_thread("leaf");
+  s.parameters.resize(s.leaves.size());  // a throw below may have left one without its leaf
+  const auto found = std::find(s.parameters.begin(), s.parameters.end(), parameter);
+  if (found != s.parameters.end()) {
+    const Var& leaf = s.leaves[static_cast<std::size_t>(found - s.parameters.begin())];
+    if (!leaf.is_now(parameter->value())) tape_errors::parameter_changed(leaf.shape());
+    return leaf;
+  }
+  s.parameters.push_back(parameter);
+  s.leaves.push_back(s.add_leaf(parameter->value()));
+  const Var leaf = s.leaves.back();
+  if (s.wants(Interest::values)) s.show_value(leaf);
+  return leaf;
 }
 
 // --- backward ---
-
-bool TapeState::wants_input(const Sweep& sweep, const NodeRecord& node) const {
-  const auto first = edges.begin() + node.first_edge;
-  return std::any_of(first, first + node.edges,
-                     [&](std::uint32_t slot) { return sweep.has(slot, Sweep::wanted); });
-}
-
-bool TapeState::reaches_output(const Sweep& sweep, const NodeRecord& node) const {
-  for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
-    if (sweep.has(slot, Sweep::reached)) return true;
-  }
-  return false;
-}
 
 /// Flags what lies between x and y; throws for a node there that has no rule, before anything
 /// changes.
@@ -77,7 +61,7 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
   sweep.bottom = UINT32_MAX;
   for (const Var& v : y) sweep.top = std::max(sweep.top, v.node_);
   for (const Var& v : x) sweep.bottom = std::min(sweep.bottom, v.node_);
-  const std::span<const HookRecord> watched(hooks.data(), sweep.to_hooks ? hooks.size() : 0);
+  const auto watched = hooks | std::views::take(sweep.to_hooks ? hooks.size() : 0);
   for (const HookRecord& h : watched) sweep.bottom = std::min(sweep.bottom, h.node);
   if (sweep.bottom > sweep.top) return;  // no x stands before a y
   const NodeRecord& last = nodes[sweep.top];
@@ -121,14 +105,13 @@ void TapeState::run(Sweep& sweep) {
     const NodeRecord node = nodes[i];
     if (!reaches_output(sweep, node)) continue;
     if (node.first_hook != HookRecord::none) run_hooks(sweep, i);
-    if (observer != nullptr) show_gradients(sweep, i);
+    if (wants(Interest::gradients)) show_gradients(sweep, i);
     if (!wants_input(sweep, node)) continue;
     // A hook may have differentiated what is below it.
     if (nodes[i].kind == NodeRecord::Kind::freed) tape_errors::pass_is_spent(sweep.op(), node.name);
     // Spent even if it throws: it may have written into what it saved.
     if (!sweep.retain) nodes[i].kind = NodeRecord::Kind::freed;
-    Grads grads(*this, sweep, i);
-    node.rule->run(*node.rule, grads);
+    Grads(*this, sweep, i).run(*node.rule);
     for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
       if (!sweep.has(slot, Sweep::target)) sweep.grad(slot) = Var();
     }
@@ -138,6 +121,7 @@ void TapeState::run(Sweep& sweep) {
 
 Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
                        Tape::Options options, bool to_hooks) {
+  const CallOut call(*this);
   Sweep sweep;
   sweep.to_hooks = to_hooks;
   sweep.graph = options.create_graph;
@@ -146,66 +130,60 @@ Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::spa
   mark(sweep, y, x);
   const auto reached = [&](const Var& v) { return sweep.has(v.slot_, Sweep::reached); };
   if (to_hooks && std::ranges::none_of(x, reached)) tape_errors::no_parameter();
-  const Tape::Until pause(paused, sweep.graph ? paused : paused + 1, pass);
+  const Pauses pause(paused, sweep.graph ? 0 : 1);
   for (std::size_t k = 0; k < y.size(); ++k) {
     if (!sweep.has(y[k].slot_, Sweep::wanted)) continue;
+    // Recorded, so that every gradient is: one that is not then comes from a rule of numbers.
+    const Var d = sweep.graph && !dy[k].recorded() ? add_leaf(dy[k].value(), "seed") : dy[k];
     Var& seed = sweep.grad(y[k].slot_);
-    seed = seed.defined() ? seed + dy[k] : dy[k];
+    seed = seed.defined() ? sum_of(seed, d) : d;
   }
   if (!sweep.flags.empty()) run(sweep);
   return sweep;
 }
 
 void Tape::backward(const Var& loss, Options options) {
-  state_->check_own(loss, "backward");
+  TapeState& s = *state_;  // a call from the sweep may destroy the Tape: then it throws
+  s.check_own(loss, "backward");
   if (loss.shape().numel() != 1) tape_errors::not_scalar("backward", loss.shape());
-  const Vars& leaves = state_->leaves;
+  const Vars& leaves = s.leaves;
   const Var one = Tensor::full(loss.shape(), 1, loss.dtype());
-  Sweep sweep = state_->sweep({&loss, 1}, {&one, 1}, leaves, options, true);
+  Sweep sweep = s.sweep({&loss, 1}, {&one, 1}, leaves, options, true);
 
-  // First make every gradient ours alone, which may throw; then hand all of them over, which
-  // cannot.
+  // First whatever may throw, for every gradient; then all are handed over, which cannot.
   const auto gets = [&](std::size_t i) {  // it may have been frozen since it was recorded
-    return sweep.has(leaves[i].slot_, Sweep::reached) && state_->parameters[i]->requires_grad;
+    return sweep.has(leaves[i].slot_, Sweep::reached) && s.parameters[i]->requires_grad() &&
+           sweep.grad(leaves[i].slot_).defined();  // its rules may have given nothing
   };
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!gets(i)) continue;
-    const Var& leaf = leaves[i];
-    if (const Tensor& total = state_->parameters[i]->grad; total.defined()) {
-      if (total.shape() != leaf.shape() || total.dtype() != leaf.dtype())
-        tape_errors::gradient_does_not_fit(total, leaf.shape(), leaf.dtype());
-      if (total.shares_elements_with(leaf.value_)) tape_errors::gradient_in_value();
-    }
-    Var& gradient = sweep.grad(leaf.slot_);
-    if (gradient.defined() && !gradient.value_.unique()) gradient = gradient.value_.clone();
+    TapeState::own(sweep.grad(leaves[i].slot_));
+    s.parameters[i]->prepare_grad(sweep.grad(leaves[i].slot_).value_);
   }
   for (std::size_t i = 0; i < leaves.size(); ++i) {
-    if (!gets(i)) continue;
-    Tensor& gradient = sweep.grad(leaves[i].slot_).value_;
-    if (!gradient.defined()) continue;  // its rules gave nothing
-    Tensor& total = state_->parameters[i]->grad;
-    if (total.defined()) {
-      kernels::accumulate(total, gradient);
-    } else {
-      total = std::move(gradient);
-    }
+    if (gets(i)) s.parameters[i]->accept_grad(std::move(sweep.grad(leaves[i].slot_).value_));
   }
 }
 
 Vars Tape::gradient(const Var& y, const Vars& x, Options options, Var dy) {
-  for (const Var& v : x) state_->check_own(v, "gradient");
-  state_->check_own(y, "gradient");
+  TapeState& s = *state_;
+  for (const Var& v : x) s.check_own(v, "gradient");
+  s.check_own(y, "gradient");
   if (!dy.defined()) {
     if (y.shape().numel() != 1) tape_errors::not_scalar("gradient", y.shape());
     dy = Tensor::full(y.shape(), 1, y.dtype());
   } else if (dy.value().shape() != y.shape() || dy.dtype() != y.dtype()) {
     tape_errors::not_alike("gradient", "dy", dy.value(), "y", y.shape(), y.dtype());
   }
-  Sweep sweep = state_->sweep({&y, 1}, {&dy, 1}, x, options);
+  Sweep sweep = s.sweep({&y, 1}, {&dy, 1}, x, options);
   Vars result;
   for (const Var& v : x) {
-    const bool reached = sweep.has(v.slot_, Sweep::target) && sweep.grad(v.slot_).defined();
-    Var d = reached ? sweep.grad(v.slot_) : Var(Tensor::zeros(v.shape(), v.dtype()));
+    if (!sweep.has(v.slot_, Sweep::target) || !sweep.grad(v.slot_).defined()) {
+      result.push_back(Tensor::zeros(v.shape(), v.dtype()));
+      continue;
+    }
+    Var& d = sweep.grad(v.slot_);
+    TapeState::own(d);  // dy, another result, or a Var that a hook kept may have its elements, too
     result.push_back(options.create_graph ? d : Var(d.value_));
   }
   return result;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -12,15 +11,14 @@
 
 namespace tapegrad {
 
-class Observer;
-
-/// The record of one pass and its context: whether it records, whether dropout is on, its random
-/// stream. Make one for each pass: it allocates nothing, its memory is recycled. A tape belongs to
-/// the thread that made it. A throw while recording leaves an unfinished node that nothing uses; a
-/// throw in backward leaves every Parameter as it was, and the pass is spent.
+/// The record of one pass and its context: whether it records, its mode, its random stream. Make
+/// one for each pass, inside the loop: it allocates nothing, its memory is recycled. A tape belongs
+/// to the thread that made it. A throw while recording leaves an unfinished node that nothing uses;
+/// a throw in backward leaves every Parameter as it was, and the pass is spent. Scopes, hooks, kept
+/// gradients and observers are in inspect/.
 class Tape {
  public:
-  enum class Dropout : std::uint8_t { undecided, off, on };
+  enum class Mode : std::uint8_t { unspecified, evaluation, training };
   struct Stream {
     std::uint64_t seed = 0;
     std::uint64_t pass = 0;  // number of the training step: another pass, other masks
@@ -31,13 +29,13 @@ class Tape {
   };
 
   /// Records. Dropout with p > 0 refuses to guess and throws: say training() or evaluation().
-  Tape() : Tape(true, Dropout::undecided, {}) {}
+  Tape() : Tape(true, Mode::unspecified, {}) {}
   /// Records, dropout on; masks are a function of (seed, pass, site, place).
-  static Tape training(Stream stream) { return {true, Dropout::on, stream}; }
+  static Tape training(Stream stream) { return {true, Mode::training, stream}; }
   /// Records, dropout off.
-  static Tape evaluation() { return {true, Dropout::off, {}}; }
+  static Tape evaluation() { return {true, Mode::evaluation, {}}; }
   /// Records nothing, dropout off: every result is a constant.
-  static Tape inference() { return {false, Dropout::off, {}}; }
+  static Tape inference() { return {false, Mode::evaluation, {}}; }
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
   ~Tape();
@@ -45,8 +43,8 @@ class Tape {
   /// A value to differentiate with respect to, by gradient(). Throws DtypeError for int32.
   Var leaf(Tensor value);
   /// The parameter on this tape: one node however often it is asked for, a constant if frozen or
-  /// not recording. Throws UsageError if it is undefined.
-  Var leaf(const Parameter& parameter) { return leaf(parameter.data()); }
+  /// not recording. Throws UsageError if it is undefined, or was changed since its first leaf.
+  Var leaf(const ParameterHandle& parameter) { return leaf(parameter.data()); }
   Var leaf(const std::shared_ptr<ParameterData>& parameter);
 
   /// Adds d loss / d parameter to the gradient of every Parameter that `loss` depends on.
@@ -56,30 +54,17 @@ class Tape {
   void backward(const Var& loss, Options options);
   void backward(const Var& loss) { backward(loss, Options{}); }
   /// d y / d x for each x, times dy (like y; needed unless y is one number); touches no Parameter.
-  /// Zeros if y does not depend on x. Visits only nodes between x and y. Throws as backward() does.
+  /// Zeros if y does not depend on x. The results share no memory, with dy neither. Visits only
+  /// nodes between x and y. Throws as backward() does.
   Vars gradient(const Var& y, const Vars& x, Options options, Var dy = {});
   Vars gradient(const Var& y, const Vars& x) { return gradient(y, x, Options{}); }
 
-  /// Called with d y / d v in every sweep that reaches v, when it is complete; a defined result
-  /// takes its place, for whatever is before v too. Several hooks of one v run in the order given.
-  /// backward() goes down to v even if no Parameter is below it, gradient() only to its x. Throws
-  /// UsageError unless v was recorded in this pass, and for an empty hook.
-  using Hook = std::function<Var(const Var& gradient)>;
-  void hook(const Var& v, Hook hook);
-  /// Keeps the gradient of v, after its hooks so far, from the next sweeps: grad(v) is then that of
-  /// the last one that reached v, undefined if none did; UsageError if it was never retained.
-  void retain_grad(const Var& v);
-  Var grad(const Var& v) const;
-  /// Shows all that happens on this tape to `observer`, which must outlive it; null: nobody. Throws
-  /// UsageError if there is one already.
-  void observe(Observer* observer);
-
   /// For layers: throws UsageError if x was recorded on another tape, where this one's leaves would
   /// be constants and never learn.
-  void check_input(const Var& x, const char* op) const;
+  void require_same_tape(const Var& x, const char* op) const;
 
   bool recording() const;
-  Dropout dropout() const { return dropout_; }
+  Mode mode() const { return mode_; }
   /// Key of the random stream at a named site of this pass; unnamed sites are numbered in the order
   /// of asking.
   RandomKey random_key(std::string_view site = "");
@@ -88,37 +73,27 @@ class Tape {
   /// Gives back the memory that idle tapes of the process keep.
   static void release_memory();
 
-  /// Ends what it stands for, a pause or a scope, when it goes or the pass ends; the last one made
-  /// goes first.
-  class [[nodiscard]] Until {
+  /// Ends a pause() when it is destroyed. Several may end in any order; the pass ends them all.
+  class [[nodiscard]] Guard {
    public:
-    Until(std::uint32_t& place, std::uint32_t value, const std::uint64_t& pass)
-        : place_(place), before_(place), now_(pass), pass_(pass) {
-      place = value;
-    }
-    Until(const Until&) = delete;
-    Until& operator=(const Until&) = delete;
-    ~Until() {
-      if (now_ == pass_) place_ = before_;
-    }
+    explicit Guard(TapeState& state);
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+    ~Guard();
 
    private:
-    std::uint32_t& place_;
-    std::uint32_t before_;
-    const std::uint64_t& now_;
+    TapeState& state_;
     std::uint64_t pass_;
   };
-  /// Until it goes, nothing is recorded: results are constants.
-  Until pause();
-  /// Until it goes, what is recorded stands under a name, as in "step.1" or "decoder/step.1".
-  Until scope(std::string_view name, std::size_t index = SIZE_MAX);
+  /// While the Guard lives, nothing is recorded: results are constants.
+  Guard pause() { return Guard(*state_); }
 
  private:
   friend struct TapeState;
-  Tape(bool recording, Dropout dropout, Stream stream);
+  Tape(bool recording, Mode mode, Stream stream);
 
   TapeState* state_;
-  Dropout dropout_;
+  Mode mode_;
   Stream stream_;
   std::uint64_t unnamed_sites_ = 0;
 };

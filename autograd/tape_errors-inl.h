@@ -16,7 +16,13 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void other_thread(const char* op);
 [[noreturn]] void not_retained();
 [[noreturn]] void no_hook();
-[[noreturn]] void observed_already();
+[[noreturn]] void observes_already();
+/// `who`: "hook", "observer", or the op whose rule it was.
+[[noreturn]] void tape_destroyed(const char* who);
+[[noreturn]] void shown_was_overwritten(const char* who);
+[[noreturn]] void rule_of_numbers(const char* node, std::size_t input);
+[[noreturn]] void hook_of_numbers();
+[[noreturn]] void parameter_changed(const Shape& shape);
 [[noreturn]] void mixed_dtypes(const char* op, DType first, DType other);
 [[noreturn]] void not_recorded(const char* op);
 [[noreturn]] void other_tape(const char* op);
@@ -33,8 +39,6 @@ namespace tapegrad::tape_errors {
 /// `what`, as in "dy", must be a gradient of `of`, as in "y".
 [[noreturn]] void not_alike(const char* op, const char* what, const Tensor& gradient,
                             const char* of, const Shape& shape, DType dtype);
-[[noreturn]] void gradient_does_not_fit(const Tensor& grad, const Shape& shape, DType dtype);
-[[noreturn]] void gradient_in_value();
 [[noreturn]] void directions(const char* op, std::size_t inputs, std::size_t directions);
 [[noreturn]] void no_parameter();
 [[noreturn]] void outputs_out_of_order(const char* op);

@@ -11,8 +11,8 @@ namespace tapegrad::tape_errors {
 void value_overwritten() {
   throw UsageError(
       "[var] the elements of this value were overwritten after it was used: gradients would be "
-      "wrong; "
-      "give each pass a tensor of its own, or clone() before writing");
+      "wrong; make a Tape for each pass, inside the loop, and give it a tensor of its own, or "
+      "clone() before writing");
 }
 
 void pass_is_over(const char* op, std::uint64_t made, std::uint64_t now) {
@@ -45,10 +45,42 @@ void no_hook() {
   throw UsageError("[hook] the hook is empty: give it a function, or call retain_grad()");
 }
 
-void observed_already() {
+void observes_already() {
+  throw UsageError("[observe] the observer observes this tape already: call observe() once");
+}
+
+void tape_destroyed(const char* who) {
   throw UsageError(
-      "[observe] the tape has an observer already (inside gradcheck: the checker's): let that end "
-      "first");
+      fmt::format("[{}] the tape was destroyed while it was in use, by a hook, an observer or a "
+                  "rule: let it live until the call returns",
+                  who));
+}
+
+void shown_was_overwritten(const char* who) {
+  throw UsageError(
+      fmt::format("[{}] the elements that were shown were overwritten: other values use them; "
+                  "write into a clone(), and return that from a hook",
+                  who));
+}
+
+void rule_of_numbers(const char* node, std::size_t input) {
+  throw UsageError(fmt::format(
+      "[{}] its rule gave input {} a gradient that was not recorded, so its derivative would be "
+      "lost: with create_graph, compute it from d() with ops on Vars, not from value()",
+      node, input));
+}
+
+void hook_of_numbers() {
+  throw UsageError(
+      "[hook] the gradient it returned was not recorded, so its derivative would be lost: with "
+      "create_graph, compute it from the one given with ops on Vars, not from value()");
+}
+
+void parameter_changed(const Shape& shape) {
+  throw UsageError(
+      fmt::format("[leaf] a Parameter of shape {} was changed after this tape used it, as by a "
+                  "step of an optimizer: make a Tape for each pass, inside the loop",
+                  to_string(shape)));
 }
 
 void mixed_dtypes(const char* op, DType first, DType other) {
@@ -70,8 +102,8 @@ void other_tape(const char* op) {
 
 void pass_is_spent(const char* op, const char* node) {
   throw UsageError(fmt::format(
-      "[{}] the pass was differentiated before and the saved values of '{}' are freed: pass "
-      "{{.retain = true}} to the first call",
+      "[{}] the pass was differentiated before and the saved values of '{}' are freed: make a Tape "
+      "for each pass, inside the loop, or pass {{.retain = true}} to the first call",
       op, node));
 }
 
@@ -134,21 +166,6 @@ void not_alike(const char* op, const char* what, const Tensor& gradient, const c
                            op, what, to_string(gradient.shape()), to_string(gradient.dtype()), of,
                            to_string(shape), to_string(dtype)),
                gradient, shape);
-}
-
-void gradient_does_not_fit(const Tensor& grad, const Shape& shape, DType dtype) {
-  does_not_fit(
-      fmt::format("[backward] a parameter has shape {} and is {} but the gradient it has already "
-                  "has shape {} and is {}: nothing was added; call zero_grad() first",
-                  to_string(shape), to_string(dtype), to_string(grad.shape()),
-                  to_string(grad.dtype())),
-      grad, shape);
-}
-
-void gradient_in_value() {
-  throw UsageError(
-      "[backward] the gradient of a parameter lies in the memory of its value: nothing was added; "
-      "give it a tensor of its own, or call zero_grad() first");
 }
 
 void directions(const char* op, std::size_t inputs, std::size_t directions) {

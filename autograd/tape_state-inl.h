@@ -1,14 +1,18 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
 
 #include "closure_arena.h"
-#include "inspect/observer.h"
+#include "inspect/hooks.h"
+#include "interest.h"
 #include "parameter.h"
 #include "tape.h"
 #include "tape_errors-inl.h"
@@ -17,6 +21,10 @@
 
 /// The inside of a tape. Private to autograd/*.cpp.
 namespace tapegrad {
+
+class Observer;
+struct Internal;
+struct NodeView;
 
 // Public headers have named these already, so for g++ the pragma comes too late.
 struct [[gnu::visibility("hidden")]] TapeState;
@@ -40,6 +48,16 @@ struct ScopeRecord {
   std::string_view name;  // lies in the arena
   std::size_t index;      // SIZE_MAX: none
   std::uint32_t outer;
+  bool ended = false;
+};
+
+/// Something that an op noted about its node. A note that comes before the node's first output
+/// waits for its number.
+struct NoteRecord {
+  std::uint32_t node;
+  bool waiting;
+  const char* name;
+  std::string value;
 };
 
 /// A hook on a slot, or, if it is empty, the wish to keep the slot's gradient.
@@ -47,7 +65,7 @@ struct HookRecord {
   static constexpr std::uint32_t none = UINT32_MAX;
   std::uint32_t node;
   std::uint32_t slot;
-  Tape::Hook hook;
+  Hook hook;
   Var kept = {};
   std::uint32_t next = none;  // of the same node
 };
@@ -60,7 +78,7 @@ struct SlotRecord {
 
 /// One backward loop: which slots matter, and the gradients that have reached them so far.
 struct Sweep {
-  enum Flag : std::uint8_t { wanted = 1, reached = 2, target = 4 };
+  enum Flag : std::uint8_t { wanted = 1, reached = 2, target = 4, written = 8 };
   bool graph = false;
   bool retain = false;
   bool to_hooks = false;     // backward(): down to every hook, whether or not an x needs it
@@ -78,11 +96,37 @@ struct Sweep {
     flags[slot - base] = static_cast<std::uint8_t>(flags[slot - base] | flag);
   }
   Var& grad(std::uint32_t slot) { return grads[slot - base]; }
-  /// A first-order gradient may have been accumulated in place since it came: as a new constant it
-  /// is current.
-  Var current_grad(std::uint32_t slot) {
-    return graph ? grad(slot) : Var(Tensor(grad(slot).value_));
+  /// Takes what a kernel has written into a gradient as its value.
+  void accept(std::uint32_t slot) { grad(slot).version_ = grad(slot).value_.version(); }
+};
+
+/// A call to code that is not ours (a hook, an observer, a rule, a twin), which may destroy the
+/// Tape: its state is then given back when the last call has returned, and whoever made the call
+/// throws.
+class CallOut {
+ public:
+  explicit CallOut(TapeState& state);
+  CallOut(const CallOut&) = delete;
+  CallOut& operator=(const CallOut&) = delete;
+  ~CallOut();
+
+ private:
+  TapeState& state_;
+};
+
+/// Adds to the number of pauses while it lives.
+class Pauses {
+ public:
+  Pauses(std::uint32_t& pauses, std::uint32_t more) : pauses_(pauses), more_(more) {
+    pauses_ += more;
   }
+  Pauses(const Pauses&) = delete;
+  Pauses& operator=(const Pauses&) = delete;
+  ~Pauses() { pauses_ -= more_; }
+
+ private:
+  std::uint32_t& pauses_;
+  std::uint32_t more_;
 };
 
 /// Recording order is topological order: whatever a node uses stands before it, so backward is one
@@ -93,23 +137,29 @@ struct TapeState {
 
   std::uint64_t pass = 1;  // never goes back, so a Var of a pass that is over never looks current
   bool recording = true;
-  std::uint32_t paused = 0;
-  std::thread::id thread;  // that the pass belongs to
+  bool destroyed = false;    // the Tape is, in a call that has not returned
+  std::uint32_t calls = 0;   // that have not returned
+  std::uint32_t paused = 0;  // how often
   std::uint32_t scope = 0;
-  Observer* observer = nullptr;
+  std::thread::id thread;               // that the pass belongs to
+  Interest interests = Interest::none;  // of all observers
+  std::vector<Observer*> observers;     // null: one that has gone
   std::vector<NodeRecord> nodes;
   std::vector<std::uint32_t> edges;  // slots of the inputs, a run for each node
   std::vector<SlotRecord> slots;
   std::vector<std::shared_ptr<ParameterData>> parameters;  // that have a leaf,
   Vars leaves;                                             // and the leaf of each
   std::vector<ScopeRecord> scopes;                         // from number 1 on
-  std::vector<HookRecord> hooks;
+  std::deque<HookRecord> hooks;                            // stays where it is when a hook adds one
+  std::vector<NoteRecord> notes;                           // in the order of their nodes
   ClosureArena arena;
 
   static TapeState& of(const Tape& tape) { return *tape.state_; }
+  /// The tape of v; throws unless v can be used on it now.
+  static TapeState& of(const Var& v, const char* op);
   static std::uint32_t slot_of(const Var& v) { return v.slot_; }
 
-  Var add_leaf(Tensor value);
+  Var add_leaf(Tensor value, const char* name = "leaf");
   void check_thread(const char* op) const {
     if (thread != std::this_thread::get_id()) tape_errors::other_thread(op);
   }
@@ -119,20 +169,63 @@ struct TapeState {
   /// result in the returned Sweep. With hooks it throws if no x is reached.
   Sweep sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
               Tape::Options options, bool to_hooks = false);
+  /// Memory for a first gradient of a slot: in backward() that which its Parameter keeps.
+  Tensor gradient_memory(const Sweep& sweep, std::uint32_t slot) const;
+  /// Gives a gradient elements that nobody else has; throws if they were overwritten meanwhile.
+  static void own(Var& gradient);
+  static bool is_zero(const Var& gradient);
   void end_pass() noexcept;
-  void add_hook(const Var& v, Tape::Hook hook, const char* op);
-  void show_value(const Var& v);
+  /// Ends the pass and gives the state back to the next Tape.
+  void retire() noexcept;
+  void require_tape(const char* op) const {
+    if (destroyed) tape_errors::tape_destroyed(op);
+  }
+
+  // inspect/
+  static void add_hook(const Var& v, Hook hook, const char* op);
+  static Var kept_gradient(const Var& v);
+  bool wants(Interest interest) const { return overlap(interests, interest); }
+  void forget(Observer& observer) noexcept;
   NodeView view(std::uint32_t node) const;
+  std::string path(std::uint32_t number) const;
+  void show_value(const Var& v);
+  void show_branch(std::uint32_t node, const Tensor& choice);
+  void show_internal(std::uint32_t node, const Internal& inside);
+  void add_note(std::uint32_t node, const char* name, std::string value);
+  void give_notes(std::size_t first, std::uint32_t node);
 
  private:
   void mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> x) const;
   void run(Sweep& sweep);
   void run_hooks(Sweep& sweep, std::uint32_t node);
   void show_gradients(Sweep& sweep, std::uint32_t node);
+  template <class Show>
+  void show(Interest interest, const Tensor& shown, Show show);
   bool wants_input(const Sweep& sweep, const NodeRecord& node) const;
   bool reaches_output(const Sweep& sweep, const NodeRecord& node) const;
   void free(NodeRecord& node) noexcept;
 };
+
+inline bool TapeState::wants_input(const Sweep& sweep, const NodeRecord& node) const {
+  const auto first = edges.begin() + node.first_edge;
+  return std::any_of(first, first + node.edges,
+                     [&](std::uint32_t slot) { return sweep.has(slot, Sweep::wanted); });
+}
+
+inline bool TapeState::reaches_output(const Sweep& sweep, const NodeRecord& node) const {
+  for (std::uint32_t slot = node.first_slot; slot < node.first_slot + node.slots; ++slot) {
+    if (sweep.has(slot, Sweep::reached)) return true;
+  }
+  return false;
+}
+
+inline CallOut::CallOut(TapeState& state) : state_(state) { ++state_.calls; }
+inline CallOut::~CallOut() {
+  if (--state_.calls == 0 && state_.destroyed) state_.retire();
+}
+
+/// a + b; defined beside the other ops.
+Var sum_of(const Var& a, const Var& b);
 
 }  // namespace tapegrad
 

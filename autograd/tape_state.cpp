@@ -1,8 +1,10 @@
 #include "tape_state-inl.h"
 
+#include <algorithm>
 #include <mutex>
 #include <new>
 #include <string>
+#include <utility>
 
 /// How tapes come and go: `Tape tape;` in a loop takes the state that the last one left, with all
 /// its memory.
@@ -39,23 +41,62 @@ TapeState* take_state() {
 
 }  // namespace
 
-Tape::Tape(bool recording, Dropout dropout, Stream stream)
-    : state_(take_state()), dropout_(dropout), stream_(stream) {
+Tape::Tape(bool recording, Mode mode, Stream stream)
+    : state_(take_state()), mode_(mode), stream_(stream) {
   state_->recording = recording;
   state_->thread = std::this_thread::get_id();
 }
 
 Tape::~Tape() {
-  state_->end_pass();
+  if (state_->calls > 0) {
+    state_->destroyed = true;
+  } else {
+    state_->retire();
+  }
+}
+
+void TapeState::retire() noexcept {
+  end_pass();
   IdleStates& idle = idle_states();
   const std::lock_guard lock(idle.mutex);
-  idle.list.push_back(state_);
+  idle.list.push_back(this);
 }
 
 bool Tape::recording() const { return state_->recording && state_->paused == 0; }
 std::size_t Tape::size() const { return state_->nodes.size(); }
 
-void Tape::check_input(const Var& x, const char* op) const {
+// --- what Vars must be ---
+
+void TapeState::check_current(const Var& v, const char* op) const {
+  if (v.pass_ != pass) tape_errors::pass_is_over(op, v.pass_, pass);
+  check_thread(op);
+}
+
+TapeState& TapeState::of(const Var& v, const char* op) {
+  if (v.state_ == nullptr) tape_errors::not_recorded(op);
+  v.state_->check_current(v, op);
+  return *v.state_;
+}
+
+void TapeState::check_own(const Var& v, const char* op) const {
+  if (&of(v, op) != this) tape_errors::other_tape(op);
+}
+
+void TapeState::own(Var& gradient) {
+  if (gradient.value().unique()) return;
+  gradient.value_ = gradient.value_.clone();
+  gradient.version_ = gradient.value_.version();
+}
+
+bool TapeState::is_zero(const Var& gradient) {
+  const Tensor& t = gradient.value();
+  for (std::size_t i = 0; i < t.numel(); ++i) {
+    if (t.at(i) != 0) return false;
+  }
+  return true;
+}
+
+void Tape::require_same_tape(const Var& x, const char* op) const {
   if (!x.recorded()) return;
   x.state_->check_current(x, op);
   if (x.state_ != state_) tape_errors::two_tapes(op);
@@ -66,9 +107,30 @@ RandomKey Tape::random_key(std::string_view site) {
   return RandomKey::of(stream_.seed, stream_.pass, "#" + std::to_string(unnamed_sites_++));
 }
 
-Tape::Until Tape::pause() { return {state_->paused, state_->paused + 1, state_->pass}; }
+Tape::Guard::Guard(TapeState& state) : state_(state), pass_(state.pass) { ++state_.paused; }
+Tape::Guard::~Guard() {
+  if (pass_ == state_.pass) --state_.paused;
+}
+
+Tensor TapeState::gradient_memory(const Sweep& sweep, std::uint32_t slot) const {
+  if (sweep.to_hooks) {  // leaves are in the order of their slots
+    const auto leaf =
+        std::ranges::lower_bound(leaves, slot, {}, [](const Var& v) { return slot_of(v); });
+    if (leaf != leaves.end() && slot_of(*leaf) == slot) {
+      const auto& parameter = parameters[static_cast<std::size_t>(leaf - leaves.begin())];
+      if (Tensor kept = parameter->take_buffer(); kept.defined()) return kept;
+    }
+  }
+  return Tensor::empty(slots[slot].shape, slots[slot].dtype);
+}
 
 void TapeState::end_pass() noexcept {
+  ++pass;
+  while (!observers.empty()) {
+    Observer* const last = observers.back();
+    observers.pop_back();
+    if (last != nullptr) forget(*last);
+  }
   for (NodeRecord& node : nodes) free(node);
   nodes.clear();
   edges.clear();
@@ -77,17 +139,18 @@ void TapeState::end_pass() noexcept {
   leaves.clear();
   scopes.clear();
   hooks.clear();
+  notes.clear();
   arena.reset();
   scope = paused = 0;
-  observer = nullptr;
-  ++pass;
+  interests = Interest::none;
+  destroyed = false;
 }
 
 void TapeState::free(NodeRecord& node) noexcept {
   if (node.rule == nullptr) return;
-  node.rule->destroy(*node.rule);
-  node.rule = nullptr;
+  Closure* const rule = std::exchange(node.rule, nullptr);
   node.kind = NodeRecord::Kind::freed;
+  rule->destroy(*rule);
 }
 
 void Tape::release_memory() {

@@ -19,25 +19,19 @@ Var identity(const Var& x) {
 
 }  // namespace
 
-Tape::Until Grads::recording() const { return {state_.paused, 0, state_.pass}; }
-
-Vars Grads::alias(const Vars& inputs) const {
-  Vars aliases;
+void Grads::run_twin(Vars (*call)(const void*, const Vars&), const void* twin, const Vars& inputs) {
+  const Pauses none(state_.paused, 0 - state_.paused);  // recorded even where gradients are not
+  Vars aliases, y, dy, x;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     aliases.push_back(needs(i) ? identity(inputs[i]) : inputs[i]);
+    if (needs(i)) x.push_back(aliases[i]);
   }
-  return aliases;
-}
-
-void Grads::add_through(const Vars& outputs, const Vars& aliases) {
-  Vars y, dy, x;
+  const Vars outputs = call(twin, aliases);
+  state_.require_tape(state_.nodes[node_].name);
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     if (!has(k) || !outputs[k].recorded()) continue;
     y.push_back(outputs[k]);
     dy.push_back(d(k));
-  }
-  for (std::size_t i = 0; i < aliases.size(); ++i) {
-    if (needs(i)) x.push_back(aliases[i]);
   }
   Sweep inner = state_.sweep(y, dy, x, {.create_graph = graph()});
   for (std::size_t i = 0; i < aliases.size(); ++i) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "../core/owned.h"
 #include "../core/pool.h"
 #include "../core/tensor.h"
 
@@ -23,14 +24,21 @@ class Var {
   Var(Tensor value) : value_(std::move(value)), version_(value_.defined() ? value_.version() : 0) {}
 
   /// The value; throws UsageError if its elements were overwritten since this Var was made.
-  const Tensor& value() const {
+  const Tensor& value() const& {
     if (value_.version() != version_) overwritten();
     return value_;
   }
+  /// Of a temporary: a Tensor of its own.
+  Tensor value() && {
+    if (value_.version() != version_) overwritten();
+    return std::move(value_);
+  }
+  Tensor value() const&& { return value(); }
   bool defined() const { return value_.defined(); }
-  const Shape& shape() const { return value_.shape(); }
+  const Shape& shape() const& { return value_.shape(); }
+  Shape shape() const&& { return value_.shape(); }
   DType dtype() const { return value_.dtype(); }
-  std::size_t size(std::size_t axis) const { return value_.size(axis); }
+  std::size_t size(Axis axis) const { return value_.size(axis); }
   double item() const { return value().item(); }
 
   bool recorded() const { return state_ != nullptr; }
@@ -43,7 +51,12 @@ class Var {
   friend class Grads;
   friend struct TapeState;
   friend struct Sweep;
+  friend std::ostream& operator<<(std::ostream& out, const Var& x);
   [[noreturn]] static void overwritten();
+  /// Whether `tensor` has the elements of this value, unchanged.
+  bool is_now(const Tensor& tensor) const {
+    return value_.version() == version_ && value_.shares_elements_with(tensor);
+  }
 
   Tensor value_;
   TapeState* state_ = nullptr;  // states are recycled, never freed: always safe to look at
@@ -53,7 +66,10 @@ class Var {
   std::uint32_t version_ = 0;
 };
 
+/// The value, as a Tensor is shown.
+std::ostream& operator<<(std::ostream& out, const Var& x);
+
 /// A list of Vars; its memory comes from the pool, so that a training step need not ask the heap.
-using Vars = pool::Vector<Var>;
+using Vars = Owned<pool::Vector<Var>>;
 
 }  // namespace tapegrad

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdlib>
+
 #include "tensor.h"
 
 namespace tapegrad {
@@ -14,15 +16,24 @@ decltype(auto) dispatch(DType dtype, F&& f) {
     case DType::float64:
       return f(double{});
     case DType::int32:
-      break;
+      return f(std::int32_t{});
   }
-  return f(std::int32_t{});
+  std::abort();  // no dtype
 }
 
-/// The same for arithmetic that has no integer form: the caller has refused int32.
+/// The same for arithmetic that has no integer form: int32 elements are refused, by the caller or as
+/// they are read.
 template <class F>
 decltype(auto) dispatch_float(DType dtype, F&& f) {
-  return dtype == DType::float64 ? f(double{}) : f(float{});
+  switch (dtype) {
+    case DType::float32:
+      return f(float{});
+    case DType::float64:
+      return f(double{});
+    case DType::int32:
+      return f(float{});  // who asks for the elements as float is told what they are: DtypeError
+  }
+  std::abort();  // no dtype
 }
 
 }  // namespace tapegrad

@@ -1,17 +1,22 @@
 #pragma once
 
+#include "cxx20.h"
+
 #include <stdexcept>
 #include <string>
+
+#include "error_context.h"
 
 namespace tapegrad {
 
 /// Base of everything tapegrad throws on purpose. A message has one form:
 /// `[op] what has shape (letters) = (numbers) but ...: what must hold`, with the usual cure where
-/// there is one. After a throw parameters, gradients and optimizers are as they were before the
-/// call.
+/// there is one, and at its end the scopes that it was thrown in: "(in decoder/lstm.1)". After a
+/// throw parameters, gradients and optimizers are as they were before the call.
 class Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Error(const std::string& message)
+      : std::runtime_error(ErrorContext::appended_to(message)) {}
 };
 
 /// Shapes that do not fit together, or a shape that an operation cannot take.

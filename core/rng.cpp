@@ -2,11 +2,17 @@
 
 #include <Random123/philox.h>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "dispatch-inl.h"
 #include "error.h"
+#include "io/archive.h"
+#include "write-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -27,25 +33,55 @@ std::uint64_t hash(std::string_view name) {
   return h;
 }
 
-/// `value` rounded to T may be `high`, which the interval excludes: then the number before it.
+/// The numbers of type T in [low, high), of which there is at least one; `low` alone if both are
+/// equal.
 template <class T>
-T round_below(double value, double low, double high) {
-  const T rounded = static_cast<T>(value);
-  return rounded >= high ? std::nextafter(rounded, static_cast<T>(low)) : rounded;
-}
+class Interval {
+ public:
+  Interval(double low, double high)
+      : low_(low), high_(high), first_(rounded(low)), last_(rounded(high)) {
+    constexpr T infinity = std::numeric_limits<T>::infinity();
+    const bool finite = std::abs(first_) < infinity && std::abs(last_) < infinity;  // false for NaN
+    if (finite && low < high && first_ < low) first_ = std::nextafter(first_, infinity);
+    if (finite && low < high && last_ >= high) last_ = std::nextafter(last_, -infinity);
+    if (finite && low <= high && first_ <= last_) return;
+    throw UsageError(
+        fmt::format("[Rng::uniform] low is {} but high is {}: both must be finite, low not above "
+                    "high, and a {} between them",
+                    low, high, to_string(dtype_of<T>)));
+  }
+  /// The number at `part` in [0, 1) of the way.
+  T at(double part) const {
+    const double width = high_ - low_;
+    const double v = std::isinf(width) ? low_ * (1 - part) + high_ * part : low_ + width * part;
+    return std::clamp(static_cast<T>(v), first_, last_);
+  }
 
-/// Numbers of `draw` in row-major order.
-template <class Draw>
-Tensor drawn(const Shape& shape, DType dtype, Draw draw) {
+ private:
+  /// Beyond the largest T infinity, which a cast does not promise.
+  static T rounded(double v) {
+    constexpr double most = std::numeric_limits<T>::max();
+    return std::abs(v) > most ? std::numeric_limits<T>::infinity() : static_cast<T>(v);
+  }
+
+  double low_, high_;
+  T first_, last_;
+};
+
+/// Numbers in row-major order; make(T{}) checks the arguments and returns what draws a T.
+template <class Make>
+Tensor drawn(const Shape& shape, DType dtype, Make make) {
   if (dtype == DType::int32) {
     throw DtypeError(
         "[rng] the dtype is int32: it must be float32 or float64; integers are below(n)");
   }
-  Tensor result = Tensor::empty(shape, dtype);
-  dispatch_float(dtype, [&]<class T>(T) {
-    for (T& v : result.mutable_values<T>()) v = draw(T{});
+  return dispatch_float(dtype, [&]<class T>(T) {
+    auto draw = make(T{});
+    Tensor result = Tensor::empty(shape, dtype);
+    T* const values = detail::write<T>(result);
+    for (std::size_t i = 0; i < result.numel(); ++i) values[i] = draw();
+    return result;
   });
-  return result;
 }
 
 }  // namespace
@@ -64,6 +100,15 @@ std::array<std::uint32_t, 4> random_words(RandomKey key, std::uint32_t t, std::u
                            static_cast<std::uint32_t>(block >> 32), row, t});
 }
 
+void Rng::state(Archive& a) {
+  a("key", key_.bits);
+  a("block", block_);
+  a("used", used_, std::size_t{0}, words_.size());
+  if (!a.loading()) return;
+  if (block_ == 0) used_ = words_.size();
+  if (used_ < words_.size()) words_ = random_words(key_, 0, 0, block_ - 1);
+}
+
 std::uint32_t Rng::next() {
   if (used_ == 4) {
     words_ = random_words(key_, 0, 0, block_++);
@@ -78,9 +123,7 @@ double Rng::uniform() {
   return static_cast<double>(high << 26 | low) * 0x1p-53;
 }
 
-double Rng::uniform(double low, double high) {
-  return round_below<double>(low + (high - low) * uniform(), low, high);
-}
+double Rng::uniform(double low, double high) { return Interval<double>(low, high).at(uniform()); }
 
 double Rng::normal() {
   const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));  // 1 - u is never 0
@@ -98,13 +141,24 @@ std::uint64_t Rng::below(std::uint64_t n) {
 }
 
 Tensor Rng::uniform(const Shape& shape, double low, double high, DType dtype) {
-  return drawn(shape, dtype,
-               [&]<class T>(T) { return round_below<T>(uniform(low, high), low, high); });
+  return drawn(shape, dtype, [&]<class T>(T) {
+    return [this, interval = Interval<T>(low, high)] { return interval.at(uniform()); };
+  });
 }
 
 Tensor Rng::normal(const Shape& shape, double mean, double deviation, DType dtype) {
-  return drawn(shape, dtype,
-               [&]<class T>(T) { return static_cast<T>(mean + deviation * normal()); });
+  return drawn(shape, dtype, [&]<class T>(T) {
+    // No normal number is larger: the largest radius is sqrt(-2 log 2^-53).
+    constexpr double widest = 8.6;
+    const double largest = std::abs(mean) + widest * deviation;
+    if (!(deviation >= 0 && largest <= std::numeric_limits<T>::max())) {
+      throw UsageError(fmt::format(
+          "[Rng::normal] mean is {} and deviation is {}: both must be finite, deviation not "
+          "negative, and |mean| + 8.6 deviation a number of {}",
+          mean, deviation, to_string(dtype)));
+    }
+    return [this, mean, deviation] { return static_cast<T>(mean + deviation * normal()); };
+  });
 }
 
 }  // namespace tapegrad

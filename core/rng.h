@@ -9,6 +9,8 @@
 
 namespace tapegrad {
 
+class Archive;
+
 /// Names a stream of random bits: made from a seed, a pass and the name of a site, so that the bits
 /// at a place (t, row, column) are a function of these and of nothing else: not of the order of
 /// calls, not of threads.
@@ -34,17 +36,22 @@ class Rng {
   std::uint32_t next();
   /// Uniform in [0, 1), a multiple of 2^-53.
   double uniform();
-  /// Uniform in [low, high).
+  /// Uniform in [low, high), or `low` if they are equal. Throws UsageError unless both are finite
+  /// and low is not above high.
   double uniform(double low, double high);
   /// Standard normal (Box and Muller 1958).
   double normal();
   /// Uniform in {0, ..., n - 1}, without bias (by rejection); n = 0 throws UsageError.
   std::uint64_t below(std::uint64_t n);
 
-  /// Tensors of such numbers, drawn in row-major order and rounded to `dtype`; DtypeError for
-  /// int32.
+  /// Tensors of such numbers, drawn in row-major order and rounded to `dtype`, in which uniform
+  /// ones stay in [low, high). DtypeError for int32; UsageError for a negative deviation, for what
+  /// is not finite, and for an interval that has no number of this dtype.
   Tensor uniform(const Shape& shape, double low, double high, DType dtype = DType::float32);
   Tensor normal(const Shape& shape, double mean, double deviation, DType dtype = DType::float32);
+
+  /// Saves or restores the place in the sequence.
+  void state(Archive& a);
 
  private:
   RandomKey key_;

@@ -37,26 +37,24 @@ Shape::Shape(std::span<const std::size_t> dims) {
   rank_ = static_cast<std::uint8_t>(dims.size());
 }
 
-Shape Shape::without(std::size_t axis) const {
-  if (axis >= rank_) no_such_axis(axis);
+Shape Shape::without(Axis axis) const {
+  const auto i = static_cast<std::ptrdiff_t>(index(axis));
   Shape result = *this;
-  std::shift_left(result.dims_.begin() + static_cast<std::ptrdiff_t>(axis), result.dims_.end(), 1);
+  std::shift_left(result.dims_.begin() + i, result.dims_.end(), 1);
   result.dims_.back() = 1;
   --result.rank_;
   return result;
 }
 
-Shape Shape::with(std::size_t axis, std::size_t size) const {
-  if (axis >= rank_) no_such_axis(axis);
+Shape Shape::with(Axis axis, std::size_t size) const {
   std::array<std::size_t, max_rank> dims = dims_;
-  dims[axis] = size;
+  dims[index(axis)] = size;
   return Shape(std::span<const std::size_t>(dims.data(), rank_));
 }
 
-Shape Shape::inserted(std::size_t axis, std::size_t size) const {
-  if (axis > rank_) no_such_axis(axis);
+Shape Shape::inserted(Axis axis, std::size_t size) const {
   std::array<std::size_t, max_rank + 1> dims{};
-  const auto split = dims_.begin() + static_cast<std::ptrdiff_t>(axis);
+  const auto split = dims_.begin() + static_cast<std::ptrdiff_t>(index_inserted(axis));
   auto out = std::copy(dims_.begin(), split, dims.begin());
   *out++ = size;
   std::copy(split, dims_.begin() + rank_, out);
@@ -68,9 +66,9 @@ bool Shape::is_suffix_of(const Shape& other) const {
                                             other.dims_.begin() + (other.rank_ - rank_));
 }
 
-void Shape::no_such_axis(std::size_t axis) const {
-  throw ShapeError(fmt::format("[shape] axis {} of shape {} does not exist: it has {} axes", axis,
-                               to_string(*this), rank_));
+void Shape::no_such_axis(Axis axis) const {
+  throw ShapeError(fmt::format("[shape] axis {} of shape {} does not exist: it has {} axes",
+                               axis.number, to_string(*this), rank_));
 }
 
 std::string to_string(const Shape& shape) {

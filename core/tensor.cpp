@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -34,7 +35,9 @@ To element(From value) {
 
 }  // namespace
 
-std::size_t size_of(DType dtype) { return dtype == DType::float64 ? 8 : 4; }
+std::size_t size_of(DType dtype) {
+  return dispatch(dtype, []<class T>(T) { return sizeof(T); });
+}
 
 std::string_view to_string(DType dtype) {
   switch (dtype) {
@@ -43,9 +46,9 @@ std::string_view to_string(DType dtype) {
     case DType::float64:
       return "float64";
     case DType::int32:
-      break;
+      return "int32";
   }
-  return "int32";
+  std::abort();  // no dtype
 }
 
 Tensor Tensor::empty(const Shape& shape, DType dtype) {
@@ -88,8 +91,7 @@ Tensor Tensor::of(const Shape& shape, std::initializer_list<double> values, DTyp
 void Tensor::fill(double value) {
   dispatch(dtype(), [&]<class T>(T) {
     const T filling = element<T>(value);
-    const std::span<T> elements = mutable_values<T>();
-    std::fill(elements.begin(), elements.end(), filling);
+    std::fill_n(write<T>(), numel(), filling);
   });
 }
 

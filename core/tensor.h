@@ -5,13 +5,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iosfwd>
+#include <ranges>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "shape.h"
 
 namespace tapegrad {
+
+namespace detail {
+struct LibraryWriter;
+}
 
 /// Type of a tensor's elements. int32 is for ids and masks only: nothing differentiates it.
 enum class DType : std::uint8_t { float32, float64, int32 };
@@ -20,6 +27,7 @@ enum class DType : std::uint8_t { float32, float64, int32 };
 std::size_t size_of(DType dtype);
 /// "float32", "float64" or "int32".
 std::string_view to_string(DType dtype);
+std::ostream& operator<<(std::ostream& out, DType dtype);
 
 template <class T>
 concept Element =
@@ -37,6 +45,10 @@ inline constexpr DType dtype_of = std::same_as<T, float>    ? DType::float32
 /// tape notices a value that was changed after it was saved. Slices along the first axis are views
 /// of the same elements. Handles may be copied and dropped by many threads; elements follow the
 /// usual rule of one writer or many readers.
+///
+/// Elements live as long as a handle does, so what points to them cannot be had from a temporary:
+/// `f(x).value().values<float>()` does not compile, `const Tensor y = f(x).value();
+/// y.values<float>()` does.
 class Tensor {
  public:
   /// No tensor: `defined()` is false, everything else throws UsageError.
@@ -53,9 +65,21 @@ class Tensor {
   static Tensor empty(const Shape& shape, DType dtype = DType::float32);
   static Tensor full(const Shape& shape, double value, DType dtype = DType::float32);
   static Tensor zeros(const Shape& shape, DType dtype = DType::float32);
-  /// A copy of `values`, row-major; throws ShapeError unless there are `shape.numel()` of them.
+  /// A copy of `values`, row-major, of their type; throws ShapeError unless there are
+  /// `shape.numel()` of them.
   template <Element T>
   static Tensor from(const Shape& shape, std::span<const T> values);
+  template <Element T>
+  static Tensor from(const Shape& shape, std::initializer_list<T> values) {
+    return from(shape, std::span<const T>(values.begin(), values.size()));
+  }
+  /// The same from a vector, an array or whatever else lies in memory as they do.
+  template <std::ranges::contiguous_range Values>
+  requires(Element<std::ranges::range_value_t<Values>>) static Tensor
+      from(const Shape& shape, const Values& values) {
+    return from(shape, std::span<const std::ranges::range_value_t<Values>>(values));
+  }
+  /// A copy of `values`, row-major, converted to `dtype`.
   static Tensor of(const Shape& shape, std::initializer_list<double> values,
                    DType dtype = DType::float32);
   static Tensor scalar(double value, DType dtype = DType::float32) {
@@ -63,32 +87,41 @@ class Tensor {
   }
 
   bool defined() const { return body_ != nullptr; }
-  const Shape& shape() const { return body().shape; }
+  const Shape& shape() const& { return body().shape; }
+  Shape shape() const&& { return body().shape; }
   DType dtype() const { return body().dtype; }
   std::size_t rank() const { return shape().rank(); }
-  std::size_t size(std::size_t axis) const { return shape()[axis]; }
+  std::size_t size(Axis axis) const { return shape()[axis]; }
   std::size_t numel() const { return shape().numel(); }
 
   /// The elements; throws DtypeError if they are not of type T.
   template <Element T>
-  const T* data() const {
+  const T* data() const& {
     return static_cast<const T*>(raw(dtype_of<T>));
   }
   template <Element T>
-  std::span<const T> values() const {
+  const T* data() const&& = delete;  // name the Tensor first
+  template <Element T>
+  std::span<const T> values() const& {
     return {data<T>(), numel()};
   }
-  /// The elements for writing; raises the version.
   template <Element T>
-  T* mutable_data() {
-    void* elements = raw(dtype_of<T>);
-    ++owner().version;
-    return static_cast<T*>(elements);
+  std::span<const T> values() const&& = delete;  // name the Tensor first
+  /// The elements for writing; raises the version. The pointer may be kept and written through
+  /// later, which no version tells: from now on the elements are exposed().
+  template <Element T>
+  T* mutable_data() & {
+    owner().exposed = true;
+    return write<T>();
   }
   template <Element T>
-  std::span<T> mutable_values() {
+  T* mutable_data() && = delete;  // name the Tensor first
+  template <Element T>
+  std::span<T> mutable_values() & {
     return {mutable_data<T>(), numel()};
   }
+  template <Element T>
+  std::span<T> mutable_values() && = delete;  // name the Tensor first
   /// Where the elements are int32, a fraction is cut off, and UsageError is thrown for a value that
   /// does not fit; so with all that converts: `full`, `of`, `to`.
   void fill(double value);
@@ -114,6 +147,9 @@ class Tensor {
 
   /// Counts writes to the elements, through whatever handle.
   std::uint32_t version() const { return owner().version; }
+  /// True if a pointer for writing was ever handed out, by mutable_data() or mutable_values(): the
+  /// elements may then change without a new version(), so nothing derived from them can be cached.
+  bool exposed() const { return owner().exposed; }
   /// True if no other handle shares these elements, so that they may be overwritten unseen.
   bool unique() const;
   bool shares_elements_with(const Tensor& other) const;
@@ -128,8 +164,10 @@ class Tensor {
     // May share its last bytes with what follows it, which keeps the head within one cache line.
     [[no_unique_address]] Shape shape;
     DType dtype;
+    bool exposed = false;  // of an owner
   };
   static_assert(sizeof(Body) <= 64);
+  friend struct detail::LibraryWriter;
 
   explicit Tensor(Body* body) : body_(body) {}
   Tensor view(const Shape& shape, std::size_t first_element) const;
@@ -148,6 +186,12 @@ class Tensor {
     if (b.dtype != wanted) wrong_dtype(wanted);
     return b.data;
   }
+  template <Element T>
+  T* write() {
+    void* elements = raw(dtype_of<T>);
+    ++owner().version;
+    return static_cast<T*>(elements);
+  }
   void retain() const noexcept {
     if (body_ != nullptr) body_->references.fetch_add(1, std::memory_order_relaxed);
   }
@@ -165,5 +209,10 @@ class Tensor {
 extern template Tensor Tensor::from<float>(const Shape&, std::span<const float>);
 extern template Tensor Tensor::from<double>(const Shape&, std::span<const double>);
 extern template Tensor Tensor::from<std::int32_t>(const Shape&, std::span<const std::int32_t>);
+
+/// The elements in brackets, six digits each, then dtype and shape: "[1, 2.5] float32 (2)". Of many
+/// elements the first and the last three along each axis.
+std::string to_string(const Tensor& x);
+std::ostream& operator<<(std::ostream& out, const Tensor& x);
 
 }  // namespace tapegrad

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cfenv>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -23,6 +24,9 @@ class Job {
   Job(std::size_t count, void (*call)(void*, std::size_t), void* task)
       : count_(count), call_(call), task_(task) {}
 
+  /// Prepares the job for help(): notes the caller's floating-point environment.
+  void invite() noexcept { std::fegetenv(&environment_); }
+
   /// Takes tasks until there are none left.
   void work() noexcept {
     const bool outer = std::exchange(inside_task, true);
@@ -36,7 +40,22 @@ class Job {
     inside_task = outer;
   }
 
-  void rethrow() const {
+  /// Works in another thread as if in the caller's: in its floating-point environment (rounding,
+  /// exception masks, treatment of subnormal numbers), and what exceptions the tasks raise is kept
+  /// for the caller. Results would depend on who does a task otherwise.
+  void help() noexcept {
+    std::fenv_t own;
+    std::fegetenv(&own);
+    std::fesetenv(&environment_);
+    std::feclearexcept(FE_ALL_EXCEPT);
+    work();
+    raised_.fetch_or(std::fetestexcept(FE_ALL_EXCEPT), std::memory_order_relaxed);
+    std::fesetenv(&own);
+  }
+
+  /// Ends the job in the caller's thread, when all tasks are done.
+  void finish() const {
+    if (const int raised = raised_.load(std::memory_order_relaxed)) std::feraiseexcept(raised);
     if (error_) std::rethrow_exception(error_);
   }
 
@@ -59,6 +78,8 @@ class Job {
   std::mutex error_mutex_;
   std::exception_ptr error_;
   std::size_t error_index_ = 0;
+  std::fenv_t environment_{};   // the caller's
+  std::atomic<int> raised_{0};  // floating-point exceptions in helping threads
 };
 
 /// Threads that sleep until a job wants helpers. One job at a time.
@@ -68,6 +89,7 @@ class ThreadPool {
   bool try_run(Job& job, std::size_t helpers) {
     const std::unique_lock in_use(in_use_, std::try_to_lock);
     if (!in_use.owns_lock()) return false;
+    job.invite();
     {
       const std::lock_guard lock(mutex_);
       start_workers(helpers);
@@ -99,7 +121,7 @@ class ThreadPool {
       ++active_;
       Job& job = *job_;
       lock.unlock();
-      job.work();
+      job.help();
       lock.lock();
       if (--active_ == 0) done_.notify_one();
     }
@@ -136,7 +158,7 @@ void detail::run_tasks(std::size_t count, void (*call)(void*, std::size_t), void
   Job job(count, call, task);
   const std::size_t hands = std::min(threads(), count);
   if (hands <= 1 || inside_task || !thread_pool().try_run(job, hands - 1)) job.work();
-  job.rethrow();
+  job.finish();
 }
 
 }  // namespace tapegrad

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "cxx20.h"
+
 #include <cstddef>
 #include <type_traits>
 
@@ -19,7 +21,8 @@ void run_tasks(std::size_t count, void (*call)(void*, std::size_t), void* task);
 
 /// Calls task(0), ..., task(count - 1), each once, on up to `threads()` threads, and returns when
 /// all are done. The first exception is rethrown after that. A call from inside a task runs in that
-/// task's thread.
+/// task's thread. All threads run tasks in the caller's floating-point environment (rounding,
+/// exception masks, treatment of subnormal numbers) and hand it the exception flags they raise.
 template <class Task>
 void parallel_tasks(std::size_t count, Task&& task) {
   using Plain = std::remove_reference_t<Task>;

@@ -154,15 +154,15 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
   return result;
 }
 
-nlohmann::ordered_json as_json(const char* program, const TrainOptions& options, const Data& data,
-                               CharLM& model, const Trained& trained) {
+Json::Fields as_json(const char* program, const TrainOptions& options, const Data& data,
+                     CharLM& model, const Trained& trained) {
   return {{"program", program},
           {"loss_train", trained.loss_train},
           {"loss_valid", trained.loss_valid},
           {"steps", trained.steps},
           {"seconds", trained.seconds},
           {"characters_per_second", static_cast<double>(trained.characters) / trained.seconds},
-          {"parameters", parameter_count(model)},
+          {"parameters", parameters(model).count()},
           {"vocabulary", data.vocabulary.size()},
           {"seed", options.common.seed},
           {"threads", threads()},
@@ -250,7 +250,7 @@ int run_quickstart(TrainOptions options, const std::string& program) {
   CharLM model(options.model, rng);
   print_sample("before", 200, model, data, options);
   fmt::print("\nTraining {} weights: hidden {}, batch {}, windows of {} steps\n",
-             parameter_count(model), options.model.hidden, options.batch, options.seq);
+             parameters(model).count(), options.model.hidden, options.batch, options.seq);
   std::fflush(stdout);
   const Trained trained = train(model, data, options, clock);
   print_sample("after", 400, model, data, options);
@@ -270,79 +270,73 @@ int run_quickstart(TrainOptions options, const std::string& program) {
   fmt::print("  {} train {} --hidden 512 --layers 2 --dropout 0.2 --seconds 900 --out {}\n",
              shell_word(program), shell_word(options.text), shell_word(options.out + ".large"));
 
-  nlohmann::ordered_json result = as_json("char_lm quickstart", options, data, model, trained);
-  result["ngram_losses"] = ngrams;
-  result["bound"] = bound;
-  result["seconds_in_all"] = clock.seconds();
+  Json::Fields result = as_json("char_lm quickstart", options, data, model, trained);
+  result.emplace_back("ngram_losses", ngrams);
+  result.emplace_back("bound", bound);
+  result.emplace_back("seconds_in_all", clock.seconds());
   print_result(result);
   return better ? 0 : 1;
 }
 
-void add_train_options(CLI::App& app, TrainOptions& o) {
-  const CLI::Range size(1, 100'000);
-  app.add_option("FILE", o.text, "The text")->required();
-  app.add_option("--out", o.out, "The model's file");
-  app.add_option("--unit", o.unit, "What a symbol is: characters (of UTF-8) or bytes")
-      ->check(CLI::IsMember({"characters", "bytes"}));
-  app.add_option("--hidden", o.model.hidden, "Units of an LSTM layer")->check(size);
-  app.add_option("--layers", o.model.layers, "LSTM layers")->check(CLI::Range(1, 100));
-  app.add_option("--embed", o.model.embed, "Features of a character")->check(size);
-  app.add_option("--dropout", o.model.dropout, "Probability that a feature is dropped in training")
-      ->check(below_one());
-  app.add_option("--batch", o.batch, "Streams of text side by side")->check(size);
-  app.add_option("--seq", o.seq, "Steps that gradients go back")->check(size);
-  app.add_option("--epochs", o.epochs, "Passes over the text; 0: no limit, but 5 if there is none")
-      ->check(CLI::Range(0, 1'000'000));
-  app.add_option("--steps", o.steps, "Windows to learn from; 0: no limit")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--seconds", o.seconds, "Time to train; 0: no limit")->check(not_negative());
-  app.add_option("--optimizer", o.optimizer, "adam or sgd")->check(CLI::IsMember({"adam", "sgd"}));
-  app.add_option("--lr", o.lr, "Learning rate")->check(positive());
-  app.add_option(
-         "--schedule", o.schedule,
-         "Of the learning rate: constant, or linear, down to 0 when the first limit is reached")
-      ->check(CLI::IsMember({"constant", "linear"}));
-  app.add_option("--clip", o.clip, "Largest norm of the gradient; 0: any")->check(not_negative());
-  add_common_options(app, o.common);
+void add_train_options(CommandLine& line, TrainOptions& o) {
+  constexpr std::size_t most = 100'000;
+  line.required("FILE", o.text, "The text");
+  line.option("--out", o.out, "The model's file");
+  line.option("--unit", o.unit, "What a symbol is: characters (of UTF-8) or bytes",
+              {"characters", "bytes"});
+  line.option("--hidden", o.model.hidden, "Units of an LSTM layer", 1, most);
+  line.option("--layers", o.model.layers, "LSTM layers", 1, 100);
+  line.option("--embed", o.model.embed, "Features of a character", 1, most);
+  line.option("--dropout", o.model.dropout, "Probability that a feature is dropped in training",
+              below_one());
+  line.option("--batch", o.batch, "Streams of text side by side", 1, most);
+  line.option("--seq", o.seq, "Steps that gradients go back", 1, most);
+  line.option("--epochs", o.epochs, "Passes over the text; 0: no limit, but 5 if there is none", 0,
+              1'000'000);
+  line.option("--steps", o.steps, "Windows to learn from; 0: no limit");
+  line.option("--seconds", o.seconds, "Time to train; 0: no limit", not_negative());
+  line.option("--optimizer", o.optimizer, "adam or sgd", {"adam", "sgd"});
+  line.option("--lr", o.lr, "Learning rate", positive());
+  line.option(
+      "--schedule", o.schedule,
+      "Of the learning rate: constant, or linear, down to 0 when the first limit is reached",
+      {"constant", "linear"});
+  line.option("--clip", o.clip, "Largest norm of the gradient; 0: any", not_negative());
+  line.options(o.common);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("A character language model: an LSTM learns to write like a text.", "char_lm");
-  app.option_defaults()->always_capture_default();
-  app.require_subcommand(1);
-  app.footer("Losses are in nats per character. Each command has its own --help.");
+  CommandLine line("A character language model: an LSTM learns to write like a text.", "char_lm");
+  line.footer("Losses are in nats per character. Each command has its own --help.");
 
   TrainOptions train_options;
-  CLI::App* train = app.add_subcommand("train", "Learns a text, writes a model");
-  add_train_options(*train, train_options);
-  train->footer("Example: char_lm train kjv.txt --hidden 256 --seconds 300 --out kjv.safetensors");
+  CommandLine& train = line.command("train", "Learns a text, writes a model");
+  add_train_options(train, train_options);
+  train.footer("Example: char_lm train kjv.txt --hidden 256 --seconds 300 --out kjv.safetensors");
 
   SampleOptions sample_options;
-  CLI::App* sample = app.add_subcommand("sample", "Lets a model write");
-  sample->add_option("MODEL", sample_options.model, "A file that train has written")->required();
-  sample->add_option("--prompt", sample_options.prompt, "What the text begins with");
-  sample->add_option("--length", sample_options.length, "Characters to write")
-      ->check(CLI::Range(1, 100'000'000));
-  sample
-      ->add_option("--temperature", sample_options.temperature,
-                   "Divides the logits; 0: always the most probable character")
-      ->check(not_negative());
-  add_common_options(*sample, sample_options.common);
-  sample->footer("Example: char_lm sample kjv.safetensors --prompt 'In the ' --temperature 0.5");
+  CommandLine& sample = line.command("sample", "Lets a model write");
+  sample.required("MODEL", sample_options.model, "A file that train has written");
+  sample.option("--prompt", sample_options.prompt, "What the text begins with");
+  sample.option("--length", sample_options.length, "Characters to write", 1, 100'000'000);
+  sample.option("--temperature", sample_options.temperature,
+                "Divides the logits; 0: always the most probable character", not_negative());
+  sample.options(sample_options.common);
+  sample.footer("Example: char_lm sample kjv.safetensors --prompt 'In the ' --temperature 0.5");
 
   // Measured: what gets furthest in a minute. Longer training prefers longer windows, smaller
   // steps.
   TrainOptions quick_options{.seq = 32, .seconds = 60, .lr = 8e-3};
-  CLI::App* quickstart =
-      app.add_subcommand("quickstart", "Trains for a minute; compares with n-grams");
-  add_train_options(*quickstart, quick_options);
-  quickstart->footer("Example: char_lm quickstart kjv.txt --out kjv.safetensors");
+  CommandLine& quickstart =
+      line.command("quickstart", "Trains for a minute; compares with n-grams");
+  add_train_options(quickstart, quick_options);
+  quickstart.footer("Example: char_lm quickstart kjv.txt --out kjv.safetensors");
 
-  return run(app, argc, argv, [&] {
-    if (*train) return run_train(train_options);
-    if (*sample) return run_sample(sample_options);
+  return line.run(argc, argv, [&] {
+    if (train.given()) return run_train(train_options);
+    if (sample.given()) return run_sample(sample_options);
     return run_quickstart(quick_options, argv[0]);
   });
 }

@@ -4,7 +4,6 @@
 #include <tapegrad/tapegrad.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <string>
@@ -120,8 +119,8 @@ inline std::string sample(const CharLM& model, const CharVocabulary& vocabulary,
   while (written.size() < length) {
     Tape tape = Tape::inference();
     auto [logits, next] = model(tape, ids, state);
-    const std::size_t last = logits.size(0) - 1;
-    written.push_back(draw(logits.value().row(last).values<float>(), temperature, rng));
+    const Tensor last = logits.value().row(logits.size(0) - 1);
+    written.push_back(draw(last.values<float>(), temperature, rng));
     ids = Tensor::from<std::int32_t>({1, 1}, std::span(&written.back(), 1));
     state = next;
   }
@@ -148,34 +147,14 @@ struct LoadedCharLM {
 
 /// Throws FileError for a file that save() did not write.
 inline LoadedCharLM load(const std::filesystem::path& path) {
-  const Metadata stored = load_tensors(path).metadata;
-  const auto text = [&](const std::string& key) {
-    const auto found = stored.find(key);
-    if (found == stored.end())
-      throw FileError(
-          fmt::format("[char_lm] {} has no metadata '{}': it must be a model that "
-                      "char_lm has written",
-                      path.string(), key));
-    return found->second;
-  };
-  const auto size = [&](const std::string& key) {
-    const std::string digits = text(key);
-    std::size_t number = 0;
-    const auto [stop, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    if (error != std::errc{} || stop != digits.data() + digits.size() || number > 100'000)
-      throw FileError(
-          fmt::format("[char_lm] {} has '{}' as metadata '{}': it must be a number up "
-                      "to 100000",
-                      path.string(), digits, key));
-    return number;
-  };
-  CharVocabulary vocabulary = CharVocabulary::from_string(text("vocabulary"));
+  const TensorFile file = load_tensors(path);
+  CharVocabulary vocabulary = CharVocabulary::from_string(file.text("vocabulary"));
   // Dropout is for training only, and nothing is drawn that the file does not replace.
-  const CharLMSizes sizes{vocabulary.size(), size("embed"), size("hidden"), size("layers"), 0};
+  const CharLMSizes sizes{vocabulary.size(), file.number("embed", 1, 100'000),
+                          file.number("hidden", 1, 100'000), file.number("layers", 1, 1000), 0};
   Rng unused(0);
   CharLM model(sizes, unused);
-  load_parameters(path, parameters(model));
+  load_parameters(file, parameters(model));
   return {std::move(vocabulary), sizes, std::move(model)};
 }
 

@@ -102,21 +102,22 @@ int show(const Options& o) {
   const Tensor x =
       Rng(o.common.seed, "x").normal({o.steps, o.batch, o.inputs}, 0, 1, DType::float64);
   std::vector<Flow> flows;
-  nlohmann::ordered_json rnns = nlohmann::ordered_json::array(), lstms = rnns;
+  std::vector<examples::Json> rnns, lstms;
   std::string head = fmt::format("{:>5}", "back"), letters = fmt::format("{:>5}", "");
   for (const double scale : o.scales) {
     flows.push_back(rnn(o, x, scale));
-    rnns.push_back({{"scale", scale}, {"dh_ratio", left(flows.back().dh)}});
+    rnns.emplace_back(
+        examples::Json::Fields{{"scale", scale}, {"dh_ratio", left(flows.back().dh)}});
     head += fmt::format(" |{:>9}", fmt::format("RNN {}", scale));
     letters += fmt::format(" |{:>9}", "dh");
   }
   for (const double bias : o.forget) {
     flows.push_back(lstm(o, x, bias));
     const Flow& flow = flows.back();
-    lstms.push_back({{"forget_bias", bias},
-                     {"dh_ratio", left(flow.dh)},
-                     {"dc_ratio", left(flow.dc)},
-                     {"through_ratio", left(flow.through)}});
+    lstms.emplace_back(examples::Json::Fields{{"forget_bias", bias},
+                                              {"dh_ratio", left(flow.dh)},
+                                              {"dc_ratio", left(flow.dc)},
+                                              {"through_ratio", left(flow.through)}});
     head += fmt::format(" |{:>27}", fmt::format("LSTM, forget bias {}", bias));
     letters += fmt::format(" |{:>9}{:>9}{:>9}", "dh", "dc", "through");
   }
@@ -152,22 +153,20 @@ int show(const Options& o) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Prints how large the gradients of earlier states are, in tanh networks and LSTMs.",
-               "gradient_flow");
-  app.option_defaults()->always_capture_default();
-  app.footer("Example: gradient_flow --steps 100 --scale 0.9 1.1 --forget 1 3");
-  app.add_option("--steps", options.steps, "Length of the sequence, T")->check(CLI::Range(1, 1000));
-  app.add_option("--batch", options.batch, "Sequences side by side, B")->check(CLI::Range(1, 100));
-  app.add_option("--inputs", options.inputs, "Numbers in a step, I")->check(CLI::Range(1, 100));
-  app.add_option("--hidden", options.hidden, "Hidden units, H")->check(CLI::Range(1, 200));
-  app.add_option("--scale", options.scales,
-                 "Tanh networks: singular values of W_hh, one network each")
-      ->check(examples::not_negative());
-  app.add_option("--forget", options.forget, "LSTMs: bias of the forget gate, one LSTM each")
-      ->check(examples::between(-100, 100));
-  app.add_option("--lstm-scale", options.lstm_scale,
-                 "LSTMs: singular values of each gate's block of W_hh")
-      ->check(examples::not_negative());
-  examples::add_common_options(app, options.common);
-  return examples::run(app, argc, argv, [&] { return show(options); });
+  examples::CommandLine line(
+      "Prints how large the gradients of earlier states are, in tanh networks and LSTMs.",
+      "gradient_flow");
+  line.footer("Example: gradient_flow --steps 100 --scale 0.9 1.1 --forget 1 3");
+  line.option("--steps", options.steps, "Length of the sequence, T", 1, 1000);
+  line.option("--batch", options.batch, "Sequences side by side, B", 1, 100);
+  line.option("--inputs", options.inputs, "Numbers in a step, I", 1, 100);
+  line.option("--hidden", options.hidden, "Hidden units, H", 1, 200);
+  line.option("--scale", options.scales, "Tanh networks: singular values of W_hh, one network each",
+              examples::not_negative());
+  line.option("--forget", options.forget, "LSTMs: bias of the forget gate, one LSTM each",
+              examples::between(-100, 100));
+  line.option("--lstm-scale", options.lstm_scale,
+              "LSTMs: singular values of each gate's block of W_hh", examples::not_negative());
+  line.options(options.common);
+  return line.run(argc, argv, [&] { return show(options); });
 }

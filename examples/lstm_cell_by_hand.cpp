@@ -156,14 +156,14 @@ int compare(const Options& options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Steps an LSTM cell written by hand, and compares it with the library's.",
-               "lstm_cell_by_hand");
-  app.option_defaults()->always_capture_default();
-  app.footer("Example: lstm_cell_by_hand --steps 20 --hidden 4");
-  app.add_option("--steps", options.steps, "Length of the sequence, T")->check(CLI::Range(1, 1000));
-  app.add_option("--batch", options.batch, "Sequences side by side, B")->check(CLI::Range(1, 100));
-  app.add_option("--inputs", options.inputs, "Numbers in a step, I")->check(CLI::Range(1, 100));
-  app.add_option("--hidden", options.hidden, "Hidden units, H")->check(CLI::Range(1, 100));
-  examples::add_common_options(app, options.common);
-  return examples::run(app, argc, argv, [&] { return compare(options); });
+  examples::CommandLine line(
+      "Steps an LSTM cell written by hand, and compares it with the library's.",
+      "lstm_cell_by_hand");
+  line.footer("Example: lstm_cell_by_hand --steps 20 --hidden 4");
+  line.option("--steps", options.steps, "Length of the sequence, T", 1, 1000);
+  line.option("--batch", options.batch, "Sequences side by side, B", 1, 100);
+  line.option("--inputs", options.inputs, "Numbers in a step, I", 1, 100);
+  line.option("--hidden", options.hidden, "Hidden units, H", 1, 100);
+  line.options(options.common);
+  return line.run(argc, argv, [&] { return compare(options); });
 }

@@ -4,11 +4,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -28,12 +30,17 @@ std::optional<double> finite(const std::string& text) {
   return number;
 }
 
-CLI::Validator number(std::string name, std::function<bool(double)> holds) {
+CLI::Validator validator(const Check& check) {
   return {[=](std::string& text) -> std::string {
             const std::optional<double> x = finite(text);
-            return x && holds(*x) ? "" : text + " is not a number " + name;
+            return x && check.holds(*x) ? "" : text + " is not a number " + check.words;
           },
-          name};
+          check.words};
+}
+
+/// JSON text of a list: `brackets` around the items, commas between them.
+std::string joined(const std::vector<std::string>& items, const char* brackets) {
+  return fmt::format("{}{}{}", brackets[0], fmt::join(items, ","), brackets[1]);
 }
 
 bool is_terminal() {
@@ -48,29 +55,82 @@ std::size_t terminal_columns() {
 
 }  // namespace
 
-void add_common_options(CLI::App& app, CommonOptions& options) {
-  app.add_option("--seed", options.seed, "Seed of all random numbers")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--threads", options.threads, "Threads to use; 0: one for each core")
-      ->check(CLI::Range(0, 1024));
-  app.add_flag("--quiet", options.quiet, "No progress on stderr");
+Check positive() {
+  return {"> 0", [](double x) { return x > 0; }};
+}
+Check not_negative() {
+  return {">= 0", [](double x) { return x >= 0; }};
+}
+Check below_one() {
+  return {"in [0, 1)", [](double x) { return x >= 0 && x < 1; }};
+}
+Check between(double low, double high) {
+  return {fmt::format("in [{}, {}]", low, high), [=](double x) { return x >= low && x <= high; }};
 }
 
-CLI::Validator positive() {
-  return number("> 0", [](double x) { return x > 0; });
+// CLI11 owns the commands of a program: only the program's parser has an App of its own.
+struct CommandLine::Parser {
+  std::unique_ptr<CLI::App> own;
+  CLI::App* app;
+  std::vector<std::unique_ptr<CommandLine>> commands = {};
+};
+
+CommandLine::CommandLine(std::unique_ptr<Parser> parser) : parser_(std::move(parser)) {}
+CommandLine::CommandLine(const std::string& about, const std::string& name) {
+  auto app = std::make_unique<CLI::App>(about, name);
+  app->option_defaults()->always_capture_default();
+  CLI::App* const parsing = app.get();
+  parser_ = std::make_unique<Parser>(std::move(app), parsing);
 }
-CLI::Validator not_negative() {
-  return number(">= 0", [](double x) { return x >= 0; });
-}
-CLI::Validator below_one() {
-  return number("in [0, 1)", [](double x) { return x >= 0 && x < 1; });
-}
-CLI::Validator between(double low, double high) {
-  return number(fmt::format("in [{}, {}]", low, high),
-                [=](double x) { return x >= low && x <= high; });
+CommandLine::~CommandLine() = default;
+
+CommandLine& CommandLine::command(const std::string& name, const std::string& about) {
+  parser_->app->require_subcommand(1);
+  auto parser = std::make_unique<Parser>(nullptr, parser_->app->add_subcommand(name, about));
+  parser_->commands.emplace_back(new CommandLine(std::move(parser)));
+  return *parser_->commands.back();
 }
 
-int run(CLI::App& app, int argc, char** argv, const std::function<int()>& program) {
+bool CommandLine::given() const { return parser_->app->parsed(); }
+void CommandLine::footer(const std::string& text) { parser_->app->footer(text); }
+
+void CommandLine::option(const std::string& name, std::size_t& value, const std::string& about,
+                         std::size_t low, std::size_t high) {
+  CLI::Option* const added = parser_->app->add_option(name, value, about);
+  if (high == SIZE_MAX) {
+    added->check(CLI::NonNegativeNumber);
+  } else {
+    added->check(CLI::Range(low, high));
+  }
+}
+void CommandLine::option(const std::string& name, std::optional<std::size_t>& value,
+                         const std::string& about) {
+  parser_->app->add_option(name, value, about);
+}
+void CommandLine::option(const std::string& name, double& value, const std::string& about,
+                         const Check& check) {
+  parser_->app->add_option(name, value, about)->check(validator(check));
+}
+void CommandLine::option(const std::string& name, std::vector<double>& values,
+                         const std::string& about, const Check& check) {
+  parser_->app->add_option(name, values, about)->check(validator(check));
+}
+void CommandLine::option(const std::string& name, std::string& value, const std::string& about,
+                         const std::vector<std::string>& choices) {
+  CLI::Option* const added = parser_->app->add_option(name, value, about);
+  if (!choices.empty()) added->check(CLI::IsMember(choices));
+}
+void CommandLine::required(const std::string& name, std::string& value, const std::string& about) {
+  parser_->app->add_option(name, value, about)->required();
+}
+void CommandLine::options(CommonOptions& common) {
+  option("--seed", common.seed, "Seed of all random numbers");
+  option("--threads", common.threads, "Threads to use; 0: one for each core", 0, 1024);
+  parser_->app->add_flag("--quiet", common.quiet, "No progress on stderr");
+}
+
+int CommandLine::run(int argc, char** argv, const std::function<int()>& program) {
+  CLI::App& app = *parser_->app;
   const auto say = [&](const char* what) { fmt::print(stderr, "{}: {}\n", app.get_name(), what); };
   try {
     app.parse(argc, argv);
@@ -138,9 +198,28 @@ void Progress::clear() {
   columns_ = 0;
 }
 
-void print_result(const nlohmann::ordered_json& result) {
-  // Names of files need not be UTF-8, JSON must be.
-  fmt::print("result {}\n", result.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+Json::Json(double number) : text_(nlohmann::json(number).dump()) {}
+Json::Json(std::size_t number) : text_(fmt::to_string(number)) {}
+Json::Json(int number) : text_(fmt::to_string(number)) {}
+// Names of files need not be UTF-8, JSON must be.
+Json::Json(const std::string& string)
+    : text_(nlohmann::json(string).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)) {
+}
+Json::Json(const std::vector<double>& numbers)
+    : Json(std::vector<Json>(numbers.begin(), numbers.end())) {}
+Json::Json(const std::vector<Json>& list) {
+  std::vector<std::string> items;
+  for (const Json& item : list) items.push_back(item.text());
+  text_ = joined(items, "[]");
+}
+Json::Json(const Fields& fields) {
+  std::vector<std::string> items;
+  for (const auto& [name, value] : fields) items.push_back(Json(name).text() + ":" + value.text());
+  text_ = joined(items, "{}");
+}
+
+void print_result(const Json::Fields& result) {
+  fmt::print("result {}\n", Json(result).text());
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
     throw std::runtime_error("the results could not be written to stdout");
 }

@@ -2,15 +2,16 @@
 
 #include <tapegrad/tapegrad.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 /// What all example programs share, so that scripts can use any of them: results go to stdout,
 /// whose last line is `result {json}`; progress goes to stderr; the exit status is 0 if all went
@@ -40,16 +41,53 @@ struct CommonOptions {
   std::size_t threads = 0;
   bool quiet = false;
 };
-void add_common_options(CLI::App& app, CommonOptions& options);
 
-/// Checks of options: finite, and greater than 0, not less than 0, in [0, 1), in [low, high].
-CLI::Validator positive();
-CLI::Validator not_negative();
-CLI::Validator below_one();
-CLI::Validator between(double low, double high);
+/// A condition that the value of an option must meet: finite, and what `words` say.
+struct Check {
+  std::string words;  // as in "> 0"
+  std::function<bool(double)> holds;
+};
+Check positive();
+Check not_negative();
+Check below_one();                       // in [0, 1)
+Check between(double low, double high);  // in [low, high]
 
-/// Parses the command line, runs `program`, says what went wrong, and returns the exit status.
-int run(CLI::App& app, int argc, char** argv, const std::function<int()>& program);
+/// The command line of a program, or of one of its commands. Each option has a name such as
+/// "--steps", a place for its value, which holds the default, and a description for --help.
+class CommandLine {
+ public:
+  CommandLine(const std::string& about, const std::string& name);
+  ~CommandLine();
+
+  /// Adds a command with options of its own; the user must name one.
+  CommandLine& command(const std::string& name, const std::string& about);
+  /// Whether the user named this command.
+  bool given() const;
+  /// Sets the last paragraph of --help.
+  void footer(const std::string& text);
+
+  /// A number in [low, high].
+  void option(const std::string& name, std::size_t& value, const std::string& about,
+              std::size_t low = 0, std::size_t high = SIZE_MAX);
+  void option(const std::string& name, std::optional<std::size_t>& value, const std::string& about);
+  void option(const std::string& name, double& value, const std::string& about, const Check& check);
+  void option(const std::string& name, std::vector<double>& values, const std::string& about,
+              const Check& check);
+  /// A text; if there are choices, one of them.
+  void option(const std::string& name, std::string& value, const std::string& about,
+              const std::vector<std::string>& choices = {});
+  /// A text that must be given; its name has no dashes.
+  void required(const std::string& name, std::string& value, const std::string& about);
+  void options(CommonOptions& common);
+
+  /// Parses the command line, runs `program`, says what went wrong, and returns the exit status.
+  int run(int argc, char** argv, const std::function<int()>& program);
+
+ private:
+  struct Parser;
+  explicit CommandLine(std::unique_ptr<Parser> parser);
+  std::unique_ptr<Parser> parser_;
+};
 
 /// Throws WrongUse unless a file can be made at `path`: better now than after an hour's training.
 void require_writable(const std::filesystem::path& path);
@@ -93,8 +131,30 @@ class Progress {
   std::size_t columns_ = 0;  // of the line that stands on the terminal
 };
 
+/// A value as JSON text: a number, a string, a list, or names with their values.
+class Json {
+ public:
+  using Fields = std::vector<std::pair<std::string, Json>>;
+
+  // NOLINTBEGIN(google-explicit-constructor): a result is written down as plain values
+  Json(double number);
+  Json(std::size_t number);
+  Json(int number);
+  Json(const std::string& string);
+  Json(const char* string) : Json(std::string(string)) {}
+  Json(const std::vector<double>& numbers);
+  Json(const std::vector<Json>& list);
+  Json(const Fields& fields);
+  // NOLINTEND(google-explicit-constructor)
+
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
 /// Prints the last line of stdout: `result {json}`. Throws std::runtime_error if stdout could not
 /// be written, now or before.
-void print_result(const nlohmann::ordered_json& result);
+void print_result(const Json::Fields& result);
 
 }  // namespace examples

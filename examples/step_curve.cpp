@@ -52,16 +52,16 @@ class LossOfWeight {
       : model_(to(model, dtype)),
         x_(x.to(dtype)),
         y_(y.to(dtype)),
-        weights_(find(parameters(model_), "lstm.weight_hh_l0").data),
+        weights_(parameters(model_).find("lstm.weight_hh_l0")),
         index_(index) {}
 
   /// Writes the weight and returns what was stored.
   double set(double w) {
-    if (weights_->value.dtype() == DType::float64)
-      return weights_->value.mutable_data<double>()[index_] = w;
-    return weights_->value.mutable_data<float>()[index_] = static_cast<float>(w);
+    Tensor value = weights_.value();
+    if (value.dtype() == DType::float64) return value.mutable_data<double>()[index_] = w;
+    return value.mutable_data<float>()[index_] = static_cast<float>(w);
   }
-  double get() const { return weights_->value.at(index_); }
+  double get() const { return weights_.value().at(index_); }
 
   double loss() const {
     Tape tape = Tape::inference();
@@ -78,7 +78,7 @@ class LossOfWeight {
 
   Model model_;
   Tensor x_, y_;
-  std::shared_ptr<ParameterData> weights_;
+  NamedParameter weights_;
   std::size_t index_;
 };
 
@@ -306,12 +306,11 @@ std::string cell(double error) {
   return std::isnan(error) ? fmt::format("{:>9}", "-") : fmt::format("{:>9.1e}", error);
 }
 
-nlohmann::ordered_json json_of(const Curve& curve) {
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+examples::Json json_of(const Curve& curve) {
+  std::vector<examples::Json> list;
   for (std::size_t p = 0; p < 3; ++p)
-    list.push_back({{"points", 2 * (p + 1)},
-                    {"log2_h", curve.best[p].log2_h},
-                    {"error", curve.best[p].error}});
+    list.emplace_back(examples::Json::Fields{
+        {"points", 2 * p + 2}, {"log2_h", curve.best[p].log2_h}, {"error", curve.best[p].error}});
   return list;
 }
 
@@ -383,18 +382,17 @@ int show(const Options& o) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app(
+  examples::CommandLine line(
       "Prints how wrong difference quotients are, by step and number of points, in float64 and "
       "float32.",
       "step_curve");
-  app.option_defaults()->always_capture_default();
-  app.footer("Example: step_curve --steps 300 --svg v_curve.svg");
-  app.add_option("--steps", options.steps, "Length of the sequence, T")->check(CLI::Range(2, 1000));
-  app.add_option("--hidden", options.hidden, "Hidden units, H")->check(CLI::Range(1, 100));
-  app.add_option(
+  line.footer("Example: step_curve --steps 300 --svg v_curve.svg");
+  line.option("--steps", options.steps, "Length of the sequence, T", 2, 1000);
+  line.option("--hidden", options.hidden, "Hidden units, H", 1, 100);
+  line.option(
       "--weight", options.weight,
       "Recurrent weight to look at, counted row by row; without it, that of the largest gradient");
-  app.add_option("--svg", options.svg, "File for the picture (SVG)");
-  examples::add_common_options(app, options.common);
-  return examples::run(app, argc, argv, [&] { return show(options); });
+  line.option("--svg", options.svg, "File for the picture (SVG)");
+  line.options(options.common);
+  return line.run(argc, argv, [&] { return show(options); });
 }

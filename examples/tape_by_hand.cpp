@@ -78,16 +78,15 @@ int show(const Options& options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Prints y = tanh(w x + b) and its gradients as they flow over a tape.",
-               "tape_by_hand");
-  app.option_defaults()->always_capture_default();
-  app.footer(
+  examples::CommandLine line("Prints y = tanh(w x + b) and its gradients as they flow over a tape.",
+                             "tape_by_hand");
+  line.footer(
       "Example: tape_by_hand --w 1.5 --x -1 --dot tape.dot && dot -Tsvg tape.dot > tape.svg");
-  const CLI::Validator sensible = examples::between(-100, 100);
-  app.add_option("--w", options.w, "The weight")->check(sensible);
-  app.add_option("--x", options.x, "The input")->check(sensible);
-  app.add_option("--b", options.b, "The bias")->check(sensible);
-  app.add_option("--dot", options.dot, "File for the tape as a graph (Graphviz DOT)");
-  examples::add_common_options(app, options.common);
-  return examples::run(app, argc, argv, [&] { return show(options); });
+  const examples::Check sensible = examples::between(-100, 100);
+  line.option("--w", options.w, "The weight", sensible);
+  line.option("--x", options.x, "The input", sensible);
+  line.option("--b", options.b, "The bias", sensible);
+  line.option("--dot", options.dot, "File for the tape as a graph (Graphviz DOT)");
+  line.options(options.common);
+  return line.run(argc, argv, [&] { return show(options); });
 }

@@ -72,12 +72,11 @@ int check(const Options& options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Checks an operation written by hand, once right and once with a mistake.",
-               "your_own_op");
-  app.option_defaults()->always_capture_default();
-  app.footer("Example: your_own_op --rows 4 --seed 7");
-  app.add_option("--rows", options.rows, "Rows of the input")->check(CLI::Range(1, 100));
-  app.add_option("--columns", options.columns, "Columns of the input")->check(CLI::Range(1, 100));
-  examples::add_common_options(app, options.common);
-  return examples::run(app, argc, argv, [&] { return check(options); });
+  examples::CommandLine line(
+      "Checks an operation written by hand, once right and once with a mistake.", "your_own_op");
+  line.footer("Example: your_own_op --rows 4 --seed 7");
+  line.option("--rows", options.rows, "Rows of the input", 1, 100);
+  line.option("--columns", options.columns, "Columns of the input", 1, 100);
+  line.options(options.common);
+  return line.run(argc, argv, [&] { return check(options); });
 }

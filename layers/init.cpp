@@ -44,15 +44,14 @@ Tensor orthogonal(const Shape& shape, Rng& rng, DType dtype) {
     for (double& e : v) e /= norm;
     basis.push_back(std::move(v));
   }
-  Tensor result = Tensor::empty(shape, DType::float64);
-  const std::span<double> values = result.mutable_values<double>();
+  std::vector<double> values(shape.numel());
   for (std::size_t row = 0; row < shape[0]; ++row) {
     for (std::size_t column = 0; column < shape[1]; ++column) {
       values[row * shape[1] + column] =
           shape[0] <= shape[1] ? basis[row][column] : basis[column][row];
     }
   }
-  return result.to(dtype);
+  return Tensor::from<double>(shape, values).to(dtype);
 }
 
 }  // namespace tapegrad::init

@@ -27,7 +27,9 @@ struct AdamOptions {
 ///   after_correction:   p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
 ///   hat:                p = p - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
 ///
-/// t counts the steps that a parameter took part in.
+/// t counts the steps that a parameter took part in. A finite g whose square would overflow counts
+/// as the largest one whose square does not (1.8e19 in float32). Squares of gradients below 1e-19
+/// in float32 count as 0, so epsilon should not be as small.
 class Adam : public Optimizer {
  public:
   using Group = ParameterGroup<AdamOptions>;
@@ -36,7 +38,6 @@ class Adam : public Optimizer {
   explicit Adam(const Parameters& parameters, const AdamOptions& options = {})
       : Adam(std::vector<Group>{{parameters, options}}) {}
   explicit Adam(const std::vector<Group>& groups);
-  void step() override;
 
   /// What is remembered of parameter i: the moments are undefined before its first step.
   struct State {
@@ -44,16 +45,16 @@ class Adam : public Optimizer {
     Tensor m;
     Tensor v;
   };
-  State state(std::size_t i) const {
-    (void)checked_index(i);
-    return {steps_[i], m_[i], v_[i]};
-  }
+  State state(std::size_t i) const { return {steps(i), slot(i, 0), slot(i, 1)}; }
+  using Optimizer::state;
 
  private:
-  std::vector<AdamOptions> options_;  // of each group; the rest of each Parameter
-  std::vector<std::uint64_t> steps_;
-  std::vector<Tensor> m_;
-  std::vector<Tensor> v_;
+  template <class T>
+  void adapt(const Step& step, const kernels::Update<T>& u) const;
+  void update(const Step& step, const kernels::Update<float>& u) const override;
+  void update(const Step& step, const kernels::Update<double>& u) const override;
+
+  std::vector<AdamOptions> options_;  // of each group
 };
 
 }  // namespace tapegrad

@@ -4,18 +4,27 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
-#include "../core/dispatch-inl.h"
 #include "../core/error.h"
-#include "../core/kernels/parallel-inl.h"
 #include "../core/kernels/reduce.h"
+#include "../core/kernels/update.h"
 
 namespace tapegrad {
 namespace {
 
-void check_limit(const char* op, const char* name, double limit) {
-  if (limit >= 0) return;  // false for NaN
-  throw UsageError(fmt::format("[{}] {} is {}: it must not be negative or NaN", op, name, limit));
+void check_limit(const char* op, const char* name, double limit, const Parameters& parameters) {
+  if (!(limit >= 0)) {  // true for NaN
+    throw UsageError(fmt::format("[{}] {} is {}: it must not be negative or NaN", op, name, limit));
+  }
+  const bool vanishes = limit > 0 && limit < std::numeric_limits<float>::min() &&
+                        std::ranges::any_of(parameters, [](const NamedParameter& p) {
+                          return p.grad().defined() && p.grad().dtype() == DType::float32;
+                        });
+  if (!vanishes) return;
+  throw UsageError(fmt::format(
+      "[{}] {} is {}, which float32 gradients cannot be scaled to: give 0 or at least {}", op, name,
+      limit, std::numeric_limits<float>::min()));
 }
 
 /// The norm of one gradient, or inf if that is beyond the largest double; throws if an element is
@@ -39,7 +48,7 @@ double finite_norm(const char* op, const NamedParameter& p) {
 /// The norm of all gradients; throws for one that is not finite.
 double total_norm(const char* op, const Parameters& parameters) {
   double total = 0;
-  for (const NamedParameter& p : parameters) {
+  for (const NamedParameter& p : parameters.distinct()) {
     if (!p.grad().defined()) continue;
     total = std::hypot(total, finite_norm(op, p));  // squares of large norms would overflow
   }
@@ -52,40 +61,39 @@ double total_norm(const char* op, const Parameters& parameters) {
   return total;
 }
 
-/// d = f(d) for all elements of all gradients.
+/// Calls f for all gradients, each one the Parameter's own: whoever holds a copy keeps it.
 template <class F>
-void transform(const Parameters& parameters, F f) {
-  for (const NamedParameter& p : parameters) {
+void change(const Parameters& parameters, F f) {
+  for (const NamedParameter& p : parameters.distinct()) {
+    if (p.grad().defined()) (void)p.mutable_grad();  // may throw, before anything has changed
+  }
+  for (const NamedParameter& p : parameters.distinct()) {
+    p.record(&ParameterEvents::clip);
     if (!p.grad().defined()) continue;
-    dispatch_float(p.grad().dtype(), [&]<class T>(T) {
-      T* d = p.data->grad.mutable_data<T>();
-      kernels::for_blocks(p.grad().numel(), kernels::cheap_block,
-                          [&](std::size_t begin, std::size_t end) {
-                            for (std::size_t i = begin; i < end; ++i) {
-                              d[i] = static_cast<T>(f(static_cast<double>(d[i])));
-                            }
-                          });
-    });
+    Tensor grad = p.mutable_grad();
+    f(grad);
   }
 }
 
 }  // namespace
 
 GradNorm clip_grad_norm(const Parameters& parameters, double max_norm) {
-  check_limit("clip_grad_norm", "max_norm", max_norm);
+  check_limit("clip_grad_norm", "max_norm", max_norm, parameters);
   const double norm = total_norm("clip_grad_norm", parameters);
-  if (norm <= max_norm) return {norm, norm};
-  const double factor = max_norm / norm;
-  transform(parameters, [factor](double d) { return d * factor; });
+  if (norm <= max_norm) {
+    for (const NamedParameter& p : parameters.distinct()) p.record(&ParameterEvents::clip);
+    return {norm, norm};
+  }
+  change(parameters, [&](Tensor& grad) { kernels::scale_in_place(grad, max_norm, norm); });
   return {norm, max_norm};
 }
 
 void clip_grad_value(const Parameters& parameters, double limit) {
-  check_limit("clip_grad_value", "limit", limit);
-  for (const NamedParameter& p : parameters) {
+  check_limit("clip_grad_value", "limit", limit, parameters);
+  for (const NamedParameter& p : parameters.distinct()) {
     if (p.grad().defined()) (void)finite_norm("clip_grad_value", p);
   }
-  transform(parameters, [limit](double d) { return std::clamp(d, -limit, limit); });
+  change(parameters, [&](Tensor& grad) { kernels::clamp_in_place(grad, limit); });
 }
 
 }  // namespace tapegrad

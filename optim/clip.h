@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../autograd/parameter.h"
+#include "../autograd/parameters.h"
 
 namespace tapegrad {
 

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
+#include <span>
 #include <utility>
 
 #include "../core/error.h"
@@ -11,14 +14,9 @@
 
 namespace tapegrad {
 
-void zero_grad(const Parameters& parameters) {
-  for (const NamedParameter& p : parameters) detail::defined(p.data).grad = Tensor();
-}
-
-void Optimizer::check_groups() const {
+void Optimizer::start() {
   if (groups() == 0) throw UsageError(fmt::format("[{}] there are no groups: give one", name_));
   for (std::size_t g = 0; g < groups(); ++g) {
-    check_learning_rate(learning_rates_[g], g);
     if (std::ranges::find(group_of_, g) != group_of_.end()) continue;
     throw UsageError(
         about(g) +
@@ -31,7 +29,7 @@ void Optimizer::check_groups() const {
   };
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const NamedParameter& p = parameters_[i];
-    if (p.data == nullptr || !p.value().defined()) {
+    if (!p.defined() || !p.value().defined()) {
       throw UsageError(fmt::format("[{}] {} is undefined: it must have a value", name_, named(i)));
     }
     if (p.value().dtype() == DType::int32) {
@@ -39,12 +37,67 @@ void Optimizer::check_groups() const {
           fmt::format("[{}] {} is int32: it must be float32 or float64", name_, named(i)));
     }
     for (std::size_t k = 0; k < i; ++k) {
-      if (p.data != parameters_[k].data) continue;
+      if (p.data() != parameters_[k].data()) continue;
       throw UsageError(fmt::format(
           "[{}] {} and {} are the same parameter: it would move twice a step; name it once", name_,
           named(k), named(i)));
     }
   }
+  memories_.assign(parameters_.size(), {0, std::vector<Tensor>(slots_.size())});
+  for (std::size_t g = 0; g < groups(); ++g) check_option(g, "lr", learning_rates_[g], 0, INFINITY);
+  for (const NamedParameter& p : parameters_) p.record(&ParameterEvents::optimizer);
+}
+
+std::size_t Optimizer::checked_index(std::size_t i) const {
+  if (i < parameters_.size()) return i;
+  throw UsageError(
+      fmt::format("[{}] parameter {} does not exist: there are {}", name_, i, parameters_.size()));
+}
+
+std::string Optimizer::about(std::size_t group) const {
+  return groups() == 1 ? fmt::format("[{}]", name_) : fmt::format("[{}] in group {}", name_, group);
+}
+
+// --- options ---
+
+namespace {
+
+/// `value` as arithmetic in `dtype` sees it, with subnormal numbers as 0.
+double in_kernel(double value, DType dtype) {
+  const double rounded = dtype == DType::float64 ? value : static_cast<float>(value);
+  const double smallest = dtype == DType::float64 ? std::numeric_limits<double>::min()
+                                                  : std::numeric_limits<float>::min();
+  return std::abs(rounded) < smallest ? 0 : rounded;
+}
+
+}  // namespace
+
+DType Optimizer::narrowest_dtype(std::size_t group) const {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (group_of_[i] == group && parameters_[i].value().dtype() == DType::float32) {
+      return DType::float32;
+    }
+  }
+  return DType::float64;
+}
+
+void Optimizer::check_option(std::size_t group, const char* option, double value, double low,
+                             double high) const {
+  if (!(value >= low && value < high)) {
+    throw UsageError(
+        fmt::format("{} {} is {}: it must be in [{}, {})", about(group), option, value, low, high));
+  }
+  const DType dtype = narrowest_dtype(group);
+  const double seen = in_kernel(value, dtype);
+  if (seen < high && (seen != 0 || value == 0)) return;
+  throw UsageError(
+      fmt::format("{} {} is {}, which is {} in the arithmetic of {}: it must be in [{}, {}) there, "
+                  "and 0 only if 0 is meant",
+                  about(group), option, value, seen, to_string(dtype), low, high));
+}
+
+void Optimizer::refuse_option(std::size_t group, const char* why) const {
+  throw UsageError(fmt::format("{} {}", about(group), why));
 }
 
 double Optimizer::learning_rate(std::size_t group) const {
@@ -54,11 +107,12 @@ double Optimizer::learning_rate(std::size_t group) const {
 }
 
 void Optimizer::check_learning_rate(double lr, std::size_t group) const {
+  if (lr > 0 && in_kernel(lr, narrowest_dtype(group)) == 0) return;  // the end of a schedule
   check_option(group, "lr", lr, 0, INFINITY);
 }
 
 void Optimizer::set_learning_rate(double lr) {
-  check_learning_rate(lr, 0);
+  for (std::size_t g = 0; g < groups(); ++g) check_learning_rate(lr, g);
   for (double& rate : learning_rates_) rate = lr;
 }
 
@@ -68,72 +122,64 @@ void Optimizer::set_learning_rate(double lr, std::size_t group) {
   learning_rates_[group] = lr;
 }
 
-std::string Optimizer::about(std::size_t group) const {
-  return groups() == 1 ? fmt::format("[{}]", name_) : fmt::format("[{}] in group {}", name_, group);
-}
+// --- a step ---
 
-void Optimizer::check_option(std::size_t group, const char* option, double value, double low,
-                             double high) const {
-  if (value >= low && value < high) return;
-  throw UsageError(
-      fmt::format("{} {} is {}: it must be in [{}, {})", about(group), option, value, low, high));
-}
-
-std::size_t Optimizer::checked_index(std::size_t i) const {
-  if (i < parameters_.size()) return i;
-  throw UsageError(
-      fmt::format("[{}] parameter {} does not exist: there are {}", name_, i, parameters_.size()));
-}
-
-void Optimizer::check_gradients() const {
-  bool any = false;
-  for (const NamedParameter& p : parameters_) {
-    const Tensor& value = p.value();
-    const Tensor& grad = p.grad();
-    if (!grad.defined() || !p.data->requires_grad) continue;
-    any = true;
-    if (grad.shape() != value.shape()) {
-      throw ShapeError(fmt::format(
-          "[{}] {} has shape {} but its gradient has shape {}: the shapes must be equal", name_,
-          p.name, to_string(value.shape()), to_string(grad.shape())));
-    }
-    if (grad.shares_elements_with(value)) {
-      throw UsageError(fmt::format(
-          "[{}] the gradient of {} lies in the memory of its value: give it a tensor of its own",
-          name_, p.name));
-    }
-    if (grad.dtype() != value.dtype()) {
-      throw DtypeError(fmt::format("[{}] {} is {} but its gradient is {}: the dtypes must be equal",
-                                   name_, p.name, to_string(value.dtype()),
-                                   to_string(grad.dtype())));
-    }
-  }
-  if (any) return;
-  throw UsageError(fmt::format(
-      "[{}] no parameter has a gradient, so nothing would move: call backward() first, with a loss "
-      "of the model that these parameters belong to",
-      name_));
-}
-
-void Optimizer::prepare(std::initializer_list<std::vector<Tensor>*> states) const {
+/// Whatever of a step may throw: makes slots of zeros for each Parameter that takes its first step.
+void Optimizer::make_slots() {
   pool::Vector<std::pair<Tensor*, Tensor>> fresh;
-  for (std::vector<Tensor>* const state : states) {
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      const NamedParameter& p = parameters_[i];
-      if (!moves(i) || !remembers(i)) continue;
-      const Shape& shape = p.value().shape();
-      const DType dtype = p.value().dtype();
-      Tensor& s = (*state)[i];
-      if (!s.defined()) {
-        fresh.emplace_back(&s, Tensor::zeros(shape, dtype));
-      } else if (s.shape() != shape || s.dtype() != dtype) {
-        throw UsageError(fmt::format(
-            "[{}] {} is {} {} but was {} {} in its first step: make a new optimizer", name_, p.name,
-            to_string(dtype), to_string(shape), to_string(s.dtype()), to_string(s.shape())));
-      }
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (!moves(i) || !remembers(group_of_[i])) continue;
+    const Tensor& value = parameters_[i].value();
+    for (Tensor& slot : memories_[i].slots) {
+      if (!slot.defined()) fresh.emplace_back(&slot, Tensor::zeros(value.shape(), value.dtype()));
     }
   }
-  for (auto& [s, zeros] : fresh) *s = std::move(zeros);
+  for (auto& [slot, zeros] : fresh) *slot = std::move(zeros);
+}
+
+void Optimizer::step() {
+  bool any = false;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) any = any || moves(i);
+  if (!any) {
+    throw UsageError(fmt::format(
+        "[{}] no parameter has a gradient, so nothing would move: call backward() first, with a "
+        "loss of the model that these parameters belong to",
+        name_));
+  }
+  make_slots();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (!moves(i)) continue;
+    const NamedParameter& p = parameters_[i];
+    Memory& memory = memories_[i];
+    const std::size_t g = group_of_[i];
+    const Step step{g, ++memory.steps, learning_rates_[g]};
+    const std::span<Tensor> slots(memory.slots.data(), remembers(g) ? memory.slots.size() : 0);
+    const auto update_block = [&](const auto& u) { update(step, u); };
+    if (p.value().dtype() == DType::float64) {
+      kernels::for_updates<double>(p.value(), p.grad(), slots, std::cref(update_block));
+    } else {
+      kernels::for_updates<float>(p.value(), p.grad(), slots, std::cref(update_block));
+    }
+    p.record(&ParameterEvents::step);
+  }
+}
+
+void Optimizer::state(Archive& a) {
+  a.fact("optimizer", name_);
+  for (std::size_t g = 0; g < groups(); ++g) {
+    a(fmt::format("{}.lr", g), learning_rates_[g], 0.0, std::numeric_limits<double>::max());
+  }
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    Memory& memory = memories_[i];
+    const Tensor& value = parameters_[i].value();
+    const std::string name = fmt::format("{}.{}.", group_of_[i], parameters_[i].name);
+    const std::uint64_t steps = a.peek(name + "steps", memory.steps);
+    a(name + "steps", memory.steps);
+    const bool has_slots = steps > 0 && remembers(group_of_[i]);
+    for (std::size_t k = 0; k < slots_.size(); ++k) {
+      a.tensor(name + slots_[k], memory.slots[k], has_slots, value.shape(), value.dtype());
+    }
+  }
 }
 
 }  // namespace tapegrad

@@ -1,17 +1,16 @@
 #pragma once
 
 #include <cstddef>
-#include <initializer_list>
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "../autograd/parameter.h"
+#include "../autograd/parameters.h"
+#include "../core/io/archive.h"
+#include "../core/kernels/update.h"
 
 namespace tapegrad {
-
-/// Forgets the gradients, so that the next backward starts from zero. Their memory goes back to the
-/// pool.
-void zero_grad(const Parameters& parameters);
 
 /// Parameters that an optimizer moves by options of their own:
 ///
@@ -22,25 +21,29 @@ struct ParameterGroup {
   Options options;
 };
 
-/// What changes Parameters by their gradients. Shares them with the model, so either may be moved.
+/// Base of the optimizers, which change Parameters by their gradients. Shares ownership of the
+/// Parameters with the model; both can be moved.
 ///
 /// step() reads gradients and never writes them, nor looks for NaN and infinity (clip_grad_norm()
 /// does). A Parameter that is frozen or has no gradient is left alone, and so is what the optimizer
-/// remembers of it. Arithmetic is in the Parameter's dtype, only what is the same for all elements
-/// is computed in double. The first step allocates what is to be remembered, later ones nothing.
+/// remembers of it. Arithmetic is in the Parameter's dtype, with subnormal numbers as 0; only what
+/// is the same for all elements is computed in double. The first step allocates what is to be
+/// remembered, later ones nothing.
 ///
 /// Each Parameter is in one group, numbered from 0; groups differ in their options and share
 /// nothing, so that an optimizer with two groups does what two optimizers would.
+///
+/// This class holds groups, checks, the loop and what is remembered of each Parameter, in slots
+/// with names; a derived class is its options and update(), one formula.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// Throws, and then nothing has moved, if no Parameter has a gradient, or if somebody put a value
-  /// or a gradient of another shape or dtype in the place of one.
-  virtual void step() = 0;
-  void zero_grad() { tapegrad::zero_grad(parameters_); }
+  /// Throws UsageError, with no Parameter changed, if none that is not frozen has a gradient.
+  void step();
+  void zero_grad() { parameters_.zero_grad(); }
 
   /// Those of all groups, one group after the other.
   const Parameters& parameters() const { return parameters_; }
@@ -50,49 +53,80 @@ class Optimizer {
 
   /// Throws UsageError for a group that does not exist.
   double learning_rate(std::size_t group = 0) const;
-  /// Of all groups. Throws UsageError unless `lr` is finite and not negative.
+  /// Of all groups. Throws UsageError unless `lr` is finite and not negative, in the dtype of the
+  /// Parameters too. A rate that is subnormal there is 0: a schedule may end so.
   void set_learning_rate(double lr);
   void set_learning_rate(double lr, std::size_t group);
 
+  /// Saves or restores all but the options: rates, numbers of steps, slots. An optimizer of another
+  /// kind, or of other groups, names or shapes, is refused.
+  void state(Archive& a);
+
  protected:
-  /// `name`: for messages. Throws UsageError for a group without parameters, the same one twice,
-  /// one without value, or a bad learning rate; DtypeError for int32.
+  /// What the elements of a Parameter are updated by, beside the options of its group.
+  struct Step {
+    std::size_t group;
+    std::uint64_t number;  // of this Parameter's steps, from 1 on
+    double lr;
+  };
+
+  /// `name`: for messages. `slots`: names of the tensors that are remembered of each Parameter.
+  /// Throws UsageError for a group without parameters, the same one twice, one without value, or a
+  /// bad learning rate; DtypeError for int32.
   template <class Options>
-  Optimizer(const char* name, const std::vector<ParameterGroup<Options>>& groups) : name_(name) {
+  Optimizer(const char* name, const std::vector<ParameterGroup<Options>>& groups,
+            std::vector<std::string> slots)
+      : name_(name), slots_(std::move(slots)) {
     for (const auto& group : groups) {
-      parameters_.insert(parameters_.end(), group.parameters.begin(), group.parameters.end());
+      parameters_ += group.parameters;
       group_of_.resize(parameters_.size(), learning_rates_.size());
       learning_rates_.push_back(group.options.lr);
     }
-    check_groups();
+    start();
   }
 
-  /// Throws UsageError unless `value` is in [low, high).
+  /// Updates a block of elements; called by several threads at once.
+  virtual void update(const Step& step, const kernels::Update<float>& u) const = 0;
+  virtual void update(const Step& step, const kernels::Update<double>& u) const = 0;
+  /// Whether anything is remembered of the Parameters of `group`: else update() gets no slots.
+  virtual bool remembers(std::size_t /*group*/) const { return true; }
+
+  /// Throws UsageError unless `value` is in [low, high), as given and as the kernel sees it: in the
+  /// narrowest dtype of the group, where a subnormal number is 0. What is not 0 must not become 0.
   void check_option(std::size_t group, const char* option, double value, double low,
                     double high) const;
-  /// Throws UsageError unless there is a parameter `i`; returns it.
-  std::size_t checked_index(std::size_t i) const;
-  /// The head of a message: "[name]", and which group it is about if there are several.
-  std::string about(std::size_t group) const;
-  /// Throws unless there are gradients, and they fit the values of the Parameters that will move.
-  void check_gradients() const;
-  /// Makes sure that each of `states` has a tensor, at first of zeros, for each Parameter that will
-  /// move and that it remembers(). Throws before anything has changed, in any of them.
-  void prepare(std::initializer_list<std::vector<Tensor>*> states) const;
-  /// Whether the optimizer remembers something of Parameter i.
-  virtual bool remembers(std::size_t /*i*/) const { return true; }
-  bool moves(std::size_t i) const {
-    return parameters_[i].data->requires_grad && parameters_[i].data->grad.defined();
+  /// Throws UsageError "[name] why", and which group it is about if there are several.
+  [[noreturn]] void refuse_option(std::size_t group, const char* why) const;
+
+  /// How many steps parameter `i` took part in, and what is remembered of it, in slot `k`: undefined
+  /// before its first step. Throw UsageError if there is no parameter `i`.
+  std::uint64_t steps(std::size_t i) const { return memories_[checked_index(i)].steps; }
+  const Tensor& slot(std::size_t i, std::size_t k) const {
+    return memories_[checked_index(i)].slots[k];
   }
 
  private:
-  void check_groups() const;
+  struct Memory {
+    std::uint64_t steps = 0;
+    std::vector<Tensor> slots;
+  };
+
+  void start();
+  std::string about(std::size_t group) const;
+  std::size_t checked_index(std::size_t i) const;
+  DType narrowest_dtype(std::size_t group) const;
   void check_learning_rate(double lr, std::size_t group) const;
+  bool moves(std::size_t i) const {
+    return parameters_[i].requires_grad() && parameters_[i].grad().defined();
+  }
+  void make_slots();
 
   const char* name_;
+  std::vector<std::string> slots_;
   Parameters parameters_;
   std::vector<std::size_t> group_of_;   // of each Parameter
   std::vector<double> learning_rates_;  // of each group
+  std::vector<Memory> memories_;        // of each Parameter
 };
 
 }  // namespace tapegrad

@@ -29,17 +29,18 @@ class SGD : public Optimizer {
   SGD(const Parameters& parameters, const SGDOptions& options)
       : SGD(std::vector<Group>{{parameters, options}}) {}
   explicit SGD(const std::vector<Group>& groups);
-  void step() override;
 
   /// The velocity of parameter i; undefined before its first step, or without momentum.
-  const Tensor& velocity(std::size_t i) const { return velocity_[checked_index(i)]; }
+  const Tensor& velocity(std::size_t i) const { return slot(i, 0); }
 
  private:
-  bool remembers(std::size_t i) const override { return options_[group_of(i)].momentum > 0; }
+  bool remembers(std::size_t group) const override { return options_[group].momentum > 0; }
+  template <class T>
+  void descend(const Step& step, const kernels::Update<T>& u) const;
+  void update(const Step& step, const kernels::Update<float>& u) const override;
+  void update(const Step& step, const kernels::Update<double>& u) const override;
 
-  std::vector<SGDOptions> options_;  // of each group; the rest of each Parameter
-  std::vector<Tensor> velocity_;
-  std::vector<bool> started_;  // the first v is not damped
+  std::vector<SGDOptions> options_;  // of each group
 };
 
 }  // namespace tapegrad

@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 MESON = HERE.parents[1] / "meson.build"
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"\n]*)"|(\S*)).*\n', re.M)
+LANGUAGE = HERE.parents[1] / "core" / "cxx20.h"
 STANDARD = re.compile(r"<[a-z_]+>")
 TOP = """\
 // tapegrad {version}: numeric gradient checking in one header, made by autograd/gradcheck/amalgamate.py
@@ -46,6 +47,8 @@ def read():
         text = path.read_text(encoding="utf-8")
         standard[name] = []
         for local, other in INCLUDE.findall(text):
+            if (HERE / local).resolve() == LANGUAGE:
+                continue  # first in the output
             if local:
                 add(local, path)
             elif STANDARD.fullmatch(other):
@@ -76,7 +79,8 @@ def amalgamate(version):
             yield part(name, re.sub(r"\n{3,}", "\n\n", text))
 
     # Two guards, not #pragma once: the declarations may have been read before somebody asks for the implementation.
-    return (TOP.format(version=version) +
+    language = LANGUAGE.read_text(encoding="utf-8").replace("#pragma once\n\n", "")
+    return (TOP.format(version=version) + language + "\n" +
             "#ifndef TAPEGRAD_GRADCHECK_HPP\n#define TAPEGRAD_GRADCHECK_HPP\n\n" + "".join(parts(public)) +
             "#endif\n\n" +
             "#if defined(TAPEGRAD_GRADCHECK_IMPLEMENTATION) && !defined(TAPEGRAD_GRADCHECK_IMPLEMENTED)\n"
@@ -91,5 +95,5 @@ if __name__ == "__main__":
     else:
         Path(output).write_text(header, encoding="utf-8")
     if len(sys.argv) > 2:  # the folder too, for files that come later
-        needed = [MESON, HERE, *sorted(HERE.iterdir())]
+        needed = [MESON, LANGUAGE, HERE, *sorted(HERE.iterdir())]
         Path(sys.argv[2]).write_text(f"{output}: {' '.join(str(p).replace(' ', chr(92) + ' ') for p in needed)}\n")

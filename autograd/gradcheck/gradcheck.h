@@ -7,6 +7,8 @@
 ///     auto report = gradcheck([&] { return my_loss(W); }, {grad_block("W", W, dW, {4, 3})});
 ///     if (!report) std::cerr << report << '\n';
 
+#include "../../core/cxx20.h"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>

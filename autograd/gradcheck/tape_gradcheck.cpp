@@ -4,9 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <iterator>
 
 #include "../../core/error.h"
+#include "../../core/write-inl.h"
 #include "../inspect/observer.h"
 #include "../ops/elementwise.h"
 #include "../ops/reduce.h"
@@ -30,9 +30,10 @@ Var weighted(const Vars& outputs, std::uint64_t seed, std::string_view stream) {
   return total;
 }
 
-GradBlock block_of(const std::string& name, Tensor& value, const Tensor& gradient) {
+/// `value`: its elements are the checker's to change until it has returned.
+GradBlock block_of(const std::string& name, Tensor value, const Tensor& gradient) {
   const std::span<const std::size_t> dims = value.shape().dims();
-  GradBlock block = grad_block(name, value.mutable_data<double>(), gradient.data<double>(),
+  GradBlock block = grad_block(name, detail::write<double>(value), gradient.data<double>(),
                                value.numel(), {dims.begin(), dims.end()});
   block.shape.assign(dims.begin(), dims.end());  // a scalar has no axes
   return block;
@@ -58,7 +59,7 @@ void name_gates(std::vector<GradBlock>& blocks) {
 /// which stands at the values that are checked.
 class Branches : public Observer {
  public:
-  Branches() : Observer(Sees::branches) {}
+  Branches() : Observer(Interest::branches) {}
 
   void start() { taken_.clear(); }
   void on_branch(std::size_t node, const char* op, const Tensor& choice) override {
@@ -100,6 +101,24 @@ class Branches : public Observer {
   std::vector<Branch> first_, taken_;
 };
 
+/// The values that the checker writes into by pointers, without new versions: what is cached by
+/// version notices at touch(), and at the end, when the values are put back.
+class Perturbed {
+ public:
+  Perturbed(std::vector<Tensor> inputs, const Parameters& parameters) : values_(std::move(inputs)) {
+    for (const NamedParameter& p : parameters) values_.push_back(p.value());
+  }
+  Perturbed(const Perturbed&) = delete;
+  Perturbed& operator=(const Perturbed&) = delete;
+  ~Perturbed() { touch(); }
+  void touch() {
+    for (Tensor& value : values_) detail::write<double>(value);
+  }
+
+ private:
+  std::vector<Tensor> values_;
+};
+
 void check_float64(const std::string& name, const Tensor& value) {
   if (value.dtype() == DType::float64) return;
   throw DtypeError(fmt::format(
@@ -111,8 +130,9 @@ void check_float64(const std::string& name, const Tensor& value) {
 
 Parameters detail::learned(const Parameters& all) {
   Parameters result;
-  std::ranges::copy_if(all, std::back_inserter(result),
-                       [](const NamedParameter& p) { return defined(p.data).requires_grad; });
+  for (const NamedParameter& p : all.distinct()) {
+    if (p.requires_grad()) result.push_back(p);
+  }
   return result;
 }
 
@@ -129,7 +149,7 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
   Branches branches;
   const auto with_tape = [&](auto&& use) {
     Tape tape = Tape::training({.seed = options.seed, .pass = 0});
-    tape.observe(&branches);
+    observe(tape, branches);
     branches.start();
     Vars leaves;
     for (const Tensor& value : values) leaves.push_back(tape.leaf(value));
@@ -138,7 +158,7 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
   };
 
   const Vars gradients = with_tape([&](Tape& tape, Vars x, const Var& loss) {
-    for (const NamedParameter& p : parameters) x.push_back(tape.leaf(p.data));
+    for (const NamedParameter& p : parameters) x.push_back(tape.leaf(p));
     if (loss.recorded()) return tape.gradient(loss, x);
     for (Var& v : x)
       v = Tensor::zeros(v.shape(), DType::float64);  // f is constant, as the slope of a linear op
@@ -149,8 +169,8 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
     blocks.push_back(block_of(inputs[i].name, values[i], gradients[i].value()));
   }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    blocks.push_back(block_of(parameters[i].name, parameters[i].data->value,
-                              gradients[values.size() + i].value()));
+    blocks.push_back(
+        block_of(parameters[i].name, parameters[i].value(), gradients[values.size() + i].value()));
   }
   name_gates(blocks);
   GradcheckOptions with_branches = options;
@@ -158,11 +178,10 @@ GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInpu
     with_branches.branches = [&] { return branches.differ(); };
     with_branches.where = [&] { return branches.where(); };
   }
+  Perturbed perturbed(values, parameters);
   return gradcheck(
       [&] {
-        // The checker has written behind the tensors' backs: what is cached by version must notice.
-        for (Tensor& value : values) value.mutable_data<double>();
-        for (const NamedParameter& p : parameters) p.data->value.mutable_data<double>();
+        perturbed.touch();
         return with_tape([](Tape&, const Vars&, const Var& loss) { return loss.item(); });
       },
       blocks, with_branches);

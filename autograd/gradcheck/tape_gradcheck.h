@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../parameter.h"
+#include "../parameters.h"
 #include "../tape.h"
 #include "gradcheck.h"
 

@@ -8,6 +8,7 @@
 #include <ostream>
 
 #include "../../core/error.h"
+#include "../../core/write-inl.h"
 #include "../inspect/graph.h"
 
 namespace tapegrad {
@@ -30,7 +31,7 @@ void check_pair(const NamedParameter& single, const NamedParameter& twin) {
   }
   if (single.name != twin.name) refuse("have different names");
   if (single.value().shape() != twin.value().shape()) refuse("have different shapes");
-  if (single.data->requires_grad != twin.data->requires_grad) refuse("are not both frozen");
+  if (single.requires_grad() != twin.requires_grad()) refuse("are not both frozen");
   for (std::size_t i = 0; i < single.value().numel(); ++i) {
     if (single.value().at(i) != twin.value().at(i)) refuse("have different values");
   }
@@ -46,7 +47,7 @@ Pass run(const std::function<Var(Tape&)>& f, const Parameters& parameters, std::
   Tape tape = Tape::training({.seed = seed, .pass = 0});
   const Var loss = f(tape);
   Vars leaves;
-  for (const NamedParameter& p : parameters) leaves.push_back(tape.leaf(p.data));
+  for (const NamedParameter& p : parameters) leaves.push_back(tape.leaf(p));
   Pass pass{loss.item(), {}, 0};
   for (const NodeView& node : nodes(tape)) {
     for (const Shape& shape : node.outputs) pass.elements += shape.numel();
@@ -76,8 +77,10 @@ class Rounded {
   Rounded(const Parameters& parameters, std::uint64_t seed) : Rounded(parameters) {
     Rng rng(seed, "twin_check");
     for (const NamedParameter& p : parameters_) {  // may throw: what was rounded is put back
-      for (double& v : p.data->value.mutable_values<double>()) {
-        v *= 1 + rng.uniform(-epsilon / 2, epsilon / 2);
+      Tensor value = p.value();
+      double* const v = detail::write<double>(value);
+      for (std::size_t i = 0; i < value.numel(); ++i) {
+        v[i] *= 1 + rng.uniform(-epsilon / 2, epsilon / 2);
       }
     }
   }
@@ -85,7 +88,7 @@ class Rounded {
   Rounded& operator=(const Rounded&) = delete;
   ~Rounded() {
     for (std::size_t i = 0; i < exact_.size(); ++i) {
-      parameters_[i].data->value.copy_from(exact_[i]);
+      parameters_[i].set_value(exact_[i]);
     }
   }
 

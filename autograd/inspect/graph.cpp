@@ -16,13 +16,29 @@ std::vector<NodeView> nodes(const Tape& tape) {
   return result;
 }
 
-std::string to_text(const Tape& tape) {
+namespace {
+
+/// The name of the Parameter that the node is the leaf of, if it is known.
+std::string name_of(const NodeView& node, const Parameters& parameters) {
+  for (const NamedParameter& p : parameters) {
+    if (node.parameter != nullptr && p.data().get() == node.parameter) return p.name;
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string to_text(const Tape& tape, const Parameters& parameters) {
   std::string text;
   const auto out = std::back_inserter(text);
   for (const NodeView& node : nodes(tape)) {
     std::vector<std::string> inputs, outputs;
+    if (std::string name = name_of(node, parameters); !name.empty()) inputs.push_back(name);
     for (const std::size_t number : node.inputs) {
       inputs.push_back(number == NodeView::constant ? "constant" : fmt::format("#{}", number));
+    }
+    for (const Note& note : node.notes) {
+      inputs.push_back(fmt::format("{}={}", note.name, note.value));
     }
     for (std::size_t k = 0; k < node.outputs.size(); ++k) {
       outputs.push_back(fmt::format("#{} {}", node.first_output + k, to_string(node.outputs[k])));
@@ -37,7 +53,7 @@ std::string to_text(const Tape& tape) {
 namespace {
 
 /// A word as DOT writes it.
-std::string quoted(std::string_view word) {
+std::string dot_quoted(std::string_view word) {
   std::string result = "\"";
   for (const char c : word) {
     if (c == '"' || c == '\\') result += '\\';
@@ -61,7 +77,7 @@ class Boxes {
     for (; open_.size() > common; open_.pop_back()) text_ += "}\n";
     for (; open_.size() < wanted.size(); open_.push_back(wanted[open_.size()])) {
       text_ += fmt::format("subgraph cluster_{} {{\nlabel={};\n", count_++,
-                           quoted(wanted[open_.size()]));
+                           dot_quoted(wanted[open_.size()]));
     }
   }
 
@@ -83,7 +99,7 @@ class Boxes {
 
 }  // namespace
 
-std::string to_dot(const Tape& tape) {
+std::string to_dot(const Tape& tape, const Parameters& parameters) {
   std::string text = "digraph tape {\nrankdir=LR;\nnode [shape=box, fontname=\"sans-serif\"];\n";
   std::string arrows;
   std::vector<std::size_t> maker;  // of each value: its node
@@ -91,8 +107,10 @@ std::string to_dot(const Tape& tape) {
   for (const NodeView& node : nodes(tape)) {
     boxes.enter(node.scope);
     std::string label = node.name;
+    if (const std::string name = name_of(node, parameters); !name.empty()) label += " " + name;
+    for (const Note& note : node.notes) label += fmt::format(" {}={}", note.name, note.value);
     for (const Shape& shape : node.outputs) label += " " + to_string(shape);
-    text += fmt::format("n{} [label={}{}];\n", node.index, quoted(label),
+    text += fmt::format("n{} [label={}{}];\n", node.index, dot_quoted(label),
                         node.inputs.empty() ? ", style=rounded" : "");
     maker.resize(node.first_output + node.outputs.size(), node.index);
     for (const std::size_t number : node.inputs) {

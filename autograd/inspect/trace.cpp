@@ -10,15 +10,19 @@
 namespace tapegrad {
 
 Trace::Trace(Tape& tape, Line line, std::size_t elements)
-    : tape_(tape), line_(std::move(line)), elements_(elements) {
-  tape_.observe(this);
+    : Observer(Interest::values | Interest::gradients | Interest::notes),
+      line_(std::move(line)),
+      elements_(elements) {
+  observe(tape, *this);
 }
 
-Trace::~Trace() { tape_.observe(nullptr); }
-
-const Var& Trace::name(const std::string& name, const Var& v) {
+Var Trace::name(const std::string& name, const Var& v) {
   if (v.recorded()) names_[TapeState::slot_of(v)] = name;
   return v;
+}
+
+void Trace::name(const Parameters& parameters) {
+  for (const NamedParameter& p : parameters) parameters_[p.data().get()] = p.name;
 }
 
 std::string Trace::called(std::size_t number) const {
@@ -40,8 +44,13 @@ std::string Trace::numbers(const Var& v) const {
 }
 
 void Trace::on_value(const NodeView& node, std::size_t number, const Var& value) {
+  const auto known = parameters_.find(node.parameter);
+  if (node.parameter != nullptr && known != parameters_.end()) names_[number] = known->second;
   std::vector<std::string> inputs;
   for (const std::size_t input : node.inputs) inputs.push_back(called(input));
+  for (const Note& note : node.notes) {
+    inputs.push_back(fmt::format("{}={}", note.name, note.value));
+  }
   line_(
       fmt::format("#{} = {}({}) = {}", number, node.name, fmt::join(inputs, ", "), numbers(value)));
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "../parameters.h"
 #include "../tape.h"
 #include "observer.h"
 
@@ -22,13 +23,13 @@ class Trace : public Observer {
  public:
   using Line = std::function<void(std::string_view line)>;
 
-  /// Shows what happens on `tape` from now on; the tape must outlive it. `elements`: how many
-  /// numbers of a tensor are shown.
+  /// Shows what happens on `tape` from now on. `elements`: how many numbers of a
+  /// tensor are shown.
   Trace(Tape& tape, Line line, std::size_t elements = 6);
-  ~Trace() override;
-
   /// Calls a value by a name from now on; returns it. Constants have no line, so no name either.
-  const Var& name(const std::string& name, const Var& v);
+  Var name(const std::string& name, const Var& v);
+  /// Calls the leaves of Parameters by their names from now on.
+  void name(const Parameters& parameters);
 
   void on_value(const NodeView& node, std::size_t number, const Var& value) override;
   void on_gradient(const NodeView& node, std::size_t number, const Var& gradient) override;
@@ -37,10 +38,10 @@ class Trace : public Observer {
   std::string called(std::size_t number) const;
   std::string numbers(const Var& v) const;
 
-  Tape& tape_;
   Line line_;
   std::size_t elements_;
   std::map<std::size_t, std::string> names_;
+  std::map<const ParameterData*, std::string> parameters_;
 };
 
 }  // namespace tapegrad

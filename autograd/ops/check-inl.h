@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <span>
 #include <string_view>
 
@@ -28,19 +29,36 @@ bool looks_swapped(const Shape& a, const Shape& b);
 [[noreturn]] void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
                               std::string_view rule);
 
+struct Argument {
+  template <class Value>
+  Argument(std::string_view name, const Value& value) : name(name), defined(value.defined()) {}
+
+  std::string_view name;
+  bool defined;
+};
+/// Throws UsageError: "[op] name is undefined: give it a value first". The first check of an op: all
+/// others ask for shapes and dtypes.
+void defined(std::string_view op, std::initializer_list<Argument> arguments);
+
 /// Equal, or one is the other's last axes.
 void broadcastable(std::string_view op, const Shape& a, const Shape& b);
 void equal_shapes(std::string_view op, std::string_view a_name, const Shape& a,
                   std::string_view b_name, const Shape& b);
-void axis_exists(std::string_view op, const Shape& shape, std::size_t axis);
+/// The axis counted from the first; throws ShapeError unless it exists.
+Axis axis(std::string_view op, const Shape& shape, Axis axis);
+/// The same for a new axis, which counts.
+Axis new_axis(std::string_view op, const Shape& shape, Axis axis);
 /// "[op] [begin, end) of axis a does not exist in shape (numbers)", and other things that cannot be
 /// cut or joined.
-[[noreturn]] void no_such_range(std::string_view op, const Shape& shape, std::size_t axis,
+[[noreturn]] void no_such_range(std::string_view op, const Shape& shape, Axis axis,
                                 std::size_t begin, std::size_t end);
-[[noreturn]] void no_equal_parts(std::string_view op, const Shape& shape, std::size_t axis,
+[[noreturn]] void no_equal_parts(std::string_view op, const Shape& shape, Axis axis,
                                  std::size_t parts);
+/// In [1, size of the axis].
+void count_in_axis(std::string_view op, std::string_view name, std::size_t count,
+                   const Shape& shape, Axis axis);
 /// The sizes sum to that of the axis.
-void parts_fill_axis(std::string_view op, const Shape& shape, std::size_t axis,
+void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,
                      std::span<const std::size_t> sizes);
 [[noreturn]] void no_parts(std::string_view op);
 /// int32, and every element in [0, rows) or equal to `ignore` (the address of a value, or null).

@@ -20,6 +20,13 @@ std::string described(const Named& x) {
 /// Axes of any meaning, where (T, B, ...) and (B, T, ...) may meet.
 bool is_open(const Named& x) { return x.letters.empty() || x.letters.starts_with("(..."); }
 
+Axis counted(std::string_view op, const Shape& shape, Axis axis, std::size_t count) {
+  const auto n = static_cast<std::ptrdiff_t>(count);
+  if (axis.number >= -n && axis.number < n) return axis.number + (axis.number < 0 ? n : 0);
+  throw ShapeError(fmt::format("[{}] axis {} of shape {} does not exist: it has {} axes", op,
+                               axis.number, to_string(shape), shape.rank()));
+}
+
 }  // namespace
 
 bool looks_swapped(const Shape& a, const Shape& b) {
@@ -46,6 +53,13 @@ void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
       fmt::format("[{}] {} has shape {}: it must be {}", op, name, to_string(shape), rule));
 }
 
+void defined(std::string_view op, std::initializer_list<Argument> arguments) {
+  for (const Argument& a : arguments) {
+    if (a.defined) continue;
+    throw UsageError(fmt::format("[{}] {} is undefined: give it a value first", op, a.name));
+  }
+}
+
 void broadcastable(std::string_view op, const Shape& a, const Shape& b) {
   if (a.is_suffix_of(b) || b.is_suffix_of(a)) return;
   mismatch(op, {"a", "", a}, {"b", "", b},
@@ -57,24 +71,34 @@ void equal_shapes(std::string_view op, std::string_view a_name, const Shape& a,
   if (a != b) mismatch(op, {a_name, "", a}, {b_name, "", b}, "the shapes must be equal");
 }
 
-void axis_exists(std::string_view op, const Shape& shape, std::size_t axis) {
-  if (axis < shape.rank()) return;
-  throw ShapeError(fmt::format("[{}] axis {} of shape {} does not exist: it has {} axes", op, axis,
-                               to_string(shape), shape.rank()));
+Axis axis(std::string_view op, const Shape& shape, Axis axis) {
+  return counted(op, shape, axis, shape.rank());
 }
 
-void no_such_range(std::string_view op, const Shape& shape, std::size_t axis, std::size_t begin,
+Axis new_axis(std::string_view op, const Shape& shape, Axis axis) {
+  return counted(op, shape, axis, shape.rank() + 1);
+}
+
+void no_such_range(std::string_view op, const Shape& shape, Axis axis, std::size_t begin,
                    std::size_t end) {
   throw ShapeError(fmt::format("[{}] [{}, {}) of axis {} does not exist in shape {}", op, begin,
-                               end, axis, to_string(shape)));
+                               end, axis.number, to_string(shape)));
 }
 
-void no_equal_parts(std::string_view op, const Shape& shape, std::size_t axis, std::size_t parts) {
+void no_equal_parts(std::string_view op, const Shape& shape, Axis axis, std::size_t parts) {
   throw ShapeError(fmt::format("[{}] axis {} of shape {} cannot be cut into {} equal parts", op,
-                               axis, to_string(shape), parts));
+                               axis.number, to_string(shape), parts));
 }
 
-void parts_fill_axis(std::string_view op, const Shape& shape, std::size_t axis,
+void count_in_axis(std::string_view op, std::string_view name, std::size_t count,
+                   const Shape& shape, Axis axis) {
+  if (count >= 1 && count <= shape[axis]) return;
+  throw UsageError(
+      fmt::format("[{}] {} is {} but axis {} of shape {} has size {}: it must be in [1, {}]", op,
+                  name, count, axis.number, to_string(shape), shape[axis], shape[axis]));
+}
+
+void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,
                      std::span<const std::size_t> sizes) {
   std::size_t left = shape[axis];
   const bool fit = std::ranges::all_of(sizes, [&](std::size_t size) {
@@ -85,7 +109,7 @@ void parts_fill_axis(std::string_view op, const Shape& shape, std::size_t axis,
   if (fit && left == 0) return;
   throw ShapeError(fmt::format(
       "[{}] axis {} of shape {} has size {} but the parts have sizes {}: they must sum to it", op,
-      axis, to_string(shape), shape[axis], fmt::join(sizes, " + ")));
+      axis.number, to_string(shape), shape[axis], fmt::join(sizes, " + ")));
 }
 
 void no_parts(std::string_view op) {

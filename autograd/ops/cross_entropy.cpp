@@ -5,9 +5,9 @@
 #include "../node.h"
 #include "check-inl.h"
 #include "elementwise.h"
+#include "loss_weights-inl.h"
 #include "reduce.h"
 #include "softmax.h"
-#include "weights-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -21,6 +21,7 @@ kernels::CrossEntropyTargets checked_targets(const char* op, const char* name, c
     check::mismatch(op, {name, "(..., V)", shape}, {"ids", "(...)", ids.shape()},
                     "the leading axes must match");
   }
+  if (shape.numel() == 0) check::wrong_shape(op, name, shape, "of at least one element");
   const std::size_t classes = shape[shape.rank() - 1];
   check::real(op, name, x.dtype());
   check::ids(op, ids, classes, &options.ignore_index);
@@ -65,19 +66,23 @@ Var factors_of(const Var& log_p, const kernels::CrossEntropyTargets& targets) {
 }  // namespace
 
 Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& options) {
+  check::defined("nll", {{"log_probabilities", log_probabilities}, {"ids", ids}});
   const kernels::CrossEntropyTargets targets =
       checked_targets("nll", "log_probabilities", log_probabilities, ids,
                       {options.ignore_index, 0, options.class_weights, options.weights});
   const Var m = factors_of(log_probabilities, targets);
-  return -sum(m *
-              keep_weighted(log_probabilities, m));  // a log p of -inf must not meet a factor of 0
+  // A log p of -inf must not meet a factor of 0.
+  return -sum(m * select_weighted(log_probabilities, m));
 }
 
 Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOptions& options) {
+  check::defined("cross_entropy", {{"logits", logits}, {"ids", ids}});
   const kernels::CrossEntropyTargets targets =
       checked_targets("cross_entropy", "logits", logits, ids, options);
   const SavedTargets saved(targets);
   Node n("cross_entropy", {logits, saved.ids});
+  n.note("ignore_index", options.ignore_index);
+  n.note("label_smoothing", options.label_smoothing);
   const kernels::CrossEntropy result =
       kernels::cross_entropy(logits.value(), targets, n.recording());
   Var loss = n.out(result.loss);
@@ -101,12 +106,13 @@ Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOption
 // classes that do not, after it, because 0 times a log p of -inf is NaN.
 Var cross_entropy_composed(const Var& logits, const Tensor& ids,
                            const CrossEntropyOptions& options) {
+  check::defined("cross_entropy_composed", {{"logits", logits}, {"ids", ids}});
   const kernels::CrossEntropyTargets targets =
       checked_targets("cross_entropy_composed", "logits", logits, ids, options);
   const Var m = factors_of(logits, targets);
   const std::size_t last = logits.shape().rank() - 1;
   const Var rows = kernels::repeat(kernels::sum(m.value(), last), last, logits.size(last));
-  return -sum(m * keep_weighted(log_softmax(keep_weighted(logits, rows)), m));
+  return -sum(m * select_weighted(log_softmax(select_weighted(logits, rows)), m));
 }
 
 }  // namespace tapegrad

@@ -8,8 +8,9 @@
 
 namespace tapegrad {
 
-/// Inverted dropout (Srivastava et al. 2014): each element is 0 with probability p, else x / (1 -
-/// p).
+/// Inverted dropout (Srivastava et al. 2014): each element is 0 with probability p, else
+/// x / (1 - p). A dropped element is 0 and has gradient 0 whatever x or the gradient is there, an
+/// infinity or a NaN too.
 ///
 /// On in a training tape, off in an evaluating or inferring one; a plain `Tape` refuses to guess.
 /// The mask is a function of (seed, pass, site, t, row, column), the last three read off x's last

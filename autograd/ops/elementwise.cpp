@@ -2,14 +2,18 @@
 
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
+#include "../tape_state-inl.h"
 #include "check-inl.h"
 #include "reduce.h"
 
 namespace tapegrad {
 
+Var sum_of(const Var& a, const Var& b) { return a + b; }
+
 // A repeated operand receives the sum over its repetitions: sum_to.
 
 Var operator+(const Var& a, const Var& b) {  // y = a + b;   da = dy, db = dy
+  check::defined("add", {{"a", a}, {"b", b}});
   check::broadcastable("add", a.shape(), b.shape());
   Node n("add", {a, b});
   Var y = n.out(kernels::add(a.value(), b.value()));
@@ -21,6 +25,7 @@ Var operator+(const Var& a, const Var& b) {  // y = a + b;   da = dy, db = dy
 }
 
 Var operator-(const Var& a, const Var& b) {  // y = a - b;   da = dy, db = -dy
+  check::defined("sub", {{"a", a}, {"b", b}});
   check::broadcastable("sub", a.shape(), b.shape());
   Node n("sub", {a, b});
   Var y = n.out(kernels::sub(a.value(), b.value()));
@@ -32,6 +37,7 @@ Var operator-(const Var& a, const Var& b) {  // y = a - b;   da = dy, db = -dy
 }
 
 Var operator*(const Var& a, const Var& b) {  // y = a b;   da = dy b, db = dy a
+  check::defined("mul", {{"a", a}, {"b", b}});
   check::broadcastable("mul", a.shape(), b.shape());
   Node n("mul", {a, b});
   Var y = n.out(kernels::mul(a.value(), b.value()));
@@ -43,6 +49,7 @@ Var operator*(const Var& a, const Var& b) {  // y = a b;   da = dy b, db = dy a
 }
 
 Var operator/(const Var& a, const Var& b) {  // y = a / b;   da = dy / b, db = -dy y / b
+  check::defined("div", {{"a", a}, {"b", b}});
   check::broadcastable("div", a.shape(), b.shape());
   Node n("div", {a, b});
   Var y = n.out(kernels::div(a.value(), b.value()));
@@ -68,7 +75,8 @@ Var masked(const Var& x, const Var& factor) {
 using Binary = Tensor (*)(const Tensor&, const Tensor&);
 
 /// y = a or b, da = dy share(a, b), db = dy share(b, a)
-Var choice(const char* op, const Var& a, const Var& b, Binary kernel, Binary share) {
+Var choose(const char* op, const Var& a, const Var& b, Binary kernel, Binary share) {
+  check::defined("choose", {{"a", a}, {"b", b}});
   check::broadcastable(op, a.shape(), b.shape());
   Node n(op, {a, b});
   Var y = n.out(kernel(a.value(), b.value()));
@@ -77,6 +85,22 @@ Var choice(const char* op, const Var& a, const Var& b, Binary kernel, Binary sha
     if (g.needs(0)) g.add(0, sum_to(masked(g.d(), share(a.value(), b.value())), a.shape()));
     if (g.needs(1)) g.add(1, sum_to(masked(g.d(), share(b.value(), a.value())), b.shape()));
   });
+  return y;
+}
+
+/// y = sigmoid'(x);   dx = -dy y tanh(x / 2)
+Var sigmoid_slope(const Var& x) {
+  Node n("sigmoid_slope", {x});
+  Var y = n.out(kernels::sigmoid_slope(x.value()));
+  n.rule([x, y](Grads& g) { g.add(0, neg(g.d()) * y * tanh(scale(x, 0.5))); });
+  return y;
+}
+
+/// y = tanh'(x);   dx = -2 dy y tanh(x)
+Var tanh_slope(const Var& x) {
+  Node n("tanh_slope", {x});
+  Var y = n.out(kernels::tanh_slope(x.value()));
+  n.rule([x, y](Grads& g) { g.add(0, scale(g.d(), -2) * y * tanh(x)); });
   return y;
 }
 
@@ -89,12 +113,19 @@ Var safe(const Var& x, const Tensor& condition) {
 
 }  // namespace
 
-Var operator/(const Var& x, double s) { return x / constant(s, x); }
-Var operator/(double s, const Var& x) { return constant(s, x) / x; }
+Var operator/(const Var& x, double s) {
+  check::defined("div", {{"a", x}});
+  return x / constant(s, x);
+}
+Var operator/(double s, const Var& x) {
+  check::defined("div", {{"b", x}});
+  return constant(s, x) / x;
+}
 
 // y = a^b;   da = dy b a^(b-1), db = dy y log a. Both are 0 at some places where a factor is not
 // finite: there a is replaced by 1, which leaves the second derivatives right everywhere else.
 Var pow(const Var& a, const Var& b) {
+  check::defined("pow", {{"a", a}, {"b", b}});
   check::broadcastable("pow", a.shape(), b.shape());
   Node n("pow", {a, b});
   Var y = n.out(kernels::pow(a.value(), b.value()));
@@ -112,14 +143,17 @@ Var pow(const Var& a, const Var& b) {
 }
 
 Var maximum(const Var& a, const Var& b) {
-  return choice("maximum", a, b, kernels::maximum, kernels::maximum_share);
+  check::defined("maximum", {{"a", a}, {"b", b}});
+  return choose("maximum", a, b, kernels::maximum, kernels::maximum_share);
 }
 
 Var minimum(const Var& a, const Var& b) {
-  return choice("minimum", a, b, kernels::minimum, kernels::minimum_share);
+  check::defined("minimum", {{"a", a}, {"b", b}});
+  return choose("minimum", a, b, kernels::minimum, kernels::minimum_share);
 }
 
 Var where(const Tensor& condition, const Var& a, const Var& b) {  // da = dy or 0, db = 0 or dy
+  check::defined("where", {{"condition", condition}, {"a", a}, {"b", b}});
   check::condition("where", condition.dtype());
   check::broadcastable("where", a.shape(), b.shape());
   const Shape& chosen = a.shape().rank() > b.shape().rank() ? a.shape() : b.shape();
@@ -140,7 +174,19 @@ Var where(const Tensor& condition, const Var& a, const Var& b) {  // da = dy or 
   return y;
 }
 
+Var cast(const Var& x, DType dtype) {  // dx = dy
+  check::defined("cast", {{"x", x}});
+  check::real("cast", "x", x.dtype());
+  check::real("cast", "the result", dtype);
+  if (x.dtype() == dtype) return x;
+  Node n("cast", {x});
+  Var y = n.out(x.value().to(dtype));
+  n.rule([before = x.dtype()](Grads& g) { g.add(0, cast(g.d(), before)); });
+  return y;
+}
+
 Var neg(const Var& x) {
+  check::defined("neg", {{"x", x}});
   Node n("neg", {x});
   Var y = n.out(kernels::neg(x.value()));
   n.rule([](Grads& g) { g.add(0, neg(g.d())); });
@@ -148,20 +194,25 @@ Var neg(const Var& x) {
 }
 
 Var scale(const Var& x, double factor) {
+  check::defined("scale", {{"x", x}});
   Node n("scale", {x});
+  n.note("factor", factor);
   Var y = n.out(kernels::scale(x.value(), factor));
   n.rule([factor](Grads& g) { g.add(0, scale(g.d(), factor)); });
   return y;
 }
 
 Var add_scalar(const Var& x, double summand) {
+  check::defined("add_scalar", {{"x", x}});
   Node n("add_scalar", {x});
+  n.note("summand", summand);
   Var y = n.out(kernels::add_scalar(x.value(), summand));
   n.rule([](Grads& g) { g.add(0, g.d()); });
   return y;
 }
 
 Var exp(const Var& x) {  // dx = dy y
+  check::defined("exp", {{"x", x}});
   Node n("exp", {x});
   Var y = n.out(kernels::exp(x.value()));
   n.rule([y](Grads& g) { g.add(0, g.d() * y); });
@@ -169,6 +220,7 @@ Var exp(const Var& x) {  // dx = dy y
 }
 
 Var log(const Var& x) {  // dx = dy / x
+  check::defined("log", {{"x", x}});
   Node n("log", {x});
   Var y = n.out(kernels::log(x.value()));
   n.rule([x](Grads& g) { g.add(0, g.d() / x); });
@@ -176,6 +228,7 @@ Var log(const Var& x) {  // dx = dy / x
 }
 
 Var log1p(const Var& x) {  // dx = dy / (1 + x)
+  check::defined("log1p", {{"x", x}});
   Node n("log1p", {x});
   Var y = n.out(kernels::log1p(x.value()));
   n.rule([x](Grads& g) { g.add(0, g.d() / (1.0 + x)); });
@@ -183,6 +236,7 @@ Var log1p(const Var& x) {  // dx = dy / (1 + x)
 }
 
 Var expm1(const Var& x) {  // dx = dy e^x; y + 1 would have lost the digits of a small e^x
+  check::defined("expm1", {{"x", x}});
   Node n("expm1", {x});
   Var y = n.out(kernels::expm1(x.value()));
   n.rule([x](Grads& g) { g.add(0, g.d() * exp(x)); });
@@ -190,7 +244,9 @@ Var expm1(const Var& x) {  // dx = dy e^x; y + 1 would have lost the digits of a
 }
 
 Var pow(const Var& x, double exponent) {  // y = x^p;   dx = dy p x^(p-1)
+  check::defined("pow", {{"x", x}});
   Node n("pow", {x});
+  n.note("exponent", exponent);
   Var y = n.out(kernels::pow(x.value(), exponent));
   n.rule([x, p = exponent](Grads& g) {
     if (p == 0) return g.add(0, Tensor::zeros(x.shape(), x.dtype()));  // not 0 * 0^-1
@@ -200,6 +256,7 @@ Var pow(const Var& x, double exponent) {  // y = x^p;   dx = dy p x^(p-1)
 }
 
 Var sqrt(const Var& x) {  // dx = dy / (2 y)
+  check::defined("sqrt", {{"x", x}});
   Node n("sqrt", {x});
   Var y = n.out(kernels::sqrt(x.value()));
   n.rule([y](Grads& g) { g.add(0, 0.5 * g.d() / y); });
@@ -207,6 +264,7 @@ Var sqrt(const Var& x) {  // dx = dy / (2 y)
 }
 
 Var square(const Var& x) {  // dx = 2 dy x
+  check::defined("square", {{"x", x}});
   Node n("square", {x});
   Var y = n.out(kernels::square(x.value()));
   n.rule([x](Grads& g) { g.add(0, 2.0 * g.d() * x); });
@@ -214,6 +272,7 @@ Var square(const Var& x) {  // dx = 2 dy x
 }
 
 Var abs(const Var& x) {  // dx = dy sign(x)
+  check::defined("abs", {{"x", x}});
   Node n("abs", {x});
   Var y = n.out(kernels::abs(x.value()));
   n.branch([&] { return kernels::sign(x.value()); });
@@ -222,8 +281,11 @@ Var abs(const Var& x) {  // dx = dy sign(x)
 }
 
 Var clamp(const Var& x, double low, double high) {  // dx = dy [low <= x <= high]
+  check::defined("clamp", {{"x", x}});
   check::range("clamp", low, high);
   Node n("clamp", {x});
+  n.note("low", low);
+  n.note("high", high);
   Var y = n.out(kernels::clamp(x.value(), low, high));
   n.branch([&] { return kernels::beyond(x.value(), low, high); });
   n.rule([x, low, high](Grads& g) {
@@ -234,33 +296,31 @@ Var clamp(const Var& x, double low, double high) {  // dx = dy [low <= x <= high
 }
 
 Var softplus(const Var& x) {  // dx = dy sigmoid(x)
+  check::defined("softplus", {{"x", x}});
   Node n("softplus", {x});
   Var y = n.out(kernels::softplus(x.value()));
   n.rule([x](Grads& g) { g.add(0, g.d() * sigmoid(x)); });
   return y;
 }
 
-Var sigmoid(const Var& x) {  // dx = dy y (1 - y)
+Var sigmoid(const Var& x) {  // dx = dy sigmoid'(x), from x: in the tails y has lost it
+  check::defined("sigmoid", {{"x", x}});
   Node n("sigmoid", {x});
   Var y = n.out(kernels::sigmoid(x.value()));
-  n.rule([y](Grads& g) {
-    if (g.graph()) return g.add(0, g.d() * y * (1.0 - y));
-    g.add(0, kernels::sigmoid_backward(y.value(), g.d().value()));
-  });
+  n.rule([x](Grads& g) { g.add(0, g.d() * sigmoid_slope(x)); });
   return y;
 }
 
-Var tanh(const Var& x) {  // dx = dy (1 - y^2)
+Var tanh(const Var& x) {  // dx = dy tanh'(x), from x
+  check::defined("tanh", {{"x", x}});
   Node n("tanh", {x});
   Var y = n.out(kernels::tanh(x.value()));
-  n.rule([y](Grads& g) {
-    if (g.graph()) return g.add(0, g.d() * (1.0 - square(y)));
-    g.add(0, kernels::tanh_backward(y.value(), g.d().value()));
-  });
+  n.rule([x](Grads& g) { g.add(0, g.d() * tanh_slope(x)); });
   return y;
 }
 
 Var relu(const Var& x) {  // dx = dy [x > 0]
+  check::defined("relu", {{"x", x}});
   Node n("relu", {x});
   Var y = n.out(kernels::relu(x.value()));
   n.branch([&] { return kernels::is_positive(x.value()); });

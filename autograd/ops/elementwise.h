@@ -27,6 +27,8 @@ Var minimum(const Var& a, const Var& b);
 /// where(positive, sqrt(where(positive, x, one)), zero). Throws DtypeError for another condition.
 Var where(const Tensor& condition, const Var& a, const Var& b);
 
+/// x in another dtype, float32 or float64; the gradient comes back in x's. DtypeError for ids.
+Var cast(const Var& x, DType dtype);
 Var neg(const Var& x);
 /// factor * x, x + summand, for numbers that are no part of the model.
 Var scale(const Var& x, double factor);
@@ -51,7 +53,8 @@ Var abs(const Var& x);
 /// min(max(x, low), high); at the bounds the gradient passes. An infinite bound is none. Throws
 /// UsageError if low > high or one is NaN.
 Var clamp(const Var& x, double low, double high);
-/// 1 / (1 + e^-x)
+/// 1 / (1 + e^-x). Derivatives of all orders are right in both tails, where the value is rounded to
+/// 0 or 1 or near it; so are those of tanh and softplus.
 Var sigmoid(const Var& x);
 /// log(1 + e^x), without overflow.
 Var softplus(const Var& x);
@@ -68,5 +71,15 @@ inline Var operator*(const Var& x, double s) { return scale(x, s); }
 inline Var operator*(double s, const Var& x) { return scale(x, s); }
 Var operator/(const Var& x, double s);
 Var operator/(double s, const Var& x);
+
+/// a = a + b and so on: `a` becomes a new value, what was made of the old one keeps that.
+inline Var& operator+=(Var& a, const Var& b) { return a = a + b; }
+inline Var& operator-=(Var& a, const Var& b) { return a = a - b; }
+inline Var& operator*=(Var& a, const Var& b) { return a = a * b; }
+inline Var& operator/=(Var& a, const Var& b) { return a = a / b; }
+inline Var& operator+=(Var& a, double s) { return a = a + s; }
+inline Var& operator-=(Var& a, double s) { return a = a - s; }
+inline Var& operator*=(Var& a, double s) { return a = a * s; }
+inline Var& operator/=(Var& a, double s) { return a = a / s; }
 
 }  // namespace tapegrad

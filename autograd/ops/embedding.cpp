@@ -7,6 +7,7 @@
 namespace tapegrad {
 
 Var embedding(const Var& table, const Tensor& ids) {
+  check::defined("embedding", {{"table", table}, {"ids", ids}});
   if (table.shape().rank() != 2) {
     check::wrong_shape("embedding", "table", table.shape(), "of rank 2, (V, E)");
   }
@@ -24,6 +25,7 @@ Var embedding(const Var& table, const Tensor& ids) {
 }
 
 Var scatter_rows(const Var& rows, const Tensor& ids, std::size_t table_rows) {
+  check::defined("scatter_rows", {{"rows", rows}, {"ids", ids}});
   check::ids("scatter_rows", ids, table_rows);
   const Shape& shape = rows.shape();
   if (shape.rank() == 0 || shape.without(shape.rank() - 1) != ids.shape()) {

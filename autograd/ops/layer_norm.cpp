@@ -1,6 +1,7 @@
 #include "layer_norm.h"
 
 #include "../../core/kernels/layer_norm.h"
+#include "../../core/kernels/reduce.h"
 #include "../node.h"
 #include "check-inl.h"
 #include "elementwise.h"
@@ -28,34 +29,27 @@ void check_inputs(const char* op, const Var& x, const Var& gamma, const Var& bet
   check::positive(op, "epsilon", epsilon);
 }
 
-/// An absent gamma or beta is an empty constant on the tape.
-bool is_absent(const Var& parameter) { return parameter.shape().numel() == 0; }
-Tensor value_of(const Var& parameter) {
-  return is_absent(parameter) ? Tensor() : parameter.value();
-}
+Tensor value_of(const Var& parameter) { return parameter.defined() ? parameter.value() : Tensor(); }
 
 }  // namespace
 
 Var layer_norm(const Var& x, const Var& gamma, const Var& beta, double epsilon) {
+  check::defined("layer_norm", {{"x", x}});
   check_inputs("layer_norm", x, gamma, beta, epsilon);
-  const Var none = Tensor::zeros({0}, x.dtype());
-  const Var scale = gamma.defined() ? gamma : none, shift = beta.defined() ? beta : none;
-  Node n("layer_norm", {x, scale, shift});
+  Node n("layer_norm", {x, gamma, beta});
+  n.note("epsilon", epsilon);
   const kernels::LayerNorm result =
-      kernels::layer_norm(x.value(), value_of(scale), value_of(shift), epsilon);
+      kernels::layer_norm(x.value(), value_of(gamma), value_of(beta), epsilon);
   Var y = n.out(result.y);
   const Var mean = result.mean, inverse = result.inverse;
-  n.rule([x, scale, shift, mean, inverse, epsilon](Grads& g) {
+  n.rule([x, gamma, beta, mean, inverse, epsilon](Grads& g) {
     if (g.graph()) {
       return g.through(
-          [&](const Vars& in) {
-            const auto present = [](const Var& v) { return is_absent(v) ? Var() : v; };
-            return Vars{layer_norm_composed(in[0], present(in[1]), present(in[2]), epsilon)};
-          },
-          {x, scale, shift});
+          [&](const Vars& in) { return Vars{layer_norm_composed(in[0], in[1], in[2], epsilon)}; },
+          {x, gamma, beta});
     }
     const kernels::LayerNormGradients d = kernels::layer_norm_backward(
-        x.value(), value_of(scale), mean.value(), inverse.value(), g.d().value(),
+        x.value(), value_of(gamma), mean.value(), inverse.value(), g.d().value(),
         {.x = g.needs(0), .parameters = g.needs(1) || g.needs(2)});
     if (g.needs(0)) g.add(0, d.x);
     if (g.needs(1)) g.add(1, d.gamma);
@@ -65,15 +59,22 @@ Var layer_norm(const Var& x, const Var& gamma, const Var& beta, double epsilon) 
 }
 
 Var layer_norm_composed(const Var& x, const Var& gamma, const Var& beta, double epsilon) {
+  check::defined("layer_norm_composed", {{"x", x}});
   check_inputs("layer_norm_composed", x, gamma, beta, epsilon);
   const std::size_t last = x.shape().rank() - 1;
   const auto along_rows = [&](const Var& v) { return repeat(v, last, x.size(last)); };
-  const Var centred = x - along_rows(mean(x, last));
-  const Var variance = mean(square(centred), last);
-  Var y = centred / along_rows(sqrt(variance + epsilon));
-  if (gamma.defined()) y = y * gamma;
-  if (beta.defined()) y = y + beta;
-  return y;
+  const auto in_double = [](const Var& v) { return cast(v, DType::float64); };
+  const Var wide = in_double(x);
+  const Var centred = wide - along_rows(mean(wide, last));
+  // y does not depend on this constant of a row; squares of what is far from the mean would overflow.
+  const Var one = Tensor::scalar(1, DType::float64);
+  const Var scale = one / maximum(kernels::norm(centred.value(), last), one);
+  const Var scaled = centred * along_rows(scale);
+  const Var variance = mean(square(scaled), last) + epsilon * square(scale);
+  Var y = scaled / along_rows(sqrt(variance));
+  if (gamma.defined()) y = y * in_double(gamma);
+  if (beta.defined()) y = y + in_double(beta);
+  return cast(y, x.dtype());
 }
 
 }  // namespace tapegrad

@@ -15,8 +15,8 @@
 #include "../tape_errors-inl.h"
 #include "check-inl.h"
 #include "elementwise.h"
+#include "loss_weights-inl.h"
 #include "reduce.h"
-#include "weights-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -65,6 +65,7 @@ double rounded(double parameter, DType dtype) { return Tensor::scalar(parameter,
 
 Var huber_of(const Var& e, double delta) {  // de = dl clamp(e, -delta, delta)
   Node n("huber", {e});
+  n.note("delta", delta);
   Var l = n.out(kernels::huber(e.value(), delta));
   n.rule([e, delta](Grads& g) { g.add(0, g.d() * clamp(e, -delta, delta)); });
   return l;
@@ -78,7 +79,15 @@ Var pinball_of(const Var& e, const Var& q) {  // de = dl (q - [e < 0])
   return l;
 }
 
-/// dx = dl ((1 - t) sigmoid(x) - p t sigmoid(-x)). The loss is linear in t: dt = dl (l(1) - l(0)).
+/// y = -p log sigmoid(x) + log sigmoid(-x);   dx = -dy (sigmoid(x) + p sigmoid(-x))
+Var bce_target_slope(const Var& x, const Var& p) {
+  Node n("bce_target_slope", {x});
+  Var y = n.out(kernels::binary_cross_entropy_target_slope(x.value(), p.value()));
+  n.rule([x, p](Grads& g) { g.add(0, neg(g.d()) * (sigmoid(x) + p * sigmoid(-x))); });
+  return y;
+}
+
+/// dx = dl ((1 - t) sigmoid(x) - p t sigmoid(-x)), dt = dl (-p log sigmoid(x) + log sigmoid(-x))
 Var bce_of(const Var& x, const Var& t, const Var& p) {
   Node n("bce_with_logits", {x, t});
   Var l = n.out(kernels::binary_cross_entropy(x.value(), t.value(), p.value()));
@@ -89,18 +98,15 @@ Var bce_of(const Var& x, const Var& t, const Var& p) {
                             : kernels::binary_cross_entropy_slope(x.value(), t.value(), p.value());
       g.add(0, g.d() * slope);
     }
-    if (g.needs(1)) {
-      const auto at = [&](double target) {
-        return bce_of(x, Tensor::full(x.shape(), target, x.dtype()), p);
-      };
-      g.add(1, g.d() * (at(1) - at(0)));
-    }
+    if (g.needs(1)) g.add(1, g.d() * bce_target_slope(x, p));
   });
   return l;
 }
 
-Var believed(const Var& variance, double epsilon) {  // dvariance = dv
+/// v = max(variance, epsilon);   dvariance = dv, at the clamp too
+Var clamp_variance(const Var& variance, double epsilon) {
   Node n("gaussian_nll", {variance});
+  n.note("epsilon", epsilon);
   Var v = n.out(kernels::clamp(variance.value(), epsilon, inf));
   n.branch([&] { return kernels::beyond(variance.value(), epsilon, inf); });
   n.rule([](Grads& g) { g.add(0, g.d()); });
@@ -110,29 +116,33 @@ Var believed(const Var& variance, double epsilon) {  // dvariance = dv
 }  // namespace
 
 Var l1(const Var& prediction, const Var& target, const LossOptions& options) {
+  check::defined("l1", {{"prediction", prediction}, {"target", target}});
   check_pair("l1", {"prediction", prediction}, {"target", target});
-  const Weights w("l1", options.weights, "target", target);
-  return w.mean(abs(w.keep(prediction - target)));
+  const LossWeights w("l1", options.weights, "target", target);
+  return w.mean(abs(w.select(prediction - target)));
 }
 
 Var mse(const Var& prediction, const Var& target, const LossOptions& options) {
+  check::defined("mse", {{"prediction", prediction}, {"target", target}});
   check_pair("mse", {"prediction", prediction}, {"target", target});
-  const Weights w("mse", options.weights, "target", target);
-  return w.mean(square(w.keep(prediction - target)));
+  const LossWeights w("mse", options.weights, "target", target);
+  return w.mean(square(w.select(prediction - target)));
 }
 
 Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options) {
+  check::defined("huber", {{"prediction", prediction}, {"target", target}});
   check_pair("huber", {"prediction", prediction}, {"target", target});
   check::positive("huber", "delta in the inputs' dtype", rounded(delta, prediction.dtype()));
-  const Weights w("huber", options.weights, "target", target);
-  return w.mean(huber_of(w.keep(prediction - target), delta));
+  const LossWeights w("huber", options.weights, "target", target);
+  return w.mean(huber_of(w.select(prediction - target), delta));
 }
 
 Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& options) {
+  check::defined("bce_with_logits", {{"logits", logits}, {"targets", targets}});
   constexpr auto op = "bce_with_logits";
   check_pair(op, {"logits", logits}, {"targets", targets});
-  const Weights w(op, options.weights, "logits", logits);
-  const Var t = w.keep(targets);
+  const LossWeights w(op, options.weights, "logits", logits);
+  const Var t = w.select(targets);
   check_elements(
       op, "target", t.value(), [](double v) { return v < 0 || v > 1; },
       "it must be in [0, 1]; a target of -1 or 1 becomes one by (t + 1) / 2");
@@ -147,28 +157,31 @@ Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& opt
     check_finite_weights(op, "positive_weight", p);
     p = p.to(logits.dtype());
   }
-  return w.mean(bce_of(w.keep(logits), t, p));
+  return w.mean(bce_of(w.select(logits), t, p));
 }
 
 Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
                  const GaussianNLLOptions& options) {
+  check::defined("gaussian_nll", {{"mean", mean}, {"variance", variance}, {"target", target}});
   constexpr auto op = "gaussian_nll";
   check_pair(op, {"mean", mean}, {"target", target});
   check_pair(op, {"variance", variance}, {"target", target});
   check::positive(op, "epsilon in the inputs' dtype", rounded(options.epsilon, mean.dtype()));
-  const Weights w(op, options.weights, "target", target);
-  const Var counted = w.keep(variance, 1);
+  const LossWeights w(op, options.weights, "target", target);
+  const Var counted = w.select(variance, 1);
   check_elements(
       op, "variance", counted.value(), [](double v) { return v < 0; },
       "it must be at least 0; exp() or a square of what the model gives makes it so");
-  const Var v = believed(counted, options.epsilon);
-  const Var twice = log(v) + square(w.keep(mean - target)) / v;
+  const Var v = clamp_variance(counted, options.epsilon);
+  // Divided before it is squared, so that a square overflows only where the loss does.
+  const Var twice = log(v) + square(w.select(mean - target) / sqrt(v));
   const double constant = options.full ? std::log(2 * std::numbers::pi) : 0;
   return 0.5 * w.mean(twice + constant);
 }
 
 Var quantile_loss(const Var& prediction, const Var& target, std::span<const double> quantiles,
                   const LossOptions& options) {
+  check::defined("quantile_loss", {{"prediction", prediction}, {"target", target}});
   constexpr auto op = "quantile_loss";
   const Shape& shape = prediction.shape();
   const std::size_t rank = target.shape().rank();
@@ -188,19 +201,20 @@ Var quantile_loss(const Var& prediction, const Var& target, std::span<const doub
     check_weights(op, weights, "target", target.shape());
     weights = kernels::repeat(weights.to(DType::float64), rank, quantiles.size());
   }
-  const Weights w(op, weights, "prediction", prediction);
-  const Var e = w.keep(repeat(target, rank, quantiles.size()) - prediction);
+  const LossWeights w(op, weights, "prediction", prediction);
+  const Var e = w.select(repeat(target, rank, quantiles.size()) - prediction);
   return w.mean(pinball_of(e, q.to(prediction.dtype())));
 }
 
 Var masked_mean(const Var& x, const Tensor& mask) {
+  check::defined("masked_mean", {{"x", x}});
   check::real("masked_mean", "x", x.dtype());
   if (!mask.defined()) {
     throw UsageError(
         "[masked_mean] the mask is undefined: it must have the shape of x; mean() takes none");
   }
-  const Weights w("masked_mean", mask, "x", x, "mask");
-  return w.mean(w.keep(x));
+  const LossWeights w("masked_mean", mask, "x", x, "mask");
+  return w.mean(w.select(x));
 }
 
 }  // namespace tapegrad

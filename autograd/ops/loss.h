@@ -21,7 +21,8 @@
 /// and at least 0. An element of weight 0 contributes nothing to the loss or to any gradient, even
 /// if its loss is NaN or infinite. If all weights are 0 the loss and its gradients are 0.
 ///
-/// What counts and is NaN makes the loss NaN, what costs infinitely much makes it inf.
+/// A NaN in an element of non-zero weight makes the loss NaN; an infinite element loss makes it
+/// infinite.
 namespace tapegrad {
 
 struct LossOptions {
@@ -49,12 +50,13 @@ Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& opt
 
 struct GaussianNLLOptions {
   Tensor weights;         // undefined: 1
-  double epsilon = 1e-6;  // the smallest variance that is believed
+  double epsilon = 1e-6;  // smaller variances are treated as this one
   bool full = false;      // with the constant log(2 pi) / 2
 };
 
-/// Negative log likelihood under a normal distribution, the mean of
-/// (log v + (target - mean)^2 / v) / 2 with v = max(variance, epsilon), as torch's GaussianNLLLoss.
+/// Negative log likelihood under a normal distribution with v = max(variance, epsilon), the mean of
+///   (log v + (target - mean)^2 / v) / 2,
+/// as torch's GaussianNLLLoss. No square overflows unless the loss does.
 /// At the clamp the gradient passes unchanged, as that of v, so that a variance that has become too
 /// small can grow again. Throws UsageError for a negative variance, and unless epsilon, rounded
 /// to the inputs' dtype, is finite and above 0.

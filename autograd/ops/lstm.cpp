@@ -1,7 +1,7 @@
 #include "lstm.h"
 
 #include "../../core/dispatch-inl.h"
-#include "../../core/kernels/lstm.h"
+#include "../../core/recurrent/lstm.h"
 #include "../node.h"
 #include "lstm_cell.h"
 #include "recurrent-inl.h"
@@ -40,119 +40,156 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& w) {
   check::state("lstm", x, "c", state.c, demanded);
 }
 
-kernels::LstmShape shape_of(const Var& x, std::size_t hidden) {
-  return {.steps = x.size(0), .batch = x.size(1), .input = x.size(2), .hidden = hidden};
+/// Inputs and outputs of the node, in this order; a bias may be absent.
+namespace in {
+enum Index : std::size_t { x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, count };
 }
+namespace out {
+enum Index : std::size_t { y, h_last, c_last };
+}
+using Inputs = std::array<Var, in::count>;
 
-/// Inputs of the node, in this order; an absent bias is an empty constant.
-enum Input : std::size_t { X, H0, C0, WEIGHT_IH, WEIGHT_HH, BIAS_IH, BIAS_HH, INPUTS };
-enum Output : std::size_t { Y, H_LAST, C_LAST };
-using Inputs = std::array<Var, INPUTS>;
+kernels::lstm::Shape shape_of(const Var& x, const Var& weight_hh) {
+  return {.sequence = {.steps = x.size(0), .batch = x.size(1)},
+          .input = x.size(2),
+          .hidden = weight_hh.size(1)};
+}
 
 template <class T>
 const T* data_or_null(const Var& v) {
-  return v.shape().numel() == 0 ? nullptr : v.value().data<T>();
+  return v.defined() ? v.value().data<T>() : nullptr;
+}
+
+/// Where the kernel may write: null if nobody wants it.
+template <class T>
+T* memory(Tensor& t) {
+  return t.defined() ? t.mutable_data<T>() : nullptr;
+}
+
+/// (T, B, blocks * H), if an observer wants to see what the kernel keeps to itself.
+template <class Recorder>
+Tensor internal(const Recorder& recorder, const Var& y, std::size_t blocks) {
+  if (!recorder.wants(Interest::internals)) return {};
+  return Tensor::empty(y.shape().with(2, blocks * y.size(2)), y.dtype());
 }
 
 template <class T>
-kernels::LstmWeights<T> weights_of(const Inputs& in) {
-  return {.weight_ih = in[WEIGHT_IH].value().data<T>(),
-          .weight_hh = in[WEIGHT_HH].value().data<T>(),
-          .bias_ih = data_or_null<T>(in[BIAS_IH]),
-          .bias_hh = data_or_null<T>(in[BIAS_HH])};
+kernels::lstm::Weights<T> weights_of(const Inputs& inputs) {
+  return {.weight_ih = inputs[in::weight_ih].value().data<T>(),
+          .weight_hh = inputs[in::weight_hh].value().data<T>(),
+          .bias_ih = data_or_null<T>(inputs[in::bias_ih]),
+          .bias_hh = data_or_null<T>(inputs[in::bias_hh])};
 }
 
 /// The gradient of each input that is wanted; the others are undefined.
 template <class T>
-std::array<Tensor, INPUTS> backward(const Inputs& in, const Var& y, const Var& reserve,
-                                    const Grads& g) {
-  std::array<Tensor, INPUTS> d;
-  for (const std::size_t i : {X, H0, C0, WEIGHT_IH, WEIGHT_HH}) {
-    if (g.needs(i)) d[i] = Tensor::empty(in[i].shape(), in[i].dtype());
+std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tensor& reserve,
+                                       Grads& g) {
+  const Var& x = inputs[in::x];
+  std::array<Tensor, in::count> d;
+  for (const std::size_t i : {in::x, in::h0, in::c0, in::weight_ih, in::weight_hh}) {
+    if (g.needs(i)) d[i] = Tensor::empty(inputs[i].shape(), x.dtype());
   }
-  if (g.needs(BIAS_IH) || g.needs(BIAS_HH)) {  // both biases have the same gradient
-    d[BIAS_IH] = d[BIAS_HH] = Tensor::empty({in[WEIGHT_IH].size(0)}, in[X].dtype());
+  if (g.needs(in::bias_ih) || g.needs(in::bias_hh)) {  // both biases have the same gradient
+    d[in::bias_ih] = d[in::bias_hh] = Tensor::empty({inputs[in::weight_ih].size(0)}, x.dtype());
   }
-  const auto into = [&](Input i) { return d[i].defined() ? d[i].mutable_data<T>() : nullptr; };
-  const auto from = [&](Output k) { return g.has(k) ? g.d(k).value() : Tensor(); };
+  const auto into = [&](in::Index i) { return d[i].defined() ? d[i].mutable_data<T>() : nullptr; };
+  const auto from = [&](out::Index k) { return g.has(k) ? g.d(k).value() : Tensor(); };
   const auto read = [](const Tensor& t) { return t.defined() ? t.data<T>() : nullptr; };
-  const Tensor dy = from(Y), dh_last = from(H_LAST), dc_last = from(C_LAST);
-  kernels::lstm_backward<T>({.shape = shape_of(in[X], in[WEIGHT_HH].size(1)),
-                             .weights = weights_of<T>(in),
-                             .options = {},
-                             .x = in[X].value().data<T>(),
-                             .h0 = in[H0].value().data<T>(),
-                             .c0 = in[C0].value().data<T>(),
-                             .y = y.value().data<T>(),
-                             // Written only if this rule is not run again.
-                             .reserve = const_cast<T*>(reserve.value().data<T>()),
-                             .may_overwrite_reserve = !g.retained(),
-                             .dy = read(dy),
-                             .dh_last = read(dh_last),
-                             .dc_last = read(dc_last),
-                             .dx = into(X),
-                             .dh0 = into(H0),
-                             .dc0 = into(C0),
-                             .dweight_ih = into(WEIGHT_IH),
-                             .dweight_hh = into(WEIGHT_HH),
-                             .dbias = into(BIAS_IH)});
+  Tensor dgates = internal(g, y, 4), dh = internal(g, y, 1), dc = internal(g, y, 1);
+  const Tensor dy = from(out::y), dh_last = from(out::h_last), dc_last = from(out::c_last);
+  kernels::lstm::backward<T>({.shape = shape_of(x, inputs[in::weight_hh]),
+                              .weights = weights_of<T>(inputs),
+                              .variant = {},
+                              .x = x.value().data<T>(),
+                              .h0 = inputs[in::h0].value().data<T>(),
+                              .c0 = inputs[in::c0].value().data<T>(),
+                              .y = y.value().data<T>(),
+                              .reserve = reserve.mutable_data<T>(),
+                              .may_overwrite_reserve = !g.retained(),
+                              .dy = read(dy),
+                              .dh_last = read(dh_last),
+                              .dc_last = read(dc_last),
+                              .dx = into(in::x),
+                              .dh0 = into(in::h0),
+                              .dc0 = into(in::c0),
+                              .dweight_ih = into(in::weight_ih),
+                              .dweight_hh = into(in::weight_hh),
+                              .dbias = into(in::bias_ih),
+                              .dgates = memory<T>(dgates),
+                              .dh = memory<T>(dh),
+                              .dc = memory<T>(dc)});
+  if (dgates.defined()) {
+    g.report("dgates", dgates);
+    g.report("dh", dh);
+    g.report("dc", dc);
+  }
   return d;
 }
 
 }  // namespace
 
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
+  check::defined("lstm", {{"x", x},
+                          {"state.h", state.h},
+                          {"state.c", state.c},
+                          {"weights.ih", weights.ih},
+                          {"weights.hh", weights.hh}});
   check_sizes(x, state, weights);
   check::real("lstm", "x", x.dtype());
-  const Var none = Tensor::zeros({0}, x.dtype());
-  const Inputs in{x,
-                  state.h,
-                  state.c,
-                  weights.ih,
-                  weights.hh,
-                  weights.bias_ih.defined() ? weights.bias_ih : none,
-                  weights.bias_hh.defined() ? weights.bias_hh : none};
-  Node n("lstm", {in[X], in[H0], in[C0], in[WEIGHT_IH], in[WEIGHT_HH], in[BIAS_IH], in[BIAS_HH]});
-  const kernels::LstmShape shape = shape_of(x, weights.hh.size(1));
-  Tensor y = Tensor::empty({shape.steps, shape.batch, shape.hidden}, x.dtype());
-  Tensor h_last = Tensor::empty({shape.batch, shape.hidden}, x.dtype());
-  Tensor c_last = Tensor::empty({shape.batch, shape.hidden}, x.dtype());
+  const Inputs inputs{x,          state.h,         state.c,        weights.ih,
+                      weights.hh, weights.bias_ih, weights.bias_hh};
+  Node n("lstm", {inputs[in::x], inputs[in::h0], inputs[in::c0], inputs[in::weight_ih],
+                  inputs[in::weight_hh], inputs[in::bias_ih], inputs[in::bias_hh]});
+  const kernels::lstm::Shape shape = shape_of(x, weights.hh);
+  const Shape state_shape{x.size(1), shape.hidden};
+  Tensor y = Tensor::empty({x.size(0), x.size(1), shape.hidden}, x.dtype());
+  Tensor h_last = Tensor::empty(state_shape, x.dtype());
+  Tensor c_last = Tensor::empty(state_shape, x.dtype());
   Tensor kept;
-  if (n.recording()) kept = Tensor::empty({kernels::lstm_reserve_size(shape)}, x.dtype());
+  Tensor gates = internal(n, y, 4), cells = internal(n, y, 1);
+  if (n.recording()) kept = Tensor::empty({kernels::lstm::reserve_size(shape)}, x.dtype());
   dispatch_float(x.dtype(), [&]<class T>(T) {
-    kernels::lstm_forward<T>({.shape = shape,
-                              .weights = weights_of<T>(in),
-                              .options = {},
-                              .x = x.value().data<T>(),
-                              .h0 = state.h.value().data<T>(),
-                              .c0 = state.c.value().data<T>(),
-                              .y = y.mutable_data<T>(),
-                              .h_last = h_last.mutable_data<T>(),
-                              .c_last = c_last.mutable_data<T>(),
-                              .reserve = kept.defined() ? kept.mutable_data<T>() : nullptr});
+    kernels::lstm::forward<T>({.shape = shape,
+                               .weights = weights_of<T>(inputs),
+                               .variant = {},
+                               .x = x.value().data<T>(),
+                               .h0 = state.h.value().data<T>(),
+                               .c0 = state.c.value().data<T>(),
+                               .y = y.mutable_data<T>(),
+                               .h_last = h_last.mutable_data<T>(),
+                               .c_last = c_last.mutable_data<T>(),
+                               .reserve = memory<T>(kept),
+                               .gates = memory<T>(gates),
+                               .cells = memory<T>(cells)});
   });
-  const Var out = n.out(std::move(y));
+  const Var all = n.out(std::move(y));
   const LSTMState last{n.out(std::move(h_last)), n.out(std::move(c_last))};
-  if (!n.recording()) return {out, last};
-  const Var reserve = kept;
-  n.rule([in, out, reserve](Grads& g) {
+  if (!n.recording()) return {all, last};
+  if (gates.defined()) {
+    n.report("gates", gates);
+    n.report("cells", cells);
+  }
+  // Captured as a Tensor, not as a Var: nobody but this rule can see it, and the rule overwrites it
+  // when it runs for the last time.
+  n.rule([inputs, all, reserve = std::move(kept)](Grads& g) mutable {
     if (g.graph()) {
       return g.through(
           [](const Vars& v) {
-            const auto bias = [&](Input i) { return v[i].shape().numel() == 0 ? Var() : v[i]; };
-            const LSTMResult r = lstm_composed(
-                v[X], {v[H0], v[C0]}, {v[WEIGHT_IH], v[WEIGHT_HH], bias(BIAS_IH), bias(BIAS_HH)});
+            const LSTMResult r =
+                lstm_composed(v[in::x], {v[in::h0], v[in::c0]},
+                              {v[in::weight_ih], v[in::weight_hh], v[in::bias_ih], v[in::bias_hh]});
             return Vars{r.y, r.last.h, r.last.c};
           },
-          {in.begin(), in.end()});
+          {inputs.begin(), inputs.end()});
     }
-    const std::array<Tensor, INPUTS> d =
-        dispatch_float(out.dtype(), [&]<class T>(T) { return backward<T>(in, out, reserve, g); });
-    for (std::size_t i = 0; i < INPUTS; ++i) {
+    const std::array<Tensor, in::count> d = dispatch_float(
+        all.dtype(), [&]<class T>(T) { return backward<T>(inputs, all, reserve, g); });
+    for (std::size_t i = 0; i < in::count; ++i) {
       if (d[i].defined()) g.add(i, d[i]);
     }
   });
-  return {out, last};
+  return {all, last};
 }
 
 LSTMResult lstm_composed(const Var& x, const LSTMState& state, const LSTMWeights& weights) {

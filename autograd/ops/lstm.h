@@ -6,8 +6,12 @@ namespace tapegrad {
 
 /// One LSTM layer over a whole sequence as one node: x (T, B, I), state (B, H) each -> y (T, B, H)
 /// and the last state. Input products of all steps are one matrix product, and so are the gradients
-/// of the weights and of x. Equations: lstm_cell(), and core/kernels/lstm.h. Throws ShapeError; T =
-/// 0 and B = 0 are errors.
+/// of the weights and of x. An observer of Interest::internals is shown, each of all steps: `gates`
+/// (T, B, 4H), i, f, g, o after their nonlinearity, and `cells` (T, B, H), c, when it is recorded;
+/// `dgates` (T, B, 4H), the gradients before the nonlinearity, `dh` and `dc` (T, B, H), the whole
+/// gradients of h and c, in a sweep that records no gradients.
+///
+/// Equations: lstm_cell(), and core/recurrent/lstm.h. Throws ShapeError; T = 0 and B = 0 are errors.
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights);
 
 /// The same as a loop over lstm_cell(): the twin.

@@ -27,6 +27,11 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& weight
 }  // namespace
 
 LSTMState lstm_cell(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
+  check::defined("lstm_cell", {{"x", x},
+                               {"state.h", state.h},
+                               {"state.c", state.c},
+                               {"weights.ih", weights.ih},
+                               {"weights.hh", weights.hh}});
   check_sizes(x, state, weights);
   // a = W_ih x + b_ih + W_hh h + b_hh
   const Var a =

@@ -61,11 +61,14 @@ Var matmul_rows(const Var& a, const Var& b, Transpose ta, Transpose tb) {
 }  // namespace
 
 Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
+  check::defined("matmul", {{"a", a}, {"b", b}});
   check_factors(a.shape(), b.shape(), ta, tb);
   check::real("matmul", "a", a.dtype());
   check::real("matmul", "b", b.dtype());
   if (a.shape().rank() > 2 && b.shape().rank() == 2) return matmul_rows(a, b, ta, tb);
   Node n("matmul", {a, b});
+  n.note("transpose_a", ta == Transpose::yes);
+  n.note("transpose_b", tb == Transpose::yes);
   Var y = n.out(kernels::matmul(a.value(), b.value(), ta, tb));
   n.rule([a, b, ta, tb](Grads& g) {  // da = dy b^T, db = a^T dy, each transposed if its operand was
     if (ta == Transpose::no) add_product(g, 0, g.d(), b, Transpose::no, flipped(tb));
@@ -77,6 +80,7 @@ Var matmul(const Var& a, const Var& b, Transpose ta, Transpose tb) {
 }
 
 Var outer(const Var& a, const Var& b) {
+  check::defined("outer", {{"a", a}, {"b", b}});
   check::real("outer", "a", a.dtype());
   check::real("outer", "b", b.dtype());
   if (a.dtype() != b.dtype()) tape_errors::mixed_dtypes("outer", a.dtype(), b.dtype());
@@ -86,6 +90,7 @@ Var outer(const Var& a, const Var& b) {
 }
 
 Var linear(const Var& x, const Var& weight, const Var& bias) {
+  check::defined("linear", {{"x", x}, {"weight", weight}});
   check::real("linear", "x", x.dtype());
   check::real("linear", "weight", weight.dtype());
   if (bias.defined()) check::real("linear", "bias", bias.dtype());
@@ -108,8 +113,7 @@ Var linear(const Var& x, const Var& weight, const Var& bias) {
   const Shape flat_in{rows, inputs};
   const Shape flat_out{rows, outputs};
   const Shape out = in.with(in.rank() - 1, outputs);
-  const Var none = Tensor::zeros({0}, x.dtype());
-  Node n("linear", {x, weight, bias.defined() ? bias : none});
+  Node n("linear", {x, weight, bias});
   Tensor flat = bias.defined() ? kernels::broadcast(bias.value(), flat_out)
                                : Tensor::empty(flat_out, x.dtype());
   kernels::gemm(Transpose::no, Transpose::yes, 1.0, x.value().reshape(flat_in), weight.value(),

@@ -1,6 +1,7 @@
 #include "shape.h"
 
 #include <functional>
+#include <utility>
 
 #include "../../core/kernels/indexing.h"
 #include "../node.h"
@@ -13,6 +14,7 @@ namespace {
 /// At least one part, all of one dtype.
 void check_parts(const char* op, const Vars& parts) {
   if (parts.empty()) check::no_parts(op);
+  for (const Var& part : parts) check::defined(op, {{"a part", part}});
   const DType dtype = parts[0].dtype();
   for (const Var& part : parts) {
     if (part.dtype() != dtype) tape_errors::mixed_dtypes(op, dtype, part.dtype());
@@ -20,9 +22,9 @@ void check_parts(const char* op, const Vars& parts) {
 }
 
 /// Part k is [ends[k - 1], ends[k]) of the axis; the last end is its size.
-void split_at(const Var& x, std::size_t axis, pool::Vector<std::size_t> ends,
-              std::span<Var> parts) {
+void split_at(const Var& x, Axis axis, pool::Vector<std::size_t> ends, std::span<Var> parts) {
   Node n("split", {x});
+  n.note("axis", axis);
   std::size_t begin = 0;
   for (std::size_t k = 0; k < ends.size(); ++k) {
     parts[k] = n.out(kernels::slice(x.value(), axis, begin, ends[k]));
@@ -45,6 +47,7 @@ void split_at(const Var& x, std::size_t axis, pool::Vector<std::size_t> ends,
 }  // namespace
 
 Var reshape(const Var& x, const Shape& shape) {
+  check::defined("reshape", {{"x", x}});
   if (x.shape() == shape) return x;
   if (x.shape().numel() != shape.numel()) {
     check::mismatch("reshape", {"x", "", x.shape()}, {"the result", "", shape},
@@ -56,29 +59,37 @@ Var reshape(const Var& x, const Shape& shape) {
   return y;
 }
 
-Var transpose(const Var& x, std::size_t axis0, std::size_t axis1) {
-  check::axis_exists("transpose", x.shape(), axis0);
-  check::axis_exists("transpose", x.shape(), axis1);
+Var transpose(const Var& x, Axis axis0, Axis axis1) {
+  check::defined("transpose", {{"x", x}});
+  axis0 = check::axis("transpose", x.shape(), axis0);
+  axis1 = check::axis("transpose", x.shape(), axis1);
   if (axis0 == axis1) return x;
   Node n("transpose", {x});
+  n.note("axis0", axis0);
+  n.note("axis1", axis1);
   Var y = n.out(kernels::transpose(x.value(), axis0, axis1));
   n.rule([axis0, axis1](Grads& g) { g.add(0, transpose(g.d(), axis0, axis1)); });
   return y;
 }
 
 Var transpose(const Var& x) {
+  check::defined("transpose", {{"x", x}});
   if (x.shape().rank() != 2) {
     check::wrong_shape("transpose", "x", x.shape(), "of rank 2, (M, N), or the axes be given");
   }
   return transpose(x, 0, 1);
 }
 
-Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end) {
-  check::axis_exists("slice", x.shape(), axis);
+Var slice(const Var& x, Axis axis, std::size_t begin, std::size_t end) {
+  check::defined("slice", {{"x", x}});
+  const Axis typed = std::exchange(axis, check::axis("slice", x.shape(), axis));
   if (begin > end || end > x.size(axis)) {
-    check::no_such_range("slice", x.shape(), axis, begin, end);
+    check::no_such_range("slice", x.shape(), typed, begin, end);
   }
   Node n("slice", {x});
+  n.note("axis", axis);
+  n.note("begin", begin);
+  n.note("end", end);
   Var y =
       n.out(axis == 0 ? x.value().slice(begin, end) : kernels::slice(x.value(), axis, begin, end));
   n.rule([axis, begin, size = x.size(axis)](Grads& g) {
@@ -90,13 +101,16 @@ Var slice(const Var& x, std::size_t axis, std::size_t begin, std::size_t end) {
   return y;
 }
 
-Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size) {
+Var pad(const Var& x, Axis axis, std::size_t begin, std::size_t size) {
+  check::defined("pad", {{"x", x}});
   check::real("pad", "x", x.dtype());
-  check::axis_exists("pad", x.shape(), axis);
+  const Axis typed = std::exchange(axis, check::axis("pad", x.shape(), axis));
   if (begin > size || x.size(axis) > size - begin) {
-    check::no_such_range("pad", x.shape().with(axis, size), axis, begin, begin + x.size(axis));
+    check::no_such_range("pad", x.shape().with(axis, size), typed, begin, begin + x.size(axis));
   }
   Node n("pad", {x});
+  n.note("axis", axis);
+  n.note("begin", begin);
   Tensor whole = Tensor::zeros(x.shape().with(axis, size), x.dtype());
   kernels::add_slice(whole, x.value(), axis, begin);
   Var y = n.out(std::move(whole));
@@ -106,15 +120,15 @@ Var pad(const Var& x, std::size_t axis, std::size_t begin, std::size_t size) {
   return y;
 }
 
-Var concat(const Vars& parts, std::size_t axis) {
+Var concat(const Vars& parts, Axis axis) {
   check_parts("concat", parts);
-  check::axis_exists("concat", parts[0].shape(), axis);
+  axis = check::axis("concat", parts[0].shape(), axis);
   pool::Vector<Tensor> tensors;
   pool::Vector<std::size_t> ends;
   std::size_t end = 0;
   for (const Var& part : parts) {
-    check::axis_exists("concat", part.shape(), axis);
-    if (part.shape().with(axis, 0) != parts[0].shape().with(axis, 0)) {
+    if (part.shape().rank() != parts[0].shape().rank() ||
+        part.shape().with(axis, 0) != parts[0].shape().with(axis, 0)) {
       check::mismatch("concat", {"the first part", "", parts[0].shape()},
                       {"another", "", part.shape()},
                       "all axes but the one of the concatenation must be equal");
@@ -124,6 +138,7 @@ Var concat(const Vars& parts, std::size_t axis) {
   }
   const pool::Vector<std::reference_wrapper<const Var>> inputs(parts.begin(), parts.end());
   Node n("concat", Node::InputSpan(inputs));
+  n.note("axis", axis);
   Var y = n.out(kernels::concat(tensors, axis));
   n.rule([axis, ends = std::move(ends)](Grads& g) {
     for (std::size_t i = 0; i < ends.size(); ++i) {
@@ -133,19 +148,20 @@ Var concat(const Vars& parts, std::size_t axis) {
   return y;
 }
 
-Var stack(const Vars& parts, std::size_t axis) {
+Var stack(const Vars& parts, Axis axis) {
   check_parts("stack", parts);
+  axis = check::new_axis("stack", parts[0].shape(), axis);
   Vars thick;
   for (const Var& part : parts) {
     check::equal_shapes("stack", "the first part", parts[0].shape(), "another", part.shape());
-    if (axis > part.shape().rank()) check::axis_exists("stack", part.shape(), axis);
     thick.push_back(reshape(part, part.shape().inserted(axis, 1)));
   }
   return concat(thick, axis);
 }
 
 Vars unbind(const Var& x) {
-  check::axis_exists("unbind", x.shape(), 0);
+  check::defined("unbind", {{"x", x}});
+  check::axis("unbind", x.shape(), 0);
   if (x.size(0) == 0) return {};
   Node n("unbind", {x});
   Vars steps;
@@ -168,21 +184,23 @@ Vars unbind(const Var& x) {
   return steps;
 }
 
-void detail::split_equally(const Var& x, std::size_t axis, std::span<Var> parts) {
-  check::axis_exists("split", x.shape(), axis);
+void detail::split_equally(const Var& x, Axis axis, std::span<Var> parts) {
+  check::defined("split", {{"x", x}});
+  const Axis typed = std::exchange(axis, check::axis("split", x.shape(), axis));
   const std::size_t count = parts.size();
   if (count == 0 || x.size(axis) % count != 0) {
-    check::no_equal_parts("split", x.shape(), axis, count);
+    check::no_equal_parts("split", x.shape(), typed, count);
   }
   pool::Vector<std::size_t> ends;
   for (std::size_t k = 1; k <= count; ++k) ends.push_back(k * (x.size(axis) / count));
   split_at(x, axis, std::move(ends), parts);
 }
 
-Vars split(const Var& x, std::span<const std::size_t> sizes, std::size_t axis) {
+Vars split(const Var& x, std::span<const std::size_t> sizes, Axis axis) {
+  check::defined("split", {{"x", x}});
   if (sizes.empty()) check::no_parts("split");
-  check::axis_exists("split", x.shape(), axis);
-  check::parts_fill_axis("split", x.shape(), axis, sizes);
+  const Axis typed = std::exchange(axis, check::axis("split", x.shape(), axis));
+  check::parts_fill_axis("split", x.shape(), typed, sizes);
   pool::Vector<std::size_t> ends;
   for (const std::size_t size : sizes) ends.push_back(ends.empty() ? size : ends.back() + size);
   Vars parts(sizes.size());

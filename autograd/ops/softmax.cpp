@@ -21,31 +21,59 @@ Var along_rows(const Var& y, const Shape& shape) {
 }
 Var row_sums(const Var& x) { return sum(x, x.shape().rank() - 1); }
 
+// The two halves of the slope of softmax, each other's transpose. Written as sums of ops they would
+// lose what is left of 1 - p in the tails.
+
+Var minus_share(const Var& x, const Var& p);
+
+/// y = x - sum(p x);   dx = dy - p sum(dy), dp = -x sum(dy)
+Var minus_mean(const Var& x, const Var& p) {
+  Node n("minus_mean", {x, p});
+  Var y = n.out(kernels::minus_mean(x.value(), p.value()));
+  n.rule([x, p](Grads& g) {
+    if (g.needs(0)) g.add(0, minus_share(g.d(), p));
+    if (g.needs(1)) g.add(1, neg(x) * along_rows(row_sums(g.d()), x.shape()));
+  });
+  return y;
+}
+
+/// y = x - p sum(x);   dx = dy - sum(p dy), dp = -dy sum(x)
+Var minus_share(const Var& x, const Var& p) {
+  Node n("minus_share", {x, p});
+  Var y = n.out(kernels::minus_share(x.value(), p.value()));
+  n.rule([x, p](Grads& g) {
+    if (g.needs(0)) g.add(0, minus_mean(g.d(), p));
+    if (g.needs(1)) g.add(1, neg(g.d()) * along_rows(row_sums(x), x.shape()));
+  });
+  return y;
+}
+
 }  // namespace
 
 Var softmax(const Var& x) {  // dx = y (dy - sum(dy y))
+  check::defined("softmax", {{"x", x}});
   check_rows("softmax", x);
   Node n("softmax", {x});
   Var y = n.out(kernels::softmax(x.value()));
   n.rule([y](Grads& g) {
     if (!g.graph()) return g.add(0, kernels::softmax_backward(y.value(), g.d().value()));
-    g.add(0, y * (g.d() - along_rows(row_sums(g.d() * y), y.shape())));
+    g.add(0, y * minus_mean(g.d(), y));
   });
   return y;
 }
 
 Var log_softmax(const Var& x) {  // dx = dy - softmax(x) sum(dy)
+  check::defined("log_softmax", {{"x", x}});
   check_rows("log_softmax", x);
   Node n("log_softmax", {x});
   Var y = n.out(kernels::log_softmax(x.value()));
-  n.rule([y](Grads& g) {
-    if (!g.graph()) return g.add(0, kernels::log_softmax_backward(y.value(), g.d().value()));
-    g.add(0, g.d() - exp(y) * along_rows(row_sums(g.d()), y.shape()));
-  });
+  // Not exp(y): the rounding of y would be that of p, times |y|.
+  n.rule([x](Grads& g) { g.add(0, minus_share(g.d(), softmax(x))); });
   return y;
 }
 
 Var logsumexp(const Var& x) {  // dx = dy softmax(x)
+  check::defined("logsumexp", {{"x", x}});
   check_rows("logsumexp", x);
   Node n("logsumexp", {x});
   Var y = n.out(kernels::logsumexp(x.value()));

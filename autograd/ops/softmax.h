@@ -11,6 +11,8 @@
 /// no gradient passes through softmax and logsumexp. An element of inf makes softmax and
 /// log_softmax of its row NaN (inf / inf), its logsumexp is inf. A NaN makes its row NaN. No row
 /// touches another.
+///
+/// Values and derivatives are right in the tails: 1 - p is never formed as a difference.
 namespace tapegrad {
 
 /// y = e^x / sum e^x: x (..., V) -> (..., V), rows of sum 1.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "../error.h"
+#include "../io/archive.h"
 
 namespace tapegrad {
 
@@ -75,6 +76,16 @@ Window StreamWindows::at(std::size_t k) const {
     }
   }
   return window;
+}
+
+void StreamWindows::Iterator::state(Archive& a) {
+  if (windows_ == nullptr) {
+    throw UsageError("[windows] the iterator is of no windows: take it from begin()");
+  }
+  a.fact("steps", windows_->steps_);
+  a.fact("batch", windows_->batch_);
+  a.fact("ids", windows_->ids_.numel());
+  a("next", k_, std::size_t{0}, windows_->size());
 }
 
 }  // namespace tapegrad

@@ -8,6 +8,8 @@
 /// A long sequence cut up for training: into parts by time, and into windows for truncated BPTT.
 namespace tapegrad {
 
+class Archive;
+
 struct Split {
   Tensor train, valid;
 };
@@ -49,8 +51,10 @@ class StreamWindows {
   /// Window `k`, in tensors of its own; throws UsageError unless k < size().
   Window at(std::size_t k) const;
 
-  Iterator begin() const;
-  Iterator end() const;
+  Iterator begin() const&;
+  Iterator end() const&;
+  Iterator begin() const&& = delete;  // an iterator refers to the windows: name them first
+  Iterator end() const&& = delete;
 
  private:
   Tensor ids_;
@@ -80,12 +84,16 @@ class StreamWindows::Iterator {
   }
   bool operator==(const Iterator&) const = default;
 
+  /// Saves or restores the position; windows of other sizes, or of a text of another length, are
+  /// refused.
+  void state(Archive& a);
+
  private:
   const StreamWindows* windows_ = nullptr;
   std::size_t k_ = 0;
 };
 
-inline StreamWindows::Iterator StreamWindows::begin() const { return {this, 0}; }
-inline StreamWindows::Iterator StreamWindows::end() const { return {this, size()}; }
+inline StreamWindows::Iterator StreamWindows::begin() const& { return {this, 0}; }
+inline StreamWindows::Iterator StreamWindows::end() const& { return {this, size()}; }
 
 }  // namespace tapegrad

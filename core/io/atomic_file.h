@@ -1,5 +1,7 @@
 #pragma once
 
+#include "../cxx20.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>

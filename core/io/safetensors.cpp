@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <charconv>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "../dispatch-inl.h"
 #include "../error.h"
+#include "../write-inl.h"
 #include "atomic_file.h"
 #include "safetensors_header-inl.h"
 
@@ -31,8 +33,9 @@ std::span<const std::byte> bytes_of(const Tensor& tensor) {
 }
 
 std::span<std::byte> writable_bytes_of(Tensor& tensor) {
-  return dispatch(tensor.dtype(),
-                  [&]<class T>(T) { return std::as_writable_bytes(tensor.mutable_values<T>()); });
+  return dispatch(tensor.dtype(), [&]<class T>(T) {
+    return std::as_writable_bytes(std::span(detail::write<T>(tensor), tensor.numel()));
+  });
 }
 
 /// A name that is there more than once, if there is one.
@@ -163,6 +166,26 @@ void check_cover(const InputFile& file, std::vector<Entry>& entries, std::uint64
 
 }  // namespace
 
+const std::string& TensorFile::text(const std::string& key) const& {
+  const auto found = metadata.find(key);
+  if (found != metadata.end()) return found->second;
+  throw FileError(fmt::format(
+      "[load_tensors] {} has no metadata '{}': it must be a file that was written for this use",
+      path.string(), key));
+}
+
+std::uint64_t TensorFile::number(const std::string& key, std::uint64_t low,
+                                 std::uint64_t high) const {
+  const std::string& digits = text(key);
+  std::uint64_t value = 0;
+  const char* const end = digits.data() + digits.size();
+  const auto [stop, error] = std::from_chars(digits.data(), end, value);
+  if (error == std::errc{} && stop == end && value >= low && value <= high) return value;
+  throw FileError(
+      fmt::format("[load_tensors] {} has '{}' as metadata '{}': it must be a number in [{}, {}]",
+                  path.string(), shown(digits), key, low, high));
+}
+
 void save_tensors(const std::filesystem::path& path, const TensorFile& file) {
   const HeaderWriter writer(path);
   writer.check(file.tensors);
@@ -185,6 +208,7 @@ TensorFile load_tensors(const std::filesystem::path& path) {
   for (Entry& entry : entries) entry.shape = shape_of(file, entry);
   check_cover(file, entries, file.size() - header.end);
   TensorFile result;
+  result.path = path;
   result.metadata = std::move(header.metadata);
   result.tensors.reserve(entries.size());
   for (Entry& entry : entries) {

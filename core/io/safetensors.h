@@ -1,10 +1,13 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "../owned.h"
 #include "../tensor.h"
 
 namespace tapegrad {
@@ -16,8 +19,15 @@ struct NamedTensor {
 
 /// What a safetensors file holds: tensors in the order of their data, and free text by key.
 struct TensorFile {
-  std::vector<NamedTensor> tensors;
+  Owned<std::vector<NamedTensor>> tensors;
   std::map<std::string, std::string> metadata;
+  std::filesystem::path path = {};  // where load_tensors() has read it, for messages
+
+  /// Metadata as text or as a number in [low, high]. Throws FileError that names the key if it is
+  /// missing or is no such number.
+  const std::string& text(const std::string& key) const&;
+  std::string text(const std::string& key) && { return std::as_const(*this).text(key); }
+  std::uint64_t number(const std::string& key, std::uint64_t low, std::uint64_t high) const;
 };
 
 /// Writes `file` to `path` in the safetensors format, whole or not at all (write_file_atomically).

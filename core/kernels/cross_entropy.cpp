@@ -74,18 +74,25 @@ class Rows {
   double total_ = 0;  // sum of the class weights
 };
 
-/// -log p_j of the logit x_j, in double.
+/// -log p_j of the logit x_j, in double: a sum of two terms that are not negative.
 struct Cost {
   template <class T>
-  explicit Cost(RowSums<T> sums)
+  explicit Cost(const RowSums<T>& sums)
       : shift(static_cast<double>(sums.shift)),
-        log_total(sums.total == 0 ? std::numeric_limits<double>::infinity()
-                                  : std::log(static_cast<double>(sums.total))) {}
+        log_total(sums.total() == 0 ? std::numeric_limits<double>::infinity() : sums.log_total()) {}
   double operator()(double x) const { return log_total - (x - shift); }
 
   double shift;
   double log_total;
 };
+
+/// 1 - p_k. Near p_k = 1 the other elements' sum, because the difference would be lost.
+template <class T>
+double complement(const T* p, std::size_t n, std::size_t k) {
+  if (!(p[k] > T{0.5})) return 1 - static_cast<double>(p[k]);
+  return lane_sum_of<double>(
+      n, [=](std::size_t j) { return j != k ? static_cast<double>(p[j]) : 0.0; });
+}
 
 }  // namespace
 
@@ -109,8 +116,8 @@ CrossEntropy cross_entropy(const Tensor& logits, const CrossEntropyTargets& targ
         if (with_probabilities) std::fill_n(probabilities + first, n, T{0});
         return;
       }
-      const Cost cost(
-          softmax_row(x + first, n, with_probabilities ? probabilities + first : nullptr));
+      const Cost cost(with_probabilities ? softmax_row(x + first, n, probabilities + first)
+                                         : exponentials<T>(x + first, n, nullptr));
       double of_row = 0;
       const auto add = [&](double factor, std::size_t j) {
         if (factor != 0) of_row += factor * cost(static_cast<double>(x[first + j]));
@@ -143,14 +150,19 @@ Tensor cross_entropy_backward(const Tensor& probabilities, const CrossEntropyTar
         return;
       }
       const double scale = weight / total_weight * dloss;
-      const T all = static_cast<T>(scale * target.sum_of_factors(row));
-      for (std::size_t j = first; j < first + n; ++j) dx[j] = p[j] * all;
-      const std::size_t k = first + target.id(row);
-      if (target.smoothed()) {
-        for (std::size_t j = 0; j < n; ++j) dx[first + j] -= static_cast<T>(scale * target.at(j));
-        dx[k] -= static_cast<T>(scale * target.at_class(row));
-      } else {
-        dx[k] = (p[k] - 1) * all;  // p all - all would cancel where p is near 1
+      const double all = scale * target.sum_of_factors(row);
+      const T* const of_row = p + first;
+      const std::size_t k = target.id(row);
+      if (!target.smoothed()) {
+        for (std::size_t j = 0; j < n; ++j) dx[first + j] = of_row[j] * static_cast<T>(all);
+        dx[first + k] = static_cast<T>(-all * complement(of_row, n, k));
+        return;
+      }
+      for (std::size_t j = 0; j < n; ++j) {
+        const double factor = scale * (target.at(j) + (j == k ? target.at_class(row) : 0));
+        dx[first + j] =
+            static_cast<T>(of_row[j] > T{0.5} ? (all - factor) - all * complement(of_row, n, j)
+                                              : all * static_cast<double>(of_row[j]) - factor);
       }
     });
   });

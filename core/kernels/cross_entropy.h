@@ -10,7 +10,9 @@ namespace tapegrad::kernels {
 
 /// What the logits are compared with. With s = smoothing, row r of weight w_r and class k costs
 ///   l_r = w_r ((1 - s) c_k (-log p_k) + s / V sum_j c_j (-log p_j)),
-/// and the loss is sum_r l_r / sum_r w_r c_k. A row does not count if its id is `ignore` or its
+/// and the loss is
+///   sum_r l_r / sum_r w_r c_k.
+/// Where p_k is near 1, l_r keeps its digits: -log p_k is log1p of the other classes. A row does not count if its id is `ignore` or its
 /// weight 0, whatever its logits are; a term whose factor is 0 does not, either.
 struct CrossEntropyTargets {
   Tensor ids;  // (...) int32
@@ -32,9 +34,11 @@ struct CrossEntropy {
 CrossEntropy cross_entropy(const Tensor& logits, const CrossEntropyTargets& targets,
                            bool with_probabilities);
 
-/// dlogits_j = dloss / total_weight w_r (((1 - s) c_k + s / V sum c) p_j - (1 - s) c_k [j = k]
-/// - s / V c_j), and 0 in rows that do not count; total_weight and w are as cross_entropy() has
-/// them.
+/// With the factors of -log p_j and their sum
+///   f_j = s / V c_j + (1 - s) c_k [j = k],   F = sum_j f_j,
+/// the gradient is
+///   dlogits_j = dloss w_r / total_weight (F p_j - f_j),
+/// and 0 in rows that do not count; total_weight and w are as cross_entropy() has them.
 Tensor cross_entropy_backward(const Tensor& probabilities, const CrossEntropyTargets& targets,
                               double total_weight, double dloss);
 

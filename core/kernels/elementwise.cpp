@@ -1,15 +1,13 @@
 #include "elementwise.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "../dispatch-inl.h"
-#include "../rng.h"
-#include "parallel-inl.h"
+#include "../simd/vector_math.h"
 #include "maps-inl.h"
+#include "parallel-inl.h"
 #include "reduce.h"
-#include "vector_math.h"
 
 namespace tapegrad::kernels {
 namespace {
@@ -22,7 +20,7 @@ Tensor binary(const Tensor& a, const Tensor& b, F f, std::size_t block = cheap_b
       b, a, [f](auto y, auto x) { return f(x, y); }, block);
 }
 
-/// y = vector_f(x), a function of whole arrays from vector_math.h.
+/// y = vector_f(x), a function of whole arrays from simd/vector_math.h.
 template <class F>
 Tensor map_arrays(const Tensor& x, F vector_f) {
   Tensor result = Tensor::empty(x.shape(), x.dtype());
@@ -48,7 +46,7 @@ bool is_nan(T v) {
 
 /// a's share of the gradient of a choice: 1 if a is the result, 1/2 if b is as well; NaNs win.
 template <class T>
-T share(bool a_wins, bool b_wins, T a, T b) {
+T gradient_share(bool a_wins, bool b_wins, T a, T b) {
   if (a_wins || b_wins) return a_wins ? T{1} : T{0};
   if (is_nan(a) != is_nan(b)) return is_nan(a) ? T{1} : T{0};
   return T{0.5};
@@ -79,10 +77,10 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
   return binary(a, b, [](auto x, auto y) { return x < y || is_nan(x) ? x : y; });
 }
 Tensor maximum_share(const Tensor& a, const Tensor& b) {
-  return binary(a, b, [](auto x, auto y) { return share(x > y, y > x, x, y); });
+  return binary(a, b, [](auto x, auto y) { return gradient_share(x > y, y > x, x, y); });
 }
 Tensor minimum_share(const Tensor& a, const Tensor& b) {
-  return binary(a, b, [](auto x, auto y) { return share(x < y, y < x, x, y); });
+  return binary(a, b, [](auto x, auto y) { return gradient_share(x < y, y < x, x, y); });
 }
 Tensor is_flat_in_base(const Tensor& a, const Tensor& b) {
   return binary(a, b,
@@ -185,11 +183,13 @@ Tensor relu(const Tensor& x) {
   return map(x, [](auto v) { return positive_part(v); });
 }
 
-Tensor sigmoid_backward(const Tensor& y, const Tensor& dy) {
-  return zip(y, dy, [](auto v, auto d) { return d * v * (1 - v); });
+Tensor sigmoid_slope(const Tensor& x) {
+  return map_arrays(
+      x, []<class T>(const T* from, T* to, std::size_t n) { vector_sigmoid_slope(from, to, n); });
 }
-Tensor tanh_backward(const Tensor& y, const Tensor& dy) {
-  return zip(y, dy, [](auto v, auto d) { return d * (1 - v * v); });
+Tensor tanh_slope(const Tensor& x) {
+  return map_arrays(
+      x, []<class T>(const T* from, T* to, std::size_t n) { vector_tanh_slope(from, to, n); });
 }
 Tensor relu_backward(const Tensor& y, const Tensor& dy) {
   return zip(y, dy, [](auto v, auto d) { return v <= 0 ? decltype(d){0} : d; });
@@ -206,38 +206,6 @@ void accumulate(Tensor& total, const Tensor& x) {
       for (std::size_t i = begin; i < end; ++i) to[i] += from[i];
     });
   });
-}
-
-Tensor dropout_mask(const Shape& shape, double p, std::uint64_t key, DType dtype) {
-  Tensor result = Tensor::empty(shape, dtype);
-  if (result.numel() == 0) return result;
-  const std::size_t rank = shape.rank();
-  const std::size_t columns = rank > 0 ? shape[rank - 1] : 1;
-  const std::size_t rows = rank > 1 ? shape[rank - 2] : 1;
-  // A word is uniform in {0, ..., 2^32 - 1}, so it is below the threshold with probability p.
-  const auto threshold = static_cast<std::uint64_t>(std::ceil(p * 0x1p32));
-
-  dispatch_float(dtype, [&]<class T>(T) {
-    T* mask = result.mutable_data<T>();
-    const T kept = static_cast<T>(1 / (1 - p));
-    const auto fill_row = [&](std::size_t index) {
-      const auto t = static_cast<std::uint32_t>(index / rows);
-      const auto row = static_cast<std::uint32_t>(index % rows);
-      T* to = mask + index * columns;
-      for (std::size_t block = 0; 4 * block < columns; ++block) {
-        const auto words = random_words({key}, t, row, block);
-        const std::size_t width = std::min<std::size_t>(4, columns - 4 * block);
-        for (std::size_t j = 0; j < width; ++j) {
-          to[4 * block + j] = words[j] >= threshold ? kept : T{0};
-        }
-      }
-    };
-    for_blocks(result.numel() / columns, rows_per_block(columns, costly_block),
-               [&](std::size_t begin, std::size_t end) {
-                 for (std::size_t index = begin; index < end; ++index) fill_row(index);
-               });
-  });
-  return result;
 }
 
 }  // namespace tapegrad::kernels

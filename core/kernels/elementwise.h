@@ -47,9 +47,10 @@ Tensor sigmoid(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor relu(const Tensor& x);
 
-/// dx from dy and the result: dy y (1 - y), dy (1 - y^2), 0 where y <= 0, else dy.
-Tensor sigmoid_backward(const Tensor& y, const Tensor& dy);
-Tensor tanh_backward(const Tensor& y, const Tensor& dy);
+/// The derivatives of sigmoid and tanh at x, from x: a result that is rounded to 1 has lost them.
+Tensor sigmoid_slope(const Tensor& x);
+Tensor tanh_slope(const Tensor& x);
+/// dx from dy and the result: 0 where y <= 0, else dy.
 Tensor relu_backward(const Tensor& y, const Tensor& dy);
 /// 0 where x <= 0, else 1: at NaN too, because the result of relu is x there.
 Tensor is_positive(const Tensor& x);
@@ -60,10 +61,5 @@ Tensor sign(const Tensor& x);
 
 /// total += x; shapes equal. Does not throw if shapes and dtypes agree.
 void accumulate(Tensor& total, const Tensor& x);
-
-/// keep[i] / (1 - p) where keep[i] is 1 with probability 1 - p: the inverted dropout mask
-/// (Srivastava et al. 2014). The shape is read as (t, row, column): the last axis is the column,
-/// the one before it the row, the rest t.
-Tensor dropout_mask(const Shape& shape, double p, std::uint64_t key, DType dtype);
 
 }  // namespace tapegrad::kernels

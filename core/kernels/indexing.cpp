@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <utility>
 
 #include "../dispatch-inl.h"
+#include "../pool.h"
 #include "parallel-inl.h"
 
 namespace tapegrad::kernels {
@@ -13,6 +15,43 @@ namespace {
 template <class T>
 void add_run(const T* from, std::size_t n, T* to) {
   for (std::size_t i = 0; i < n; ++i) to[i] += from[i];
+}
+
+/// Positions of ids in [0, rows) in the order of the ids, equal ones in the order of their positions:
+/// a radix sort, whose time does not depend on `rows`.
+pool::Vector<std::size_t> positions_by_id(std::span<const std::int32_t> ids, std::size_t rows) {
+  constexpr unsigned bits = 11;
+  constexpr std::size_t digits = std::size_t{1} << bits;
+  pool::Vector<std::size_t> order(ids.size()), sorted(ids.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  for (unsigned shift = 0; (rows - 1) >> shift != 0; shift += bits) {
+    const auto digit = [=](std::size_t i) {
+      return (static_cast<std::size_t>(ids[i]) >> shift) % digits;
+    };
+    std::array<std::size_t, digits + 1> begin{};
+    for (const std::size_t i : order) ++begin[digit(i) + 1];
+    std::partial_sum(begin.begin(), begin.end(), begin.begin());
+    for (const std::size_t i : order) sorted[begin[digit(i)]++] = i;
+    order.swap(sorted);
+  }
+  return order;
+}
+
+/// to += rows[positions[0]] + rows[positions[1]] + ...: in double, because as floats the terms of a
+/// long sum would one by one be rounded to its size.
+template <class T>
+void add_all(const T* rows, std::size_t columns, std::span<const std::size_t> positions, T* to) {
+  constexpr std::size_t chunk = 128;
+  for (std::size_t begin = 0; begin < columns; begin += chunk) {
+    const std::size_t width = std::min(chunk, columns - begin);
+    std::array<double, chunk> total;
+    for (std::size_t j = 0; j < width; ++j) total[j] = static_cast<double>(to[begin + j]);
+    for (const std::size_t i : positions) {
+      const T* row = rows + i * columns + begin;
+      for (std::size_t j = 0; j < width; ++j) total[j] += static_cast<double>(row[j]);
+    }
+    for (std::size_t j = 0; j < width; ++j) to[begin + j] = static_cast<T>(total[j]);
+  }
 }
 
 /// A shape as (outer, n0, between, n1, inner): two axes, and what lies around them.
@@ -51,7 +90,7 @@ void transpose_columns(const T* from, const TwoAxes& s, std::size_t begin, std::
 /// Calls f(k, place) for each element k of `index`: place is the element that it names of a tensor
 /// (outer, n, inner). What has different `outer` is independent, so blocks keep the order of k.
 template <class F>
-void for_indices(const Axes& axes, std::size_t axis, const Tensor& index, const F& f) {
+void for_indices(const Axes& axes, Axis axis, const Tensor& index, const F& f) {
   if (index.numel() == 0) return;
   const std::size_t along = index.size(axis);
   const std::size_t run = along * axes.inner;
@@ -84,18 +123,23 @@ Tensor take_rows(const Tensor& table, const Tensor& ids) {
 }
 
 void add_rows(Tensor& table, const Tensor& ids, const Tensor& rows) {
+  if (rows.numel() == 0) return;
   const std::size_t columns = table.size(1);
+  const std::span<const std::int32_t> id = ids.values<std::int32_t>();
+  const pool::Vector<std::size_t> order = positions_by_id(id, table.size(0));
   dispatch_float(table.dtype(), [&]<class T>(T) {
     const T* from = rows.data<T>();
     T* to = table.mutable_data<T>();
-    for (const std::int32_t id : ids.values<std::int32_t>()) {
-      add_run(from, columns, to + static_cast<std::size_t>(id) * columns);
-      from += columns;
+    for (std::size_t begin = 0, end = 0; begin < order.size(); begin = end) {
+      const std::int32_t of_run = id[order[begin]];
+      while (end < order.size() && id[order[end]] == of_run) ++end;
+      add_all(from, columns, std::span(order).subspan(begin, end - begin),
+              to + static_cast<std::size_t>(of_run) * columns);
     }
   });
 }
 
-Tensor slice(const Tensor& x, std::size_t axis, std::size_t begin, std::size_t end) {
+Tensor slice(const Tensor& x, Axis axis, std::size_t begin, std::size_t end) {
   Tensor result = Tensor::empty(x.shape().with(axis, end - begin), x.dtype());
   if (result.numel() == 0) return result;
   const Axes axes = Axes::around(x.shape(), axis);
@@ -110,7 +154,7 @@ Tensor slice(const Tensor& x, std::size_t axis, std::size_t begin, std::size_t e
   return result;
 }
 
-void add_slice(Tensor& total, const Tensor& part, std::size_t axis, std::size_t begin) {
+void add_slice(Tensor& total, const Tensor& part, Axis axis, std::size_t begin) {
   if (part.numel() == 0) return;
   const Axes axes = Axes::around(total.shape(), axis);
   const std::size_t run = part.size(axis) * axes.inner;
@@ -123,7 +167,7 @@ void add_slice(Tensor& total, const Tensor& part, std::size_t axis, std::size_t 
   });
 }
 
-Tensor concat(std::span<const Tensor> parts, std::size_t axis) {
+Tensor concat(std::span<const Tensor> parts, Axis axis) {
   const Tensor& first = parts.front();
   std::size_t size = 0;
   for (const Tensor& part : parts) size += part.size(axis);
@@ -144,8 +188,8 @@ Tensor concat(std::span<const Tensor> parts, std::size_t axis) {
   return result;
 }
 
-Tensor transpose(const Tensor& x, std::size_t axis0, std::size_t axis1) {
-  const auto [first, second] = std::minmax(axis0, axis1);
+Tensor transpose(const Tensor& x, Axis axis0, Axis axis1) {
+  const auto [first, second] = std::minmax({x.shape().index(axis0), x.shape().index(axis1)});
   const std::span<const std::size_t> dims = x.shape().dims();
   std::array<std::size_t, Shape::max_rank> swapped{};
   std::ranges::copy(dims, swapped.begin());
@@ -175,7 +219,7 @@ Tensor transpose(const Tensor& x, std::size_t axis0, std::size_t axis1) {
   return result;
 }
 
-Tensor gather(const Tensor& x, std::size_t axis, const Tensor& index) {
+Tensor gather(const Tensor& x, Axis axis, const Tensor& index) {
   Tensor result = Tensor::empty(index.shape(), x.dtype());
   dispatch(x.dtype(), [&]<class T>(T) {
     const T* from = x.data<T>();
@@ -186,12 +230,19 @@ Tensor gather(const Tensor& x, std::size_t axis, const Tensor& index) {
   return result;
 }
 
-void scatter_add(Tensor& total, std::size_t axis, const Tensor& index, const Tensor& part) {
+void scatter_add(Tensor& total, Axis axis, const Tensor& index, const Tensor& part) {
+  constexpr std::size_t few = 16;  // terms that may be added as floats
+  const Axes axes = Axes::around(total.shape(), axis);
+  if (total.dtype() == DType::float32 && index.size(axis) > few) {
+    Tensor sums = total.to(DType::float64);
+    scatter_add(sums, axis, index, part.to(DType::float64));
+    total.copy_from(sums.to(DType::float32));
+    return;
+  }
   dispatch_float(total.dtype(), [&]<class T>(T) {
     const T* from = part.data<T>();
     T* to = total.mutable_data<T>();
-    for_indices(Axes::around(total.shape(), axis), axis, index,
-                [=](std::size_t k, std::size_t place) { to[place] += from[k]; });
+    for_indices(axes, axis, index, [=](std::size_t k, std::size_t place) { to[place] += from[k]; });
   });
 }
 

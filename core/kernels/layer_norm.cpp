@@ -15,16 +15,32 @@ Tensor doubles_or(const Tensor& x, std::size_t size, double otherwise) {
 }
 
 /// Two passes. Distances from the first element are summed, not elements: what is far from 0 loses
-/// nothing, and equal elements have exactly their value as mean, and variance 0.
+/// nothing, and equal elements have exactly their value as mean, and variance 0. Of scale * x.
 struct Moments {
   double mean, variance;
 };
 template <class T>
-Moments moments(const T* x, std::size_t n) {
+Moments moments(const T* x, std::size_t n, double scale = 1) {
   const auto count = static_cast<double>(n);
-  const auto first = static_cast<double>(x[0]);
-  const double mean = first + lane_sum<double>(x, n, [=](double v) { return v - first; }) / count;
-  return {mean, lane_sum<double>(x, n, [=](double v) { return (v - mean) * (v - mean); }) / count};
+  const double first = scale * static_cast<double>(x[0]);
+  const auto distances = [=](double v) { return scale * v - first; };
+  const double mean = first + lane_sum<double>(x, n, distances) / count;
+  const auto squares = [=](double v) { return (scale * v - mean) * (scale * v - mean); };
+  return {mean, lane_sum<double>(x, n, squares) / count};
+}
+
+/// mean and 1 / sqrt(variance + epsilon) of a row. Of float64, squares may overflow: the row is then
+/// scaled down first.
+struct Row {
+  double mean, inverse;
+};
+template <class T>
+Row row_of(const T* x, std::size_t n, double epsilon) {
+  const Moments m = moments(x, n);
+  if (std::isfinite(m.variance)) return {m.mean, 1 / std::sqrt(m.variance + epsilon)};
+  constexpr double scale = 0x1p-600;
+  const Moments scaled = moments(x, n, scale);
+  return {scaled.mean / scale, scale / std::sqrt(scaled.variance + epsilon * scale * scale)};
 }
 
 /// One row of the backward, with normal = (x - mean) inverse and d = dy gamma:
@@ -82,8 +98,7 @@ LayerNorm layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, d
     for_blocks(rows.numel(), rows_per_block(n, costly_block),
                [=](std::size_t begin, std::size_t end) {
                  for (std::size_t row = begin; row < end; ++row) {
-                   const auto [mean, variance] = moments(from + row * n, n);
-                   const double inverse = 1 / std::sqrt(variance + epsilon);
+                   const auto [mean, inverse] = row_of(from + row * n, n, epsilon);
                    for (std::size_t j = 0; j < n; ++j) {
                      const auto v = static_cast<double>(from[row * n + j]);
                      to[row * n + j] = static_cast<T>((v - mean) * inverse * g[j] + b[j]);

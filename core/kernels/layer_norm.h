@@ -3,8 +3,8 @@
 #include "../tensor.h"
 
 /// Layer normalisation over the last axis, (..., I) with I >= 1. Arithmetic is in double: with a
-/// mean of 1e4 and a variance of 1, mean and variance in float32 would cost four digits. Shapes and
-/// dtypes have been checked by the caller.
+/// mean of 1e4 and a variance of 1, mean and variance in float32 would cost four digits. A row of
+/// float64 whose squares overflow is scaled. Shapes and dtypes have been checked by the caller.
 namespace tapegrad::kernels {
 
 /// y = (x - mean) inverse gamma + beta, where inverse = 1 / sqrt(variance + epsilon), per row.

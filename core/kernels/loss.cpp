@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "../dispatch-inl.h"
-#include "parallel-inl.h"
 #include "maps-inl.h"
+#include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 namespace {
@@ -41,7 +41,7 @@ T sigmoid(T x) {
 
 }  // namespace
 
-Tensor keep(const Tensor& x, const Tensor& weights, double other) {
+Tensor select_weighted(const Tensor& x, const Tensor& weights, double other) {
   return zip(x, weights,
              [other]<class T>(T v, T weight) { return weight != 0 ? v : static_cast<T>(other); });
 }
@@ -50,7 +50,7 @@ Tensor huber(const Tensor& e, double delta) {
   return map(e, [delta]<class T>(T v) {
     const T d = static_cast<T>(delta);
     const T a = std::abs(v);
-    return a <= d ? v * v / 2 : d * (a - d / 2);
+    return a <= d ? v * (v / 2) : d * (a - d / 2);
   });
 }
 
@@ -76,6 +76,17 @@ Tensor binary_cross_entropy_slope(const Tensor& x, const Tensor& t, const Tensor
   return zip_three(x, t, p, []<class T>(T logit, T target, T positive) {
     return (1 - target) * sigmoid(logit) - positive * target * sigmoid(-logit);
   });
+}
+// With m = log(1 + e^-|x|), log sigmoid(x) is -m for x >= 0, else x - m.
+Tensor binary_cross_entropy_target_slope(const Tensor& x, const Tensor& p) {
+  return zip_repeated(
+      x, p,
+      []<class T>(T logit, T positive) {
+        if (positive == 0) return -log1p_exp(logit);
+        const T linear = logit >= 0 ? logit : positive * logit;
+        return (positive - 1) * log1p_exp(-std::abs(logit)) - linear;
+      },
+      costly_block);
 }
 
 }  // namespace tapegrad::kernels

@@ -8,7 +8,7 @@
 namespace tapegrad::kernels {
 
 /// x where weights is not 0, else `other`.
-Tensor keep(const Tensor& x, const Tensor& weights, double other);
+Tensor select_weighted(const Tensor& x, const Tensor& weights, double other);
 
 /// e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2). Its slope is clamp(e, -delta, delta).
 Tensor huber(const Tensor& e, double delta);
@@ -21,5 +21,7 @@ Tensor pinball_slope(const Tensor& e, const Tensor& q);
 Tensor binary_cross_entropy(const Tensor& x, const Tensor& t, const Tensor& p);
 /// Its slope in x, (1 - t) sigmoid(x) - p t sigmoid(-x).
 Tensor binary_cross_entropy_slope(const Tensor& x, const Tensor& t, const Tensor& p);
+/// Its slope in t, -p log sigmoid(x) + log sigmoid(-x): -x where p is 1.
+Tensor binary_cross_entropy_target_slope(const Tensor& x, const Tensor& p);
 
 }  // namespace tapegrad::kernels

@@ -28,9 +28,10 @@ struct Axes {
   std::size_t n;
   std::size_t inner;
 
-  static Axes around(const Shape& shape, std::size_t axis) {
+  static Axes around(const Shape& shape, Axis axis) {
     const std::span<const std::size_t> dims = shape.dims();
-    return {product(dims.first(axis)), shape[axis], product(dims.subspan(axis + 1))};
+    const std::size_t i = shape.index(axis);
+    return {product(dims.first(i)), dims[i], product(dims.subspan(i + 1))};
   }
 };
 

@@ -4,8 +4,11 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "../dispatch-inl.h"
+#include "../pool.h"
+#include "indexing.h"
 #include "parallel-inl.h"
 
 namespace tapegrad::kernels {
@@ -78,7 +81,7 @@ void first_columns(const T* x, std::size_t n, std::size_t stride, std::size_t wi
 
 /// A NaN beats every number, so that it is seen.
 template <class Before>
-Tensor first_along(const Tensor& x, std::size_t axis, Before before) {
+Tensor first_along(const Tensor& x, Axis axis, Before before) {
   Tensor result = Tensor::empty(x.shape().without(axis), DType::int32);
   if (result.numel() == 0) return result;
   const auto [outer, n, inner] = Axes::around(x.shape(), axis);
@@ -94,6 +97,26 @@ Tensor first_along(const Tensor& x, std::size_t axis, Before before) {
     }
   });
   return result;
+}
+
+/// to[0][j], ..., to[k - 1][j] = places of the k first of x[0][j], ..., x[n - 1][j] in the order of
+/// `before`; rows are `stride` apart.
+template <class T, class Before>
+void first_k(const T* x, std::size_t n, std::size_t stride, std::size_t k, std::int32_t* to,
+             Before before) {
+  pool::Vector<std::int32_t> places(n);
+  std::iota(places.begin(), places.end(), 0);
+  const auto precedes = [=](std::int32_t i, std::int32_t j) {
+    const T a = x[static_cast<std::size_t>(i) * stride],
+            b = x[static_cast<std::size_t>(j) * stride];
+    const bool a_is_nan = a != a, b_is_nan = b != b;
+    if (a_is_nan != b_is_nan) return a_is_nan;
+    if (before(a, b)) return true;
+    return !before(b, a) && i < j;
+  };
+  const auto end = places.begin() + static_cast<std::ptrdiff_t>(k);
+  std::partial_sort(places.begin(), end, places.end(), precedes);
+  for (std::size_t i = 0; i < k; ++i) to[i * stride] = places[i];
 }
 
 /// to[i][j] = x[0][j] + ... + x[i][j], or from the end; rows are `stride` apart.
@@ -153,11 +176,25 @@ double scaled_norm(const double* x, std::size_t n) {
          std::sqrt(pairwise_sum(x, n, [largest](double v) { return square(v / largest); }));
 }
 
+double norm_of(const float* x, std::size_t n) {
+  return std::sqrt(pairwise_sum(x, n, square));  // squares of floats fit a double easily
+}
+
+double norm_of(const double* x, std::size_t n) {
+  const double squares = pairwise_sum(x, n, square);
+  // Above this bound, what squares may have lost below 2^-1074 is less than a rounding error.
+  constexpr double enough = 0x1p-900;
+  if (squares >= enough && squares <= std::numeric_limits<double>::max()) return std::sqrt(squares);
+  if (std::isnan(squares)) return squares;
+  if (std::any_of(x, x + n, [](double v) { return std::isinf(v); })) return squares;
+  return scaled_norm(x, n);
+}
+
 }  // namespace
 
 Tensor sum(const Tensor& x) { return sum_to(x, Shape{}); }
 
-Tensor sum(const Tensor& x, std::size_t axis) {
+Tensor sum(const Tensor& x, Axis axis) {
   return sum_to_shape(x, Axes::around(x.shape(), axis), x.shape().without(axis));
 }
 
@@ -165,8 +202,8 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   return sum_to_shape(x, before(x.shape(), shape), shape);
 }
 
-Tensor repeat(const Tensor& x, std::size_t axis, std::size_t size) {
-  const Shape shape = x.shape().inserted(axis, size);
+Tensor repeat(const Tensor& x, Axis axis, std::size_t size) {
+  const Shape shape = x.shape().inserted(axis, size);  // where the axis is as typed
   return repeat_to_shape(x, Axes::around(shape, axis), shape);
 }
 
@@ -174,14 +211,34 @@ Tensor broadcast(const Tensor& x, const Shape& shape) {
   return repeat_to_shape(x, before(shape, x.shape()), shape);
 }
 
-Tensor argmax(const Tensor& x, std::size_t axis) {
+Tensor argmax(const Tensor& x, Axis axis) {
   return first_along(x, axis, [](auto a, auto b) { return a > b; });
 }
-Tensor argmin(const Tensor& x, std::size_t axis) {
+Tensor argmin(const Tensor& x, Axis axis) {
   return first_along(x, axis, [](auto a, auto b) { return a < b; });
 }
 
-Tensor cumsum(const Tensor& x, std::size_t axis, bool reverse) {
+Tensor topk(const Tensor& x, std::size_t k, Axis axis, bool largest) {
+  Tensor result = Tensor::empty(x.shape().with(axis, k), DType::int32);
+  if (result.numel() == 0) return result;
+  const auto [outer, n, inner] = Axes::around(x.shape(), axis);
+  dispatch_float(x.dtype(), [&, outer = outer, n = n, inner = inner]<class T>(T) {
+    const T* from = x.data<T>();
+    std::int32_t* to = result.mutable_data<std::int32_t>();
+    for (std::size_t o = 0; o < outer; ++o, from += n * inner, to += k * inner) {
+      for (std::size_t j = 0; j < inner; ++j) {
+        if (largest) {
+          first_k(from + j, n, inner, k, to + j, [](T a, T b) { return a > b; });
+        } else {
+          first_k(from + j, n, inner, k, to + j, [](T a, T b) { return a < b; });
+        }
+      }
+    }
+  });
+  return result;
+}
+
+Tensor cumsum(const Tensor& x, Axis axis, bool reverse) {
   Tensor result = Tensor::empty(x.shape(), x.dtype());
   if (result.numel() == 0) return result;
   const auto [outer, n, inner] = Axes::around(x.shape(), axis);
@@ -198,18 +255,25 @@ Tensor cumsum(const Tensor& x, std::size_t axis, bool reverse) {
 }
 
 double norm(const Tensor& x) {
-  const std::size_t n = x.numel();
-  if (x.dtype() == DType::float32) {
-    return std::sqrt(pairwise_sum(x.data<float>(), n, square));  // squares fit a double easily
-  }
-  const double* elements = x.data<double>();
-  const double squares = pairwise_sum(elements, n, square);
-  // Above this bound, what squares may have lost below 2^-1074 is less than a rounding error.
-  constexpr double enough = 0x1p-900;
-  if (squares >= enough && squares <= std::numeric_limits<double>::max()) return std::sqrt(squares);
-  if (std::isnan(squares)) return squares;
-  if (std::any_of(elements, elements + n, [](double v) { return std::isinf(v); })) return squares;
-  return scaled_norm(elements, n);
+  return dispatch_float(x.dtype(), [&]<class T>(T) { return norm_of(x.data<T>(), x.numel()); });
+}
+
+Tensor norm(const Tensor& x, Axis axis) {
+  Tensor result = Tensor::zeros(x.shape().without(axis), x.dtype());
+  if (x.numel() == 0) return result;
+  const auto [outer, n, inner] = Axes::around(x.shape(), axis);
+  const Tensor rows = inner == 1 ? x : transpose(x.reshape({outer, n, inner}), 1, 2);
+  dispatch_float(x.dtype(), [&, n = n]<class T>(T) {
+    const T* from = rows.data<T>();
+    T* to = result.mutable_data<T>();
+    for_blocks(result.numel(), rows_per_block(n, cheap_block),
+               [=](std::size_t begin, std::size_t end) {
+                 for (std::size_t i = begin; i < end; ++i) {
+                   to[i] = static_cast<T>(norm_of(from + i * n, n));
+                 }
+               });
+  });
+  return result;
 }
 
 }  // namespace tapegrad::kernels

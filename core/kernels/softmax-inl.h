@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 
+#include "../simd/vector_math.h"
 #include "../tensor.h"
 #include "parallel-inl.h"
-#include "vector_math.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -31,55 +32,74 @@ void for_rows(const Tensor& x, F f) {
              });
 }
 
-/// What is subtracted before exponentials are taken: the largest element, or 0 if all are -inf. A
-/// NaN may be passed over: it makes the sum of exponentials NaN later.
+/// The first of the largest elements, which no NaN is: where and what. n and -inf if there is none.
 template <class T>
-T row_shift(const T* x, std::size_t n) {
+struct Largest {
+  std::size_t at;
+  T value;
+};
+template <class T>
+Largest<T> largest_of(const T* x, std::size_t n) {
   constexpr std::size_t lanes = 16;
-  std::array<T, lanes> largest;
-  largest.fill(-std::numeric_limits<T>::infinity());
+  std::array<T, lanes> most;
+  most.fill(-std::numeric_limits<T>::infinity());
   std::size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    for (std::size_t l = 0; l < lanes; ++l)
-      largest[l] = x[i + l] > largest[l] ? x[i + l] : largest[l];
+    for (std::size_t l = 0; l < lanes; ++l) most[l] = x[i + l] > most[l] ? x[i + l] : most[l];
   }
-  for (; i < n; ++i) largest[0] = std::max(largest[0], x[i]);
-  const T maximum = *std::max_element(largest.begin(), largest.end());
-  return maximum == -std::numeric_limits<T>::infinity() ? T{0} : maximum;
+  for (; i < n; ++i) most[0] = x[i] > most[0] ? x[i] : most[0];
+  const T value = *std::max_element(most.begin(), most.end());
+  if (value == -std::numeric_limits<T>::infinity()) return {n, value};
+  return {static_cast<std::size_t>(std::find(x, x + n, value) - x), value};
 }
 
-/// y = exp(x - shift); returns the sum of y. In chunks, so that y is summed while it is in the
-/// cache. With y = null only the sum is wanted.
-template <class T>
-T exponentials(const T* x, std::size_t n, T shift, T* y) {
-  constexpr std::size_t chunk = 256;
-  std::array<T, chunk> scratch;
-  T total = 0;
-  for (std::size_t begin = 0; begin < n; begin += chunk) {
-    const std::size_t size = std::min(chunk, n - begin);
-    T* to = y != nullptr ? y + begin : scratch.data();
-    for (std::size_t j = 0; j < size; ++j) to[j] = x[begin + j] - shift;
-    vector_exp(to, to, size);
-    total += lane_sum<T>(to, size, identity);
-  }
-  return total;
-}
-
-/// y = softmax(x) (unless null); returns what log softmax needs. The total is 0 only if every x is
-/// -inf; y is then 0, too.
+/// The exponentials of a row: with shift, the largest element,
+///   sum_j exp(x_j - shift) = 1 + rest,
+/// where rest has every element but the largest one: log1p(rest) keeps what log(1 + rest) would
+/// lose. Without a finite largest element, `certain` is 0, and so is shift for a row of -inf.
 template <class T>
 struct RowSums {
   T shift;
-  T total;  // of exp(x - shift)
+  std::size_t largest;  // where it is; n if there is none
+  double certain;       // 1, or 0
+  double rest;
+
+  double total() const { return certain + rest; }
+  /// log sum exp(x - shift); -inf if every x is -inf.
+  double log_total() const { return certain != 0 ? std::log1p(rest) : std::log(rest); }
 };
+
+/// y = exp(x - shift) unless y is null, and their sums. In chunks, so that y is summed while it is
+/// in the cache.
+template <class T>
+RowSums<T> exponentials(const T* x, std::size_t n, T* y) {
+  constexpr std::size_t chunk = 256;
+  constexpr T inf = std::numeric_limits<T>::infinity();
+  const auto [at, value] = largest_of(x, n);
+  const bool finite = at < n && value != inf;
+  RowSums<T> sums{at < n ? value : T{0}, finite ? at : n, finite ? 1.0 : 0.0, 0};
+  std::array<T, chunk> scratch;
+  for (std::size_t begin = 0; begin < n; begin += chunk) {
+    const std::size_t size = std::min(chunk, n - begin);
+    T* to = y != nullptr ? y + begin : scratch.data();
+    for (std::size_t j = 0; j < size; ++j) to[j] = x[begin + j] - sums.shift;
+    vector_exp(to, to, size);
+    const bool here = sums.largest - begin < size;  // a difference below 0 wraps around
+    if (here) to[sums.largest - begin] = 0;
+    sums.rest += lane_sum<double>(to, size, identity);
+    if (here) to[sums.largest - begin] = 1;
+  }
+  return sums;
+}
+
+/// y = softmax(x), 0 if every x is -inf.
 template <class T>
 RowSums<T> softmax_row(const T* x, std::size_t n, T* y) {
-  const T shift = row_shift(x, n);
-  const T total = exponentials(x, n, shift, y);
-  if (y != nullptr && total != 0) {
+  const RowSums<T> sums = exponentials(x, n, y);
+  if (const T total = static_cast<T>(sums.total()); total != 0) {
     for (std::size_t j = 0; j < n; ++j) y[j] /= total;
   }
-  return {shift, total};
+  return sums;
 }
 
 }  // namespace tapegrad::kernels

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "../../autograd/parameter.h"
+#include "../../autograd/parameters.h"
 #include "../../autograd/var.h"
 
 /// Which types the members of a module may have: the rules of module.h for the compiler.
@@ -103,13 +103,13 @@ struct AnyPartOf {
 };
 
 /// Whether T or a part of it has the property: an element of a container, pair, tuple, variant or
-/// optional, a member of an aggregate. `Outer`: the types that T is a part of; a type that is a
-/// part of itself (a tree) adds nothing.
+/// optional, a member of an aggregate. A module answers for its members itself. `Outer`: the types
+/// that T is a part of; a type that is a part of itself (a tree) adds nothing.
 template <class Property, class T, class... Outer>
 constexpr bool any_part() {
   if constexpr (Property::template of<T>) {
     return true;
-  } else if constexpr ((std::same_as<T, Outer> || ...)) {
+  } else if constexpr (Visited<T> || (std::same_as<T, Outer> || ...)) {
     return false;
   } else if constexpr (is_range_of_others<T>()) {
     return any_part<Property, ElementOf<T>, T, Outer...>();
@@ -142,7 +142,8 @@ struct Shared {
   static constexpr bool of =
       std::is_reference_v<T> ||
       (std::is_pointer_v<T> && !std::is_function_v<std::remove_pointer_t<T>>) ||
-      std::same_as<T, Tensor> || std::same_as<T, Var> || Pointing<T> || Referring<T> || View<T>;
+      std::same_as<T, Tensor> || std::same_as<T, Var> || std::same_as<T, NamedParameter> ||
+      Pointing<T> || Referring<T> || View<T>;
 };
 
 /// Holds Parameters.

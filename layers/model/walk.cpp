@@ -149,12 +149,7 @@ void Lister::parameter(const std::string& path, Parameter& parameter) {
     throw UsageError(fmt::format(
         "[parameters] visit names {} twice: each member must have a name of its own", path));
   }
-  const auto same = std::ranges::find(found_, parameter.data(), &NamedParameter::data);
-  if (same == found_.end()) {
-    found_.push_back({path, parameter.data(), {}});
-  } else {
-    same->ties.push_back(path);
-  }
+  found_.add(path, parameter);
 }
 
 Parameters Lister::list() {

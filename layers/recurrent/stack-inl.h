@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "../../autograd/inspect/scope.h"
 #include "../../autograd/ops/dropout.h"
 #include "../../autograd/ops/recurrent-inl.h"
 #include "../../autograd/ops/recurrent.h"
@@ -85,16 +86,16 @@ Unrolled<typename Cell::State> run(Tape& tape, const Var& x, const typename Cell
   constexpr std::size_t parts = std::size(Cell::parts);
   const std::size_t hidden = weight_hh<Cell>(layers).size(1);
   check_sequence<Cell>(x);
-  tape.check_input(x, Cell::op);
+  tape.require_same_tape(x, Cell::op);
   for (const auto& part : Cell::parts) {
     check::state(Cell::op, x, part.name, state.*part.value, {layers.size(), x.size(1), hidden});
-    tape.check_input(state.*part.value, Cell::op);
+    tape.require_same_tape(state.*part.value, Cell::op);
   }
   std::array<Vars, parts> before, after;  // part -> layer -> (B, H)
   for (std::size_t k = 0; k < parts; ++k) before[k] = unbind(state.*Cell::parts[k].value);
   Var y = x;
   for (std::size_t l = 0; l < layers.size(); ++l) {
-    const auto scope = tape.scope(Cell::op, l);
+    const Scope scope(tape, Cell::op, l);
     if (l > 0) y = dropout(tape, y, p);
     typename Cell::State first;
     for (std::size_t k = 0; k < parts; ++k) first.*Cell::parts[k].value = before[k][l];

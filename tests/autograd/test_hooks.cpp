@@ -1,8 +1,11 @@
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <string>
 
 #include "../../autograd/derivatives.h"
+#include "../../autograd/inspect/hooks.h"
+#include "../../autograd/inspect/scope.h"
 #include "../../autograd/node.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/lstm.h"
@@ -29,7 +32,7 @@ TEST_CASE("hooks: read a gradient when it is complete, and only then") {
   const Var x = tape.leaf(w);
   const Var y = square(x);
   std::vector<double> seen;
-  tape.hook(y, [&](const Var& d) {
+  hook(y, [&](const Var& d) {
     seen.push_back(d.value().at(1));
     return Var();
   });
@@ -43,9 +46,9 @@ TEST_CASE("hooks: what a hook returns takes the gradient's place, in the order o
   Tape tape;
   const Var x = tape.leaf(w);
   const Var y = square(x);
-  tape.hook(y, [](const Var& d) { return d + 1.0; });
-  tape.hook(y, [](const Var& d) { return d * 10.0; });
-  tape.hook(x, [](const Var& d) { return -d; });  // a leaf's too, before it reaches the Parameter
+  hook(y, [](const Var& d) { return d + 1.0; });
+  hook(y, [](const Var& d) { return d * 10.0; });
+  hook(x, [](const Var& d) { return -d; });  // a leaf's too, before it reaches the Parameter
   tape.backward(sum(y));
   CHECK(w.grad().at(0) == -((1 + 1) * 10) * 2 * 2);
 }
@@ -54,9 +57,9 @@ TEST_CASE("hooks: with several outputs, each has its own") {
   const Parameter w = parameter({1, 2, 3});
   Tape tape;
   const Vars rows = unbind(tape.leaf(w));
-  tape.hook(rows[2], [](const Var& d) { return d * 100.0; });
+  hook(rows[2], [](const Var& d) { return d * 100.0; });
   bool called = false;
-  tape.hook(rows[1], [&](const Var&) {
+  hook(rows[1], [&](const Var&) {
     called = true;
     return Var();
   });
@@ -70,7 +73,7 @@ TEST_CASE("hooks: a replaced gradient can be differentiated") {
   Tape tape;
   const Var x = tape.leaf(Tensor::of({}, {3}, DType::float64));
   const Var y = square(x);
-  tape.hook(y, [](const Var& d) { return square(d) * 2.0; });
+  hook(y, [](const Var& d) { return square(d) * 2.0; });
   const Var dx = tape.gradient(y * y, {x}, {.create_graph = true})[0];  // 2 (2 y)^2 2 x = 16 x^5
   CHECK(dx.item() == doctest::Approx(16 * 243).epsilon(1e-14));
   // The hook runs again in the second sweep, on what reaches y there: d dx / d y = 32 x y = 864.
@@ -86,7 +89,7 @@ TEST_CASE("hooks: inside the twin of a fused op nothing is called twice") {
   const Var in = tanh(x);
   const Var h = tape.leaf(draw({2, 2}));
   int calls = 0;
-  tape.hook(in, [&](const Var&) {
+  hook(in, [&](const Var&) {
     ++calls;
     return Var();
   });
@@ -102,14 +105,14 @@ TEST_CASE("retain_grad: any value's gradient after backward, a constant input's 
   const Var middle = tape.leaf(w) * input;
   const Var unused = tanh(middle);
   const Var loss = sum(square(middle));
-  for (const Var& v : {input, middle, unused, loss}) tape.retain_grad(v);
+  for (const Var& v : {input, middle, unused, loss}) retain_grad(v);
   tape.backward(loss);
-  CHECK(tape.grad(middle).item() == 20);
-  CHECK(tape.grad(input).item() == 40);
-  CHECK(tape.grad(loss).item() == 1);
-  CHECK_FALSE(tape.grad(unused).defined());
+  CHECK(grad(middle).item() == 20);
+  CHECK(grad(input).item() == 40);
+  CHECK(grad(loss).item() == 1);
+  CHECK_FALSE(grad(unused).defined());
   CHECK(w.grad().item() == 100);
-  CHECK_THROWS_WITH_AS((void)tape.grad(tape.leaf(w)),
+  CHECK_THROWS_WITH_AS((void)grad(tape.leaf(w)),
                        "[grad] the gradient of this value was not kept: call retain_grad() before "
                        "backward",
                        UsageError);
@@ -119,12 +122,12 @@ TEST_CASE("retain_grad: what is kept is not overwritten by what comes after") {
   const Parameter w = parameter({1, 2});
   Tape tape;
   const Var x = tape.leaf(w);
-  tape.retain_grad(x);
+  retain_grad(x);
   tape.backward(sum(square(x)), {.retain = true});
-  const Var first = tape.grad(x);
+  const Var first = grad(x);
   tape.backward(sum(x * 3.0));
   CHECK(first.value().at(1) == 4);
-  CHECK(tape.grad(x).value().at(1) == 3);
+  CHECK(grad(x).value().at(1) == 3);
   CHECK(w.grad().at(1) == 7);
 }
 
@@ -133,9 +136,9 @@ TEST_CASE("hooks: a throw leaves every Parameter as it was, and the next tape wo
   {
     Tape tape;
     const Var y = square(tape.leaf(w));
-    tape.hook(y, [](const Var&) -> Var { throw std::runtime_error("hook"); });
+    hook(y, [](const Var&) -> Var { throw std::runtime_error("hook"); });
     CHECK_THROWS_WITH_AS(tape.backward(sum(y)), "hook", std::runtime_error);
-    CHECK_FALSE(w.data()->grad.defined());
+    CHECK_FALSE(w.grad().defined());
     CHECK_THROWS_WITH_AS(tape.backward(sum(y)), "hook", std::runtime_error);
   }
   Tape tape;
@@ -147,46 +150,44 @@ TEST_CASE("hooks: wrong gradients, constants and other passes are refused") {
   const Parameter w = parameter({2, 3});
   Tape tape;
   const Var y = square(tape.leaf(w));
-  tape.hook(y, [](const Var& d) { return sum(d); });
+  hook(y, [](const Var& d) { return sum(d); });
   CHECK_THROWS_WITH_AS(tape.backward(sum(y)),
                        "[hook] the gradient it returned has shape () and is float64 but square has "
                        "shape (2) and is float64: they must be equal",
                        ShapeError);
   CHECK_THROWS_WITH_AS(
-      tape.retain_grad(Tensor::scalar(1)),
+      retain_grad(Tensor::scalar(1)),
       "[retain_grad] the value to differentiate is a constant: it was not recorded "
       "on this tape; does it depend on a leaf, and was the tape recording?",
       UsageError);
-  CHECK_THROWS_WITH_AS(tape.hook(y, nullptr),
+  CHECK_THROWS_WITH_AS(hook(y, nullptr),
                        "[hook] the hook is empty: give it a function, or call retain_grad()",
                        UsageError);
-  Tape other;
-  CHECK_THROWS_AS(other.retain_grad(y), UsageError);
 }
 
 TEST_CASE("hooks: backward goes down to them, gradient only to its x") {
   const Parameter w = parameter({2});
   Tape tape;
   const Var x = tape.leaf(w);
-  tape.retain_grad(x);
+  retain_grad(x);
   const Var h = tanh(x);
   const Var a = sum(square(h)), b = sum(exp(h));
   (void)tape.gradient(a, {h});  // leaves alone what is below h
-  CHECK_FALSE(tape.grad(x).defined());
+  CHECK_FALSE(grad(x).defined());
   tape.backward(b);
-  CHECK(tape.grad(x).item() == w.grad().item());
+  CHECK(grad(x).item() == w.grad().item());
 }
 
 TEST_CASE("hooks: a loss without Parameters is refused before any hook runs") {
   Tape tape;
   const Var x = tape.leaf(Tensor::of({1}, {3}, DType::float64));
-  tape.retain_grad(x);
+  retain_grad(x);
   const Var loss = sum(square(x));
   CHECK_THROWS_WITH_AS(tape.backward(loss),
                        "[backward] the loss depends on no Parameter, so nothing would change: use "
                        "gradient() for other leaves",
                        UsageError);
-  CHECK_FALSE(tape.grad(x).defined());
+  CHECK_FALSE(grad(x).defined());
   CHECK(tape.gradient(loss, {x})[0].item() == 6);  // the cure
 }
 
@@ -198,7 +199,7 @@ TEST_CASE("hooks: one that differentiates what is still to be run is noticed") {
     const Var h = exp(x);
     const Var other = sum(square(h));
     const Var y = tanh(h);
-    tape.hook(y, [&](const Var&) {
+    hook(y, [&](const Var&) {
       (void)tape.gradient(other, {x}, options);
       return Var();
     });
@@ -207,11 +208,13 @@ TEST_CASE("hooks: one that differentiates what is still to be run is noticed") {
   CHECK_THROWS_WITH_AS(
       run({}),
       "[backward] the pass was differentiated before and the saved values of 'exp' "
-      "are freed: pass {.retain = true} to the first call",
+      "are freed: make a Tape for each pass, inside the loop, or pass {.retain = true} to the "
+      "first "
+      "call",
       UsageError);
-  CHECK_FALSE(w.data()->grad.defined());
+  CHECK_FALSE(w.grad().defined());
   run({.retain = true});
-  CHECK(w.data()->grad.defined());
+  CHECK(w.grad().defined());
 }
 
 TEST_CASE("hooks: very many of them cost no more than their number") {
@@ -222,12 +225,12 @@ TEST_CASE("hooks: very many of them cost no more than their number") {
   Var y = tape.leaf(w);
   for (std::size_t t = 0; t < steps; ++t) {
     y = y + 1.0;
-    tape.retain_grad(y);
+    retain_grad(y);
     values.push_back(y);
   }
   tape.backward(y);
   double total = 0;
-  for (const Var& v : values) total += tape.grad(v).item();
+  for (const Var& v : values) total += grad(v).item();
   CHECK(total == steps);
 }
 
@@ -246,7 +249,7 @@ TEST_CASE("hooks: what would be recorded while nothing is recorded is refused") 
     CHECK_THROWS_WITH_AS(tape.backward(y, {.create_graph = true}), ("[backward]" + cure).c_str(),
                          UsageError);
   }
-  tape.hook(y, [&](const Var&) {
+  hook(y, [&](const Var&) {
     (void)tape.gradient(y, {x}, {.create_graph = true});
     return Var();
   });
@@ -260,7 +263,7 @@ TEST_CASE("hooks: a tape forgets them with its pass") {
     Tape tape;
     const Var x = tape.leaf(w);
     if (pass == 0) {
-      tape.hook(x, [&](const Var&) {
+      hook(x, [&](const Var&) {
         ++calls;
         return Var();
       });
@@ -268,4 +271,153 @@ TEST_CASE("hooks: a tape forgets them with its pass") {
     tape.backward(sum(x));
   }
   CHECK(calls == 1);
+}
+
+TEST_CASE("hooks: one that overwrites what it is shown is refused, at once or later") {
+  const auto x = [] { return Tensor::of({2}, {1, 2}, DType::float64); };
+  {
+    Tape tape;
+    const Var a = tape.leaf(x()), b = tape.leaf(x()), y = a + b;  // da and db are one tensor
+    hook(a, [](const Var& d) {
+      Tensor(d.value()).fill(100);
+      return Var();
+    });
+    CHECK_THROWS_WITH_AS((void)tape.gradient(sum(y), {a, b}),
+                         "[hook] the elements that were shown were overwritten: other values use "
+                         "them; write into a clone(), and return that from a hook",
+                         UsageError);
+  }
+  Tape tape;  // keeps what it is shown, and overwrites it when another hook is called
+  const Var a = tape.leaf(x()), b = tape.leaf(x()), c = a + b, y = c * c;
+  Tensor stolen;
+  hook(c, [&](const Var& d) {
+    stolen = d.value();
+    return Var();
+  });
+  hook(b, [&](const Var&) {
+    stolen.fill(100);
+    return Var();
+  });
+  CHECK_THROWS_AS((void)tape.gradient(sum(y), {a, b}), UsageError);
+}
+
+TEST_CASE("rules: one that overwrites the gradient it is given is noticed") {
+  Tape tape;
+  const Var a = tape.leaf(Tensor::of({2}, {1, 2}, DType::float64));
+  const auto vandal = [](const Var& x) {
+    Node n("vandal", {x});
+    Var y = n.out(x.value().clone());
+    n.rule([](Grads& g) {
+      Tensor d = g.d().value();
+      d.fill(7);
+      g.add(0, d);
+    });
+    return y;
+  };
+  const Var v = vandal(a), w = a * 1.0;
+  CHECK_THROWS_AS((void)tape.gradient(sum(v + w), {a, w}), UsageError);
+}
+
+TEST_CASE("hooks: one that destroys its tape is refused, in the first and second order") {
+  const std::string message =
+      " the tape was destroyed while it was in use, by a hook, an observer or a rule: let it live "
+      "until the call returns";
+  for (const bool graph : {false, true}) {
+    for (const bool backward : {false, true}) {
+      const Parameter w = parameter({2});
+      auto tape = std::make_unique<Tape>();
+      const Var x = tape->leaf(w), y = square(x), loss = sum(exp(y));
+      bool later = false;
+      hook(y, [&](const Var&) {
+        tape.reset();
+        Tape other;  // must not be given the memory that is still in use
+        (void)exp(other.leaf(Tensor::scalar(1)));
+        return Var();
+      });
+      hook(x, [&](const Var&) {
+        later = true;
+        return Var();
+      });
+      CHECK_THROWS_WITH_AS(backward ? tape->backward(loss, {.create_graph = graph})
+                                    : (void)tape->gradient(loss, {x}, {.create_graph = graph}),
+                           ("[hook]" + message).c_str(), UsageError);
+      CHECK_FALSE(later);
+      CHECK_FALSE(w.data()->grad().defined());
+      CHECK_THROWS_AS((void)(x * x), UsageError);  // the pass is over
+    }
+  }
+  // From a rule, from a twin, from inside a sweep that a hook started, and while an op records.
+  auto tape = std::make_unique<Tape>();
+  const auto own = [&](const Var& x, bool twin) {
+    Node n("own", {x});
+    Var y = n.out(x.value());
+    n.rule([&tape, x, twin](Grads& g) {
+      if (!twin) return tape.reset();
+      g.through(
+          [&](const Vars& v) {
+            tape.reset();
+            return Vars{v[0] * 1.0};
+          },
+          {x});
+    });
+    return y;
+  };
+  for (const bool twin : {false, true}) {
+    tape = std::make_unique<Tape>();
+    const Var x = tape->leaf(Tensor::scalar(2));
+    CHECK_THROWS_WITH_AS((void)tape->gradient(own(x, twin), {x}), ("[own]" + message).c_str(),
+                         UsageError);
+  }
+  tape = std::make_unique<Tape>();
+  const Var x = tape->leaf(Tensor::scalar(2)), y = square(x);
+  int depth = 0;
+  hook(y, [&](const Var&) {
+    if (++depth == 2) {
+      tape.reset();
+    } else {
+      (void)tape->gradient(y, {x}, {.retain = true});
+    }
+    return Var();
+  });
+  CHECK_THROWS_AS((void)tape->gradient(y, {x}), UsageError);
+  tape = std::make_unique<Tape>();
+  const Var z = tape->leaf(Tensor::scalar(2));
+  Node n("midway", {z});
+  tape.reset();
+  Tape next;
+  CHECK_THROWS_WITH_AS((void)n.out(Tensor::scalar(1)), ("[midway]" + message).c_str(), UsageError);
+  CHECK(next.size() == 0);
+}
+
+TEST_CASE("hooks: with create_graph one that answers with a number is refused") {
+  Tape tape;
+  const Var x = tape.leaf(Tensor::scalar(3, DType::float64));
+  const Var y = square(x);
+  bool zero = true;
+  hook(y, [&](const Var& d) {
+    return Var(Tensor::scalar(zero ? 0 : 2 * d.value().item(), DType::float64));
+  });
+  CHECK(tape.gradient(y * y, {x}, {.create_graph = true})[0].item() == 0);  // cut: derivative 0
+  zero = false;
+  CHECK_THROWS_WITH_AS(
+      (void)tape.gradient(y * y, {x}, {.create_graph = true}),
+      "[hook] the gradient it returned was not recorded, so its derivative would be lost: with "
+      "create_graph, compute it from the one given with ops on Vars, not from value()",
+      UsageError);
+  CHECK(tape.gradient(y * y, {x})[0].item() == 2 * 2 * 9 * 2 * 3);
+}
+
+TEST_CASE("retain_grad: what is returned is separate from everything") {
+  const Parameter w = parameter({1, 2}), v = parameter({3, 4});
+  Tape tape;
+  const Var a = tape.leaf(w), b = tape.leaf(v), y = a + b;
+  for (const Var& each : {a, b, y}) retain_grad(each);
+  tape.backward(sum(y));
+  for (const Var& each : {a, b, y}) {
+    Tensor t = grad(each).value();
+    t.fill(100);
+  }
+  for (const Var& each : {a, b, y}) CHECK(grad(each).value().at(1) == 1);
+  CHECK(w.grad().at(0) == 1);
+  CHECK(v.grad().at(1) == 1);
 }

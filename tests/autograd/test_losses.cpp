@@ -78,7 +78,7 @@ TEST_CASE("gradcheck: losses, with and without weights" * doctest::test_suite("g
             "huber", [&](In x) { return Out{huber(exp(x[0]) + 5.0, x[1], delta, {w})}; }, two);
       }
       const Tensor mask = w.defined() ? w : Tensor::full(s, 2);
-      check_op("keep", [&](In x) { return Out{masked_mean(square(x[0]), mask)}; }, {s});
+      check_op("select_weighted", [&](In x) { return Out{masked_mean(square(x[0]), mask)}; }, {s});
       for (const Tensor& p : {Tensor(), Tensor::scalar(2.5)}) {
         check_op(
             "bce_with_logits",
@@ -87,6 +87,13 @@ TEST_CASE("gradcheck: losses, with and without weights" * doctest::test_suite("g
             },
             two);
       }
+      // The slope for the target is an op of its own.
+      check_op(
+          "bce_target_slope",
+          [&](In x) {
+            return Out{square(bce_with_logits(x[0], sigmoid(x[1]), {w, Tensor::scalar(0.5)}))};
+          },
+          two);
       check_op("gaussian_nll",
                [&](In x) { return Out{gaussian_nll(x[0], square(x[1]), x[2], {.weights = w})}; },
                {s, s, s}, {.away_from = 0.7});

@@ -58,6 +58,12 @@ TEST_CASE("gradcheck: elementwise ops of one input" * doctest::test_suite("gradi
     check_op("softplus", [](In x) { return Out{softplus(x[0])}; }, {s});
     check_op("tanh", [](In x) { return Out{tanh(x[0])}; }, {s});
     check_op("relu", [](In x) { return Out{relu(x[0])}; }, {s}, {.away_from = 0.1});
+    // Slopes are ops of their own: their own slopes are seen in a curved function.
+    check_op("sigmoid_slope", [](In x) { return Out{square(sigmoid(x[0])) * x[0]}; }, {s});
+    check_op("tanh_slope", [](In x) { return Out{square(tanh(x[0])) * x[0]}; }, {s});
+    // In float64 nothing is to be done, in float32 both casts are.
+    check_op("cast",
+             [](In x) { return Out{cast(square(cast(x[0], DType::float64)), x[0].dtype())}; }, {s});
     // "masked": the gradient of what chooses; its own gradient is seen in a curved function.
     check_op("masked", [](In x) { return Out{square(relu(x[0])) * abs(x[0])}; }, {s},
              {.away_from = 0.1});
@@ -232,13 +238,13 @@ TEST_CASE("elementwise ops: bad input") {
 TEST_CASE("clamp: below and above are two branches, and the infinities have theirs") {
   class Seen : public Observer {
    public:
-    Seen() : Observer(Sees::branches) {}
+    Seen() : Observer(Interest::branches) {}
     void on_branch(std::size_t, const char*, const Tensor& choice) override { branch = choice; }
     Tensor branch;
   };
   Seen seen;
   Tape tape;
-  tape.observe(&seen);
+  observe(tape, seen);
   const Var x = tape.leaf(Tensor::of({7}, {-inf, -2, -1, 0, 1, 2, inf}));
   clamp(x, -1, 1);
   check_values(seen.branch, {7}, DType::float32, {-1, -1, 0, 0, 0, 1, 1});

@@ -165,6 +165,57 @@ TEST_CASE("gradcheck: gather and scatter_add along every axis, with elements use
            {{3}});
 }
 
+TEST_CASE("gradcheck: index_select along every axis" * doctest::test_suite("gradients")) {
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const Shape shape = Shape{2, 2, 2}.with(axis, 3);
+    check_op("index_select",
+             [&](In x) {
+               return Out{square(index_select(x[0], axis, ids_of({4}, {2, 0, 2, 2})))};
+             },
+             {shape});
+  }
+  check_op("index_select",
+           [](In x) {
+             return Out{index_select(x[0], 0, ids_of({2}, {1, 1}))};
+           },
+           {{3}});
+  check_op("index_select", [](In x) { return Out{index_select(x[0], 1, ids_of({0}, {}))}; },
+           {{2, 3}});
+}
+
+TEST_CASE("index_select: what it is by gather, whatever the dtype, and what it refuses") {
+  const Shape shape{2, 3, 4};
+  for (const DType dtype : {DType::float32, DType::float64, DType::int32}) {
+    Tensor x = Tensor::zeros(shape, DType::float64);
+    for (double next = 0; double& v : x.mutable_values<double>()) v = next++;
+    x = x.to(dtype);
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      const Tensor ids = ids_of({3}, {1, 0, 1});
+      const Shape result = shape.with(axis, 3);
+      std::vector<double> expected(result.numel());
+      for_indices(result, [&](std::size_t k, Index at) {
+        at[axis] = static_cast<std::size_t>(ids.at(at[axis]));
+        expected[k] = x.at(place_of(shape, at));
+      });
+      check_values(index_select(x, axis, ids).value(), result, dtype, expected);
+      const auto from_last = static_cast<std::ptrdiff_t>(axis) - 3;
+      check_values(index_select(x, from_last, ids).value(), result, dtype, expected);
+    }
+  }
+  const Tensor x = Tensor::zeros({2, 3});
+  CHECK_THROWS_WITH_AS(
+      index_select(x, -1, ids_of({2}, {0, 3})),
+      "[index_select] id 3 at position 1 of shape (2) is out of range: ids must be in [0, 3)",
+      UsageError);
+  CHECK_THROWS_WITH_AS(index_select(x, 0, ids_of({1, 1}, {0})),
+                       "[index_select] ids has shape (1, 1): it must be of rank 1, (N)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(index_select(x, 2, ids_of({1}, {0})),
+                       "[index_select] axis 2 of shape (2, 3) does not exist: it has 2 axes",
+                       ShapeError);
+  CHECK_THROWS_AS(index_select(x, 0, Tensor::zeros({1})), DtypeError);
+}
+
 TEST_CASE("gather and scatter_add: torch.gather's definition by plain loops") {
   for (const DType dtype : float_types) {
     for (const Shape& s : std::vector<Shape>{{7}, {3, 4}, {3, 4, 5}, {2, 3, 4, 3}}) {

@@ -48,6 +48,9 @@ TEST_CASE("gradcheck: softmax, log_softmax, logsumexp" * doctest::test_suite("gr
     check_op("softmax", [](In x) { return Out{softmax(x[0])}; }, {s});
     check_op("log_softmax", [](In x) { return Out{log_softmax(x[0])}; }, {s});
     check_op("logsumexp", [](In x) { return Out{logsumexp(x[0])}; }, {s});
+    // The halves of the slopes are ops of their own: their own slopes are seen in curved functions.
+    check_op("minus_mean", [](In x) { return Out{square(softmax(x[0])) * x[0]}; }, {s});
+    check_op("minus_share", [](In x) { return Out{square(log_softmax(x[0])) * x[0]}; }, {s});
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "../../autograd/inspect/hooks.h"
 #include "../../autograd/node.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/matrix.h"
@@ -49,7 +50,7 @@ TEST_CASE("tape: parameters that share a gradient do not share its memory") {
   const Parameter b = parameter({1});
   Tape tape;
   tape.backward(sum(tape.leaf(a) + tape.leaf(b)));
-  CHECK_FALSE(a.data()->grad.shares_elements_with(b.data()->grad));
+  CHECK_FALSE(a.grad().shares_elements_with(b.grad()));
 }
 
 TEST_CASE("tape: a kernel does not add in place to a gradient that another value has, too") {
@@ -70,7 +71,7 @@ TEST_CASE("tape: a frozen parameter is a constant") {
   const Parameter v = parameter({3});
   tape.backward(sum(tape.leaf(w) * tape.leaf(v)));
   CHECK(v.grad().item() == 2);
-  CHECK_FALSE(w.data()->grad.defined());
+  CHECK_FALSE(w.grad().defined());
 }
 
 TEST_CASE("tape: inference, a pause and detach() give constants, good on any tape") {
@@ -261,11 +262,11 @@ TEST_CASE("tape: gradients of values are freed as backward passes them") {
   const Var y = exp(x);
   Tensor dy;
   bool freed = false;
-  tape.hook(y, [&](const Var& d) {
+  hook(y, [&](const Var& d) {
     dy = d.value();
     return Var();
   });
-  tape.hook(x, [&](const Var&) {
+  hook(x, [&](const Var&) {
     freed = dy.unique();
     return Var();
   });

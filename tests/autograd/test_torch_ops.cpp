@@ -23,8 +23,9 @@ TEST_SUITE_BEGIN("goldens");
 
 // Every op and loss against PyTorch 2.13 in float64, values and gradients:
 // fixtures/make_torch_ops.py says how its numbers were made. Left out are "dropout", whose random
-// numbers are others; "lstm", which has test_torch_parity.cpp; "identity", "masked", "keep" and
-// "huber_slope", which nobody calls: rules of ops are made of them.
+// numbers are others; "lstm", which has test_torch_parity.cpp; "cast", which does nothing in float64;
+// "identity", "masked", "select_weighted", "huber_slope", "sigmoid_slope", "tanh_slope",
+// "minus_mean", "minus_share" and "bce_target_slope", of which rules of ops are made.
 
 using namespace tapegrad;
 using namespace tapegrad::testing;
@@ -105,6 +106,9 @@ const std::map<std::string, std::function<Var(In)>> our_ops = {
     {"max", [](In x) { return max(x[0]); }},
     {"max of an axis", [](In x) { return max(x[0], 1); }},
     {"min of an axis", [](In x) { return min(x[0], 2); }},
+    {"norm", [](In x) { return norm(x[0]); }},
+    {"norm of an axis", [](In x) { return norm(x[0], -2); }},
+    {"norm at 0", [](In x) { return norm(x[0]); }},
     {"cumsum", [](In x) { return cumsum(x[0], 1); }},
     {"sum_to", [](In x) { return sum_to(x[0], {4}); }},
     {"broadcast_to",
@@ -134,6 +138,12 @@ const std::map<std::string, std::function<Var(In)>> our_ops = {
     {"split",
      [](In x) {
        return concat(numbered(split(x[0], {1, 2, 1}, 1)), 1);
+     }},
+    {"topk", [](In x) { return topk(x[0], 2, 1).values; }},
+    {"topk, smallest", [](In x) { return topk(x[0], 2, 0, false).values; }},
+    {"index_select",
+     [](In x) {
+       return index_select(x[0], 1, ids({4}, {2, 0, 2, 1}));
      }},
     {"gather", [](In x) { return gather(x[0], 0, places); }},
     {"scatter_add", [](In x) { return scatter_add(x[0], 0, places, 3); }},

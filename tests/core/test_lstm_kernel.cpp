@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "../../core/kernels/lstm.h"
 #include "../../core/pool.h"
+#include "../../core/recurrent/lstm.h"
 #include "../../core/threads.h"
 #include "../oracles/naive_lstm.h"
 #include "../support/for_targets.h"
@@ -57,7 +57,7 @@ struct Kernel {
     y = gates = cells = dgates = dh = dc = fresh(N * c.H);
     gates = dgates = fresh(N * 4 * c.H);
     h_last = c_last = fresh(c.B * c.H);
-    reserve = fresh(kernels::lstm_reserve_size(shape()));
+    reserve = fresh(kernels::lstm::reserve_size(shape()));
     for (const Values<T>& v : in) grads.push_back(fresh(v.size()));
     if (!c.initial) grads[H0] = grads[C0] = fresh(c.B * c.H);
     grads[B_IH] = fresh(4 * c.H);
@@ -70,46 +70,46 @@ struct Kernel {
     for (const double x : v) r.push_back(static_cast<T>(x));
     return r;
   }
-  kernels::LstmShape shape() const {
-    return {c.T, c.B, c.I, c.H, c.lengths.empty() ? nullptr : active.data(), c.reverse};
+  kernels::lstm::Shape shape() const {
+    return {{c.T, c.B, c.lengths.empty() ? nullptr : active.data(), c.reverse}, c.I, c.H};
   }
-  kernels::LstmWeights<T> weights() {
+  kernels::lstm::Weights<T> weights() {
     return {in[W_IH].data(), in[W_HH].data(), pointer(in[B_IH]), pointer(in[B_HH]),
             pointer(in[PEEPHOLE])};
   }
-  kernels::LstmOptions<T> options() {
+  kernels::lstm::Variant<T> variant() {
     return {pointer(mask), pointer(zoneout_h), pointer(zoneout_c), static_cast<T>(c.cell_clip),
             static_cast<T>(c.gradient_clip)};
   }
   void forward() {
-    kernels::lstm_forward<T>({shape(), weights(), options(), pointer(in[X]), pointer(in[H0]),
-                              pointer(in[C0]), pointer(y), pointer(h_last), pointer(c_last),
-                              pointer(reserve), pointer(gates), pointer(cells)});
+    kernels::lstm::forward<T>({shape(), weights(), variant(), pointer(in[X]), pointer(in[H0]),
+                               pointer(in[C0]), pointer(y), pointer(h_last), pointer(c_last),
+                               pointer(reserve), pointer(gates), pointer(cells)});
   }
   void backward(bool may_overwrite = true, bool accumulate = false) {
-    kernels::lstm_backward<T>({shape(),
-                               weights(),
-                               options(),
-                               pointer(in[X]),
-                               pointer(in[H0]),
-                               pointer(in[C0]),
-                               pointer(y),
-                               pointer(reserve),
-                               may_overwrite,
-                               pointer(dy),
-                               pointer(dh_last),
-                               pointer(dc_last),
-                               accumulate,
-                               pointer(grads[X]),
-                               pointer(grads[H0]),
-                               pointer(grads[C0]),
-                               pointer(grads[W_IH]),
-                               pointer(grads[W_HH]),
-                               pointer(grads[B_IH]),
-                               pointer(grads[PEEPHOLE]),
-                               pointer(dgates),
-                               pointer(dh),
-                               pointer(dc)});
+    kernels::lstm::backward<T>({shape(),
+                                weights(),
+                                variant(),
+                                pointer(in[X]),
+                                pointer(in[H0]),
+                                pointer(in[C0]),
+                                pointer(y),
+                                pointer(reserve),
+                                may_overwrite,
+                                pointer(dy),
+                                pointer(dh_last),
+                                pointer(dc_last),
+                                accumulate,
+                                pointer(grads[X]),
+                                pointer(grads[H0]),
+                                pointer(grads[C0]),
+                                pointer(grads[W_IH]),
+                                pointer(grads[W_HH]),
+                                pointer(grads[B_IH]),
+                                pointer(grads[PEEPHOLE]),
+                                pointer(dgates),
+                                pointer(dh),
+                                pointer(dc)});
   }
 };
 
@@ -457,7 +457,7 @@ TEST_CASE("lstm kernel: long sequences are multiplied in pieces, in training as 
 TEST_CASE("lstm kernel: no rows at all") {
   Case c{.T = 2, .B = 2, .lengths = {0, 0}};
   Kernel<double> k(c);
-  CHECK(kernels::lstm_rows(k.shape()) == 0);
+  CHECK(kernels::rows(k.shape().sequence) == 0);
   k.forward();
   k.backward();
   CHECK(same_bits(k.h_last, k.in[H0]));

@@ -1,12 +1,18 @@
 #include <doctest/doctest.h>
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <mutex>
+#include <new>
 #include <set>
 #include <thread>
 #include <vector>
@@ -178,6 +184,86 @@ TEST_CASE("pool: trim gives free blocks back and leaves those in use alone") {
   alive = Tensor();
   pool::trim();
   CHECK(Tensor::full({1000}, 5).at(999) == 5);
+}
+
+TEST_CASE("pool: what lies idle is bounded, whatever sizes went by") {
+  if (!reuses) return;
+  constexpr std::size_t mega = std::size_t{1} << 20;
+  pool::trim();
+  const std::size_t others = pool::usage().in_use;
+  CHECK(pool::usage().idle == 0);
+  std::size_t most = 0;
+  for (std::size_t size = mega; size <= 40 * mega; size += size / 4) {  // sequences that grow
+    most = std::max(most, size);
+    pool::release(pool::allocate(size), size);
+    const std::size_t bound = std::max(64 * mega, 2 * (others + most + most / 4));
+    REQUIRE(pool::usage().idle <= bound);
+  }
+  CHECK(pool::usage().in_use == others);
+  pool::trim();
+  CHECK(pool::usage().idle == 0);
+}
+
+TEST_CASE(
+    "pool: a step of many sizes is met from what lies idle, also if most of it is temporary") {
+  if (!reuses) return;
+  constexpr std::size_t mega = std::size_t{1} << 20;
+  pool::trim();
+  // Forward and backward take different sizes: all of them together are twice what is in use.
+  const auto step = [] {
+    std::set<void*> blocks;
+    for (const std::size_t size : {40 * mega, 50 * mega}) {
+      std::vector<void*> alive;
+      for (int i = 0; i < 4; ++i) alive.push_back(pool::allocate(size));
+      blocks.insert(alive.begin(), alive.end());
+      for (void* block : alive) pool::release(block, size);
+    }
+    return blocks;
+  };
+  const auto first = step();
+  CHECK(step() == first);
+  CHECK(step() == first);
+  pool::trim();
+}
+
+TEST_CASE("pool: idle memory goes back before memory is said to be short") {
+  if (!reuses) return;
+  // In a child, whose address space is limited to 1 GiB more than it has now.
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    constexpr std::size_t mega = std::size_t{1} << 20;
+    int result = 1;
+    try {
+      pool::trim();
+      std::size_t pages = 0;
+      std::ifstream("/proc/self/statm") >> pages;
+      const rlim_t limit = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + 1024 * mega;
+      const rlimit limits{limit, limit};
+      setrlimit(RLIMIT_AS, &limits);
+      std::thread([] {  // idle in the name of another thread
+        std::vector<void*> blocks;
+        for (int i = 0; i < 60; ++i) blocks.push_back(pool::allocate(10 * mega));
+        for (void* block : blocks) pool::release(block, 10 * mega);
+      })
+          .join();
+      const bool idle = pool::usage().idle >= 600 * mega;
+      pool::release(pool::allocate(800 * mega), 800 * mega);
+      bool refused = false;
+      try {
+        pool::allocate(2048 * mega);
+      } catch (const std::bad_alloc&) {
+        refused = true;
+      }
+      result = idle && refused ? 0 : 2;
+    } catch (...) {
+    }
+    _exit(result);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_SUITE_END();

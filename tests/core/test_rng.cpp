@@ -4,7 +4,11 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <set>
+#include <span>
+#include <sstream>
+#include <utility>
 #include <vector>
 
 #include "../../core/error.h"
@@ -195,4 +199,56 @@ TEST_CASE("rng: a number stays below the upper end, which rounding would reach")
   double most = 0;
   for (int i = 0; i < 1000; ++i) most = std::max(most, rng.uniform(1e15, 1e15 + 1));
   CHECK(most == 1e15 + 0.875);  // doubles are 1/8 apart there
+}
+
+TEST_CASE("rng: uniform numbers lie inside of their interval, however wide or narrow") {
+  constexpr double most = std::numeric_limits<double>::max();
+  Rng rng(5);
+  bool negative = false, positive = false;
+  for (int i = 0; i < 200; ++i) {
+    const double v = rng.uniform(-1e308, 1e308);
+    REQUIRE(std::abs(v) < 1e308);
+    negative = negative || v < -5e307;
+    positive = positive || v > 5e307;
+    REQUIRE(std::isfinite(rng.uniform(-most, most)));
+    REQUIRE(rng.uniform(1, std::nextafter(1, 2)) == 1);
+  }
+  CHECK(negative);
+  CHECK(positive);
+  const double low = 0.1, high = 0.1000001;  // few float32 lie between, and 0.1 is none
+  const Tensor narrow = rng.uniform({1000}, low, high);
+  for (const float v : narrow.values<float>()) {
+    REQUIRE(double{v} >= low);
+    REQUIRE(double{v} < high);
+  }
+  const Tensor wide = rng.uniform({100}, -3e38, 3e38);
+  for (const float v : wide.values<float>()) REQUIRE(std::abs(double{v}) <= 3e38);
+}
+
+TEST_CASE("rng: intervals without numbers and deviations that are none are refused") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  Rng rng(5);
+  const double first = Rng(5).uniform();
+  for (const auto& [low, high] : std::vector<std::pair<double, double>>{
+           {1, 0}, {0, inf}, {-inf, 0}, {nan, 1}, {0, nan}, {inf, inf}, {nan, nan}}) {
+    CHECK_THROWS_AS(rng.uniform(low, high), UsageError);
+    CHECK_THROWS_AS(rng.uniform({2}, low, high), UsageError);
+    CHECK_THROWS_AS(rng.uniform({0}, low, high, DType::float64), UsageError);
+  }
+  CHECK_THROWS_WITH_AS(rng.uniform(1, 0),
+                       "[Rng::uniform] low is 1 but high is 0: both must be finite, low not above "
+                       "high, and a float64 between them",
+                       UsageError);
+  CHECK_THROWS_AS(rng.uniform({2}, -1e308, 1e308), UsageError);         // beyond float32
+  CHECK_THROWS_AS(rng.uniform({2}, 1 + 1e-12, 1 + 2e-12), UsageError);  // no float32 between
+  for (const double deviation : {-1.0, inf, nan, 1e38}) {
+    CHECK_THROWS_AS(rng.normal({2}, 0, deviation), UsageError);
+  }
+  for (const double mean : {inf, -inf, nan, 1e39}) {
+    CHECK_THROWS_AS(rng.normal({2}, mean, 1), UsageError);
+  }
+  CHECK(rng.uniform() == first);  // what is refused draws nothing
+  CHECK(rng.normal({1}, 3, 0).item() == 3);
+  CHECK(std::isfinite(rng.normal({1}, 0, 1e307, DType::float64).item()));
 }

@@ -4,10 +4,14 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <span>
+#include <sstream>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "../../autograd/var.h"
 #include "../../core/error.h"
 #include "../../core/tensor.h"
 
@@ -122,7 +126,8 @@ TEST_CASE("tensor: views are zero-copy") {
   CHECK(counted({3}).row(1).shape() == Shape{});
   const Tensor flat = t.reshape({24});
   CHECK(flat.data<float>() == t.data<float>());
-  CHECK(t.reshape({4, 3, 2}).data<float>() == t.data<float>());
+  const Tensor same = t.reshape({4, 3, 2});
+  CHECK(same.data<float>() == t.data<float>());
   CHECK(Tensor::zeros({0, 5}).reshape({3, 0}).shape() == Shape{3, 0});
   CHECK(Tensor::scalar(1).reshape({1, 1}).shape() == Shape{1, 1});
 }
@@ -283,4 +288,48 @@ TEST_CASE("tensor: messages") {
                        ShapeError);
   CHECK_THROWS_WITH_AS(t.size(2), "[shape] axis 2 of shape (2, 3) does not exist: it has 2 axes",
                        ShapeError);
+}
+
+TEST_CASE("tensor: it is made from vectors, arrays, spans and lists of the three types") {
+  const std::vector<float> v{1, 2.5F};
+  const std::array<double, 2> a{1, 2.5};
+  const std::int32_t c[] = {3, 4};
+  float mutable_elements[] = {5, 6};
+  CHECK(Tensor::from({2}, v).dtype() == DType::float32);
+  CHECK(Tensor::from({2}, std::vector<float>{1, 2.5F}).at(1) == 2.5);
+  CHECK(Tensor::from({2, 1}, a).dtype() == DType::float64);
+  CHECK(Tensor::from({2, 1}, a).at(1) == 2.5);
+  CHECK(Tensor::from({1, 2}, c).dtype() == DType::int32);
+  CHECK(Tensor::from({2}, std::span(mutable_elements)).at(0) == 5);
+  CHECK(Tensor::from({2}, std::span<const float>(v)).at(0) == 1);
+  CHECK(Tensor::from({2}, {7.0F, 8.0F}).dtype() == DType::float32);
+  CHECK(Tensor::from({2}, {7.0, 8.0}).dtype() == DType::float64);
+  CHECK(Tensor::from({2}, {7, 8}).dtype() == DType::int32);
+  CHECK(Tensor::from<float>({2}, v).at(1) == 2.5);
+  CHECK(Tensor::from<double>({2}, {7, 8}).dtype() == DType::float64);
+  CHECK_THROWS_AS(Tensor::from({3}, v), ShapeError);
+}
+
+TEST_CASE("tensor: it can be shown, and so can shapes, dtypes and Vars") {
+  const auto shown = [](const auto& x) {
+    std::ostringstream out;
+    out << x;
+    return out.str();
+  };
+  CHECK(shown(Tensor::of({2, 3}, {1, 2.5, -3, 1e-9, 1.0 / 3, 1e20})) ==
+        "[[1, 2.5, -3],\n [1e-09, 0.333333, 1e+20]] float32 (2, 3)");
+  CHECK(shown(Tensor::scalar(2.5, DType::float64)) == "2.5 float64 ()");
+  CHECK(shown(Tensor::from({2}, {7, 123456789})) == "[7, 123456789] int32 (2)");
+  CHECK(shown(Tensor::zeros({2, 0})) == "[] float32 (2, 0)");
+  CHECK(shown(Tensor()) == "undefined");
+  CHECK(shown(Var()) == "undefined");
+  CHECK(shown(Var(Tensor::of({1}, {4}))) == "[4] float32 (1)");
+  CHECK(shown(Shape{2, 3}) == "(2, 3)");
+  CHECK(shown(DType::int32) == "int32");
+  Tensor long_one = Tensor::zeros({1000}, DType::int32);
+  for (std::int32_t i = 0; std::int32_t & v : long_one.mutable_values<std::int32_t>()) v = i++;
+  CHECK(shown(long_one) == "[0, 1, 2, ..., 997, 998, 999] int32 (1000)");
+  CHECK(shown(long_one.reshape({2, 500})) ==
+        "[[0, 1, 2, ..., 497, 498, 499],\n [500, 501, 502, ..., 997, 998, 999]] int32 (2, 500)");
+  CHECK(shown(Tensor::zeros({40, 40, 40, 40})).size() < 10'000);
 }

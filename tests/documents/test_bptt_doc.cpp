@@ -11,7 +11,7 @@
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/tape.h"
-#include "../../core/kernels/lstm.h"
+#include "../../core/recurrent/lstm.h"
 #include "../support/documents.h"
 
 // docs/bptt.md: its numbers are those of the code, and the code that it quotes is there.
@@ -242,38 +242,38 @@ Computed by_fused_op(const Given& in) {
 
 /// The kernel by itself, which exports what stays inside of the op.
 Computed by_kernel(const Given& in) {
-  const kernels::LstmShape shape{.steps = T, .batch = 1, .input = 1, .hidden = 1};
-  const kernels::LstmWeights<double> weights{
+  const kernels::lstm::Shape shape{.sequence = {.steps = T, .batch = 1}, .input = 1, .hidden = 1};
+  const kernels::lstm::Weights<double> weights{
       .weight_ih = in.w_ih.data(), .weight_hh = in.w_hh.data(), .bias_ih = in.b.data()};
   std::array<double, T> y, cells, dy, dh, dc;
   std::array<double, 4 * T> gate, da;
-  std::vector<double> reserve(kernels::lstm_reserve_size(shape));
-  kernels::lstm_forward<double>({.shape = shape,
-                                 .weights = weights,
-                                 .options = {},
-                                 .x = in.x.data() + 1,
-                                 .h0 = &in.h0,
-                                 .c0 = &in.c0,
-                                 .y = y.data(),
-                                 .h_last = nullptr,
-                                 .c_last = nullptr,
-                                 .reserve = reserve.data(),
-                                 .gates = gate.data(),
-                                 .cells = cells.data()});
-  for (std::size_t t = 0; t < T; ++t) dy[t] = y[t] - in.r[t + 1];
-  kernels::lstm_backward<double>({.shape = shape,
+  std::vector<double> reserve(kernels::lstm::reserve_size(shape));
+  kernels::lstm::forward<double>({.shape = shape,
                                   .weights = weights,
-                                  .options = {},
+                                  .variant = {},
                                   .x = in.x.data() + 1,
                                   .h0 = &in.h0,
                                   .c0 = &in.c0,
                                   .y = y.data(),
+                                  .h_last = nullptr,
+                                  .c_last = nullptr,
                                   .reserve = reserve.data(),
-                                  .may_overwrite_reserve = true,
-                                  .dy = dy.data(),
-                                  .dgates = da.data(),
-                                  .dh = dh.data(),
-                                  .dc = dc.data()});
+                                  .gates = gate.data(),
+                                  .cells = cells.data()});
+  for (std::size_t t = 0; t < T; ++t) dy[t] = y[t] - in.r[t + 1];
+  kernels::lstm::backward<double>({.shape = shape,
+                                   .weights = weights,
+                                   .variant = {},
+                                   .x = in.x.data() + 1,
+                                   .h0 = &in.h0,
+                                   .c0 = &in.c0,
+                                   .y = y.data(),
+                                   .reserve = reserve.data(),
+                                   .may_overwrite_reserve = true,
+                                   .dy = dy.data(),
+                                   .dgates = da.data(),
+                                   .dh = dh.data(),
+                                   .dc = dc.data()});
   Computed out;
   for (std::size_t t = 1; t <= T; ++t) {
     out.at("h", t) = y[t - 1];

@@ -10,12 +10,12 @@
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/dropout.h"
 #include "../../layers/linear.h"
-#include "../../layers/recurrent/lstm.h"
 #include "../../layers/model/module.h"
-#include "../../layers/save_load.h"
+#include "../../layers/recurrent/lstm.h"
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
 #include "../support/documents.h"
@@ -172,7 +172,7 @@ const Mistake mistakes[] = {
      [](bool cured) {
        Head model = head_of(2);
        const Parameters all = parameters(model);
-       all[0].data->grad = Tensor::of({1, 2}, {1, cured ? 1e30 : NAN});
+       all[0].set_grad(Tensor::of({1, 2}, {1, cured ? 1e30 : NAN}));
        clip_grad_norm(all, 5);
      }},
     {"15. A file of another model",
@@ -210,7 +210,7 @@ TEST_CASE("errors.md: every mistake throws what the page quotes, and its cure cu
 }
 
 TEST_CASE("errors.md: what holds after a throw") {
-  const Parameter w{Tensor::full({2}, 1)};
+  Parameter w{Tensor::full({2}, 1)};
   Tensor batch = Tensor::full({2}, 3);
   {
     Tape tape;
@@ -218,7 +218,7 @@ TEST_CASE("errors.md: what holds after a throw") {
     const Var loss = sum(x * Var(batch));
     CHECK_THROWS_AS(x * values({3}), ShapeError);
     CHECK_THROWS_AS(tape.backward(x), ShapeError);
-    CHECK_FALSE(w.data()->grad.defined());
+    CHECK_FALSE(w.grad().defined());
     tape.backward(loss);  // an op and a refused backward have left the pass as it was
     CHECK(w.grad().at(0) == 3);
   }
@@ -232,15 +232,17 @@ TEST_CASE("errors.md: what holds after a throw") {
           std::string::npos);  // spent
     CHECK(w.grad().at(0) == 3);
   }
-  Adam adam({{"w", w.data()}}, {.lr = 1});
+  Adam adam({{"w", w}}, {.lr = 1});
   adam.step();
   const double value = w.value().at(0), moment = adam.state(0).m.at(0);
-  w.data()->grad = Tensor::of({2}, {1, NAN});
+  w.set_grad(Tensor::of({2}, {1, NAN}));
   CHECK_THROWS_AS(clip_grad_norm(adam.parameters(), 0.1), NonFiniteError);
   CHECK_THROWS_AS(clip_grad_value(adam.parameters(), 0.1), NonFiniteError);
   CHECK(w.grad().at(0) == 1);
-  w.data()->grad = Tensor::zeros({3});
-  CHECK_THROWS_AS(adam.step(), ShapeError);
+  CHECK_THROWS_AS(w.set_grad(Tensor::zeros({3})), ShapeError);
+  CHECK(w.grad().at(0) == 1);
+  adam.zero_grad();
+  CHECK_THROWS_AS(adam.step(), UsageError);
   CHECK(w.value().at(0) == value);
   CHECK(adam.state(0).m.at(0) == moment);
 }

@@ -48,7 +48,7 @@ struct Setup {
         y(rng.normal({steps, 2, 4}, 0, 1)) {
     const double size = std::pow(10.0, rng.uniform(-2, 1));
     for (const NamedParameter& p : parameters(model)) {
-      p.data->value.copy_from(rng.normal(p.value().shape(), 0, size));
+      p.set_value(rng.normal(p.value().shape(), 0, size));
     }
   }
   Var loss(Tape& tape, const SequenceModel& m, DType dtype) const {
@@ -112,7 +112,8 @@ TEST_CASE("twin_check: the report, and twins that are none") {
   undecided.loss_error = 2 * undecided.loss_bound + 1;
   CHECK(undecided.text().starts_with("twin_check: FAIL; "));
   Setup different(1);
-  different.model.head.weight.data()->value.fill(1);
+  different.model.head.weight.set_value(
+      Tensor::full(different.model.head.weight.value().shape(), 1));
   check(to(different.model, DType::float64),
         "[twin_check] head.weight and its twin head.weight have different values" + cure);
   twin.head.bias.set_requires_grad(false);
@@ -134,8 +135,7 @@ TEST_CASE("twin_check: a NaN is not forgotten, and is the worst of all") {
   const auto blocks = [](DType dtype) {
     Parameters result;
     for (const char* name : {"unused", "wrong", "nan"}) {
-      result.push_back({name, std::make_shared<ParameterData>()});
-      result.back().data->value = Tensor::of({3}, {1, 2, 3}).to(dtype);
+      result.push_back({name, Parameter(Tensor::of({3}, {1, 2, 3}, dtype))});
     }
     return result;
   };
@@ -151,9 +151,9 @@ TEST_CASE("twin_check: a NaN is not forgotten, and is the worst of all") {
   for (std::size_t entry = 0; entry < 3; ++entry) {
     const auto loss = [&](const Parameters& p) {
       return [&, entry](Tape& tape) {
-        const Var wrong = scaled(tape.leaf(p[1].data), entry, 1.01f);
-        const Var nan = scaled(tape.leaf(p[2].data), entry, std::nanf(""));
-        return sum(square(wrong) + square(nan) + 0.0 * tape.leaf(p[0].data));
+        const Var wrong = scaled(tape.leaf(p[1]), entry, 1.01f);
+        const Var nan = scaled(tape.leaf(p[2]), entry, std::nanf(""));
+        return sum(square(wrong) + square(nan) + 0.0 * tape.leaf(p[0]));
       };
     };
     const TwinReport report = twin_check(loss(single), single, loss(twin), twin);
@@ -194,11 +194,15 @@ TEST_CASE("gradcheck: truncated BPTT is exact for its own objective, and not for
   std::vector<GradBlock> blocks;
   for (const NamedParameter& p : parameters(lstm)) {
     const auto dims = p.value().shape().dims();
-    blocks.push_back(grad_block(p.name, p.data->value.mutable_values<double>(),
-                                p.grad().values<double>(), {dims.begin(), dims.end()}));
+    Tensor value = p.value();
+    blocks.push_back(grad_block(p.name, value.mutable_values<double>(), p.grad().values<double>(),
+                                {dims.begin(), dims.end()}));
   }
   const auto objective = [&](bool truncated) {
-    for (const NamedParameter& p : parameters(lstm)) p.data->value.mutable_data<double>();
+    for (const NamedParameter& p : parameters(lstm)) {  // has changed
+      Tensor value = p.value();
+      value.mutable_data<double>();
+    }
     double sum = 0;
     LSTMState carried = frozen[0];
     for (std::size_t k = 0; k < windows; ++k) {

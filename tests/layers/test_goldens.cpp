@@ -45,7 +45,7 @@ TEST_CASE("goldens: libtorch's LSTM, outputs, states and gradients") {
   Rng rng(1);
   LSTM lstm({.input = 2, .hidden = 2, .dtype = DType::float64}, rng);
   const Parameters all = parameters(lstm);
-  for (const NamedParameter& p : all) p.data->value = fractions(p.value().shape());
+  for (const NamedParameter& p : all) p.set_value(fractions(p.value().shape()));
   Tensor x = Tensor::empty({3, 4, 2}, DType::float64);
   Tensor weights = Tensor::empty({3, 4, 2}, DType::float64);
   for (std::size_t i = 0; i < 24; ++i) {
@@ -64,7 +64,7 @@ TEST_CASE("goldens: libtorch's LSTM, outputs, states and gradients") {
   CHECK(std::abs(loss.item() - golden_lstm::loss) <= 1e-13);
 
   Vars leaves = {in};
-  for (const NamedParameter& p : all) leaves.push_back(tape.leaf(p.data));
+  for (const NamedParameter& p : all) leaves.push_back(tape.leaf(p));
   const Vars d = tape.gradient(loss, leaves);
   const std::span<const double> theirs = golden_lstm::dparameters;
   CHECK(worst_difference(d[1].value(), theirs.subspan(0, 16)) <= 1e-12);
@@ -111,7 +111,7 @@ void check_trajectory(const std::string& name, const MakeOptimizer& make,
   const Parameter w1 = parameter({3, 2}, 0), b1 = parameter({3}, 6), w2 = parameter({1, 3}, 9),
                   b2 = parameter({1}, 12);
   const std::unique_ptr<Optimizer> optimizer =
-      make({{"w1", w1.data()}, {"b1", b1.data()}, {"w2", w2.data()}, {"b2", b2.data()}});
+      make({{"w1", w1}, {"b1", b1}, {"w2", w2}, {"b2", b2}});
   const Tensor x = Tensor::of({3, 2}, {.1, .2, .3, .4, .5, .6}, DType::float64);
   int step = 0;
   for (const Recorded& sample : samples) {
@@ -155,10 +155,10 @@ TEST_CASE("goldens: libtorch's recorded optimizer runs") {
 // 1, 2, 3, 4 with gradients 1, 6, 7, 2. The first step of Adam is lr, but for epsilon (1e-7 there),
 // which makes it lr / (1 + epsilon / (sqrt(0.001) g)).
 TEST_CASE("goldens: Keras' single step of Adam") {
-  const Parameter p(Tensor::of({4}, {1, 2, 3, 4}, DType::float64));
+  Parameter p(Tensor::of({4}, {1, 2, 3, 4}, DType::float64));
   const std::vector<double> published = {0.5, 1.5, 2.5, 3.5}, g = {1, 6, 7, 2};
-  p.data()->grad = Tensor::from<double>({4}, g);
-  Adam adam({{"p", p.data()}}, {.lr = 0.5, .epsilon = 1e-7, .epsilon_form = AdamEpsilon::hat});
+  p.set_grad(Tensor::from<double>({4}, g));
+  Adam adam({{"p", p}}, {.lr = 0.5, .epsilon = 1e-7, .epsilon_form = AdamEpsilon::hat});
   adam.step();
   std::vector<double> exact;
   for (double v = 1; const double d : g)

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "../../core/error.h"
 #include "../../core/pool.h"
@@ -25,7 +26,11 @@ struct PoisonedMemory {
   ~PoisonedMemory() { pool::poison(false); }
 };
 
+/// The worst deviation beyond what float32 may lose on the way back through the steps, about a unit
+/// of the last place in each: the two forms round differently, and a slice is compared with its own
+/// largest element.
 Deviation fused_against_composed(DType dtype, std::initializer_list<std::size_t> widths) {
+  constexpr double unit = std::numeric_limits<float>::epsilon();
   const PoisonedMemory poisoned;
   Deviation d;
   std::size_t problems = 0;
@@ -41,7 +46,11 @@ Deviation fused_against_composed(DType dtype, std::initializer_list<std::size_t>
                                .layers = layers,
                                .dtype = dtype});
           for (const Loss loss : {Loss::y, Loss::h, Loss::c, Loss::all}) {
-            d.compare(problem.solve(true, loss), problem.solve(false, loss));
+            Deviation one;
+            one.compare(problem.solve(true, loss), problem.solve(false, loss));
+            if (dtype == DType::float32) one.worst -= unit * static_cast<double>(steps);
+            if (is_worse(one.worst, d.worst)) d.worst = one.worst, d.where = one.where;
+            d.excluded += one.excluded;
             ++problems;
           }
         }

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "../../autograd/gradcheck/tape_gradcheck.h"
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/model/clone.h"
-#include "../../layers/save_load.h"
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
 #include "../../optim/sgd.h"
@@ -100,7 +100,8 @@ TEST_CASE("models: a Parameter has its elements for itself") {
   CHECK_FALSE(b.value().shares_elements_with(a.value()));
   Tensor own = Tensor::of({2}, {1, 2}, DType::float64);
   const double* const elements = own.data<double>();
-  CHECK(Parameter(std::move(own)).value().data<double>() == elements);  // no copy
+  const Parameter taken(std::move(own));
+  CHECK(taken.value().data<double>() == elements);  // no copy
 }
 
 TEST_CASE(
@@ -136,16 +137,16 @@ TEST_CASE(
 
 TEST_CASE("models: what is frozen after it was recorded gets no gradient") {
   Rng rng(1);
-  const Linear layer(3, 2, rng);
+  Linear layer(3, 2, rng);
   Tape tape;
   const Var loss = sum(layer(tape, Tensor::full({1, 3}, 1)));
-  freeze(with_prefix(parameters(layer), "weight"));
+  parameters(layer).with_prefix("weight").freeze();
   tape.backward(loss);
-  CHECK_FALSE(layer.weight.data()->grad.defined());
-  CHECK(layer.bias.data()->grad.defined());
+  CHECK_FALSE(layer.weight.grad().defined());
+  CHECK(layer.bias.grad().defined());
   Adam adam(parameters(layer), {.lr = 1e-2});
-  layer.weight.data()->grad = Tensor::zeros({2, 3});
-  layer.bias.data()->grad = Tensor();
+  layer.weight.set_grad(Tensor::zeros({2, 3}));
+  layer.bias.zero_grad();
   CHECK_THROWS_AS(adam.step(), UsageError);  // the only gradient is of what does not move
 }
 
@@ -154,10 +155,10 @@ TEST_CASE("models: what is frozen has no node, no gradient, and does not move") 
   Adam adam(parameters(m), {.lr = 1e-2});
   Tape all = Tape::training({.seed = 1, .pass = 0});
   all.backward(m(all, ids));
-  freeze(m.lstm);
-  freeze(with_prefix(parameters(m), "heads.1."));
+  parameters(m.lstm).freeze();
+  parameters(m).with_prefix("heads.1.").freeze();
   const Model before = clone(m);
-  CHECK_FALSE(m.lstm.layers[0].weight_hh.data()->grad.defined());  // forgotten, not stale
+  CHECK_FALSE(m.lstm.layers[0].weight_hh.grad().defined());  // forgotten, not stale
   Tape some = Tape::training({.seed = 1, .pass = 0});
   const Var loss = m(some, ids);
   CHECK(some.size() < all.size());
@@ -168,17 +169,17 @@ TEST_CASE("models: what is frozen has no node, no gradient, and does not move") 
   for (std::size_t i = 0; i < now.size(); ++i) {
     const bool frozen = now[i].name.starts_with("lstm.") || now[i].name == "heads.1.weight";
     INFO(now[i].name);
-    CHECK(now[i].data->requires_grad == !frozen);
+    CHECK(now[i].requires_grad() == !frozen);
     CHECK(now[i].grad().defined() == !frozen);
     CHECK(same_bits(now[i].value(), then[i].value()) == frozen);
   }
-  unfreeze(m);
+  parameters(m).unfreeze();
   train(m, adam, 1);
   CHECK_FALSE(
       same_bits(m.lstm.layers[0].weight_hh.value(), before.lstm.layers[0].weight_hh.value()));
 
   const Tied t = tied();
-  freeze(with_prefix(parameters(t), "head.w"));  // a tie has all its names
+  parameters(t).with_prefix("head.w").freeze();  // a tie has all its names
   CHECK_FALSE(t.embed.weight.requires_grad());
   CHECK(t.head.bias.requires_grad());
 }
@@ -186,18 +187,18 @@ TEST_CASE("models: what is frozen has no node, no gradient, and does not move") 
 TEST_CASE("models: a name or prefix that does not exist lists near ones") {
   const Model m = model();
   const Parameters all = parameters(m);
-  CHECK(find(all, "heads.0.bias").data == m.heads[0].bias.data());
-  CHECK(find(parameters(tied()), "head.weight").name == "embed.weight");
-  CHECK(names(with_prefix(all, "lstm.bias")) ==
+  CHECK(all.find("heads.0.bias").data() == m.heads[0].bias.data());
+  CHECK(parameters(tied()).find("head.weight").name == "embed.weight");
+  CHECK(names(all.with_prefix("lstm.bias")) ==
         std::vector<std::string>{"lstm.bias_ih_l0", "lstm.bias_ih_l1"});
-  CHECK_THROWS_WITH_AS(find(all, "head.0.bias"),
+  CHECK_THROWS_WITH_AS(all.find("head.0.bias"),
                        "[find] there is no parameter head.0.bias: is it heads.0.bias?", UsageError);
-  CHECK_THROWS_WITH_AS(with_prefix(all, "embd."),
+  CHECK_THROWS_WITH_AS(all.with_prefix("embd."),
                        "[with_prefix] no parameter's name begins with embd.: is it "
                        "embed.weight?",
                        UsageError);
-  CHECK_THROWS_WITH_AS(find({}, "a"), "[find] there is no parameter a: there are no parameters",
-                       UsageError);
+  CHECK_THROWS_WITH_AS(Parameters().find("a"),
+                       "[find] there is no parameter a: there are no parameters", UsageError);
 }
 
 // --- values by name ---
@@ -205,10 +206,10 @@ TEST_CASE("models: a name or prefix that does not exist lists near ones") {
 TEST_CASE("models: values are copied by name, all or none") {
   const Model a = model(1), b = model(2);
   const Tensor stays = b.shift.value();
-  copy_values(parameters(a), parameters(b));
+  parameters(b).copy_values(parameters(a));
   CHECK(same_bits(parameters(a), parameters(b)));
   CHECK(b.shift.value().shares_elements_with(stays));  // copied, not shared
-  copy_values(parameters(a), parameters(a));
+  parameters(a).copy_values(parameters(a));
   CHECK(same_bits(parameters(a), parameters(b)));
 
   Rng rng(3);
@@ -216,15 +217,16 @@ TEST_CASE("models: values are copied by name, all or none") {
   const Tied target = tied();
   const Tied before = clone(target);
   CHECK_THROWS_WITH_AS(
-      copy_values(parameters(wider), parameters(target)),
+      parameters(target).copy_values(parameters(wider)),
       "[copy_values] the source does not fit this model, nothing was copied: embed.weight is "
       "float64 (5, 4) in the source but float64 (5, 3) in the model; missing head.bias, float64 "
       "(5); unexpected head.weight, float32 (6, 4)",
       UsageError);
   Tied misses_one = clone(target);
   misses_one.head.bias = Parameter(Tensor::zeros({4}, DType::float64));
-  misses_one.embed.weight.data()->value.fill(7);
-  CHECK_THROWS_AS(copy_values(parameters(misses_one), parameters(target)), UsageError);
+  misses_one.embed.weight.set_value(
+      Tensor::full(misses_one.embed.weight.value().shape(), 7, DType::float64));
+  CHECK_THROWS_AS(parameters(target).copy_values(parameters(misses_one)), UsageError);
   CHECK(same_bits(parameters(target), parameters(before)));
 }
 
@@ -232,20 +234,20 @@ TEST_CASE("models: values are copied by name, all or none") {
 
 TEST_CASE("models: a description for people") {
   const Tied m = tied();
-  freeze(with_prefix(parameters(m), "head.bias"));
-  CHECK(describe(m) ==
+  parameters(m).with_prefix("head.bias").freeze();
+  CHECK(parameters(m).describe() ==
         "name          shape   dtype    elements  bytes\n"
         "embed.weight  (5, 3)  float64        15    120  tied: head.weight\n"
         "head.bias     (5)     float64         5     40  frozen\n"
         "2 parameters, 20 elements (5 frozen), 160 bytes of values, 0 bytes of gradients\n");
-  CHECK(parameter_count(m) == 20);
+  CHECK(parameters(m).count() == 20);
   Tape tape;
   tape.backward(m(tape, ids));
-  CHECK(parameter_memory(m).values == 160);
-  CHECK(parameter_memory(m).gradients == 120);
-  CHECK(parameter_count(model()) ==
+  CHECK(parameters(m).memory().values == 160);
+  CHECK(parameters(m).memory().gradients == 120);
+  CHECK(parameters(model()).count() ==
         15 + 2 * 4 * 4 * (4 + 1) + 4 * 4 * (3 + 4) + 2 * 4 * 4 * 7 + 25 + 8 + 4);
-  CHECK(describe(Dropout{}) ==
+  CHECK(parameters(Dropout{}).describe() ==
         "name  shape  dtype  elements  bytes\n"
         "0 parameters, 0 elements (0 frozen), 0 bytes of values, 0 bytes of gradients\n");
 }

@@ -32,7 +32,7 @@ Tensor filled(const Shape& shape, std::size_t seed) {
 
 void fill(const Parameters& all) {
   for (std::size_t seed = 1; const NamedParameter& p : all) {
-    p.data->value.copy_from(filled(p.value().shape(), seed++));
+    p.set_value(filled(p.value().shape(), seed++));
   }
 }
 
@@ -114,7 +114,7 @@ TEST_CASE("torch parity: values and all gradients of 1, 2 and 3 LSTM layers") {
                      tape.leaf(filled(state, 52))};
       std::vector<std::string> names = {"dx", "dh0", "dc0"};
       for (const NamedParameter& p : all) {
-        leaves.push_back(tape.leaf(p.data));
+        leaves.push_back(tape.leaf(p));
         names.push_back("d" + p.name);
       }
       const LSTMState start{leaves[1], leaves[2]};

@@ -15,10 +15,8 @@ namespace {
 Parameters with_gradients(const std::vector<Tensor>& gradients) {
   Parameters all;
   for (const Tensor& g : gradients) {
-    const auto data = std::make_shared<ParameterData>();
-    data->value = Tensor::zeros(g.shape(), g.dtype());
-    data->grad = g.clone();
-    all.push_back({all.empty() ? "w" : "b", data});
+    all.push_back({all.empty() ? "w" : "b", Parameter(Tensor::zeros(g.shape(), g.dtype()))});
+    all[all.size() - 1].set_grad(g);
   }
   return all;
 }
@@ -114,7 +112,7 @@ TEST_CASE("clip: max_norm of 0 and of infinity; no gradients at all; mixed dtype
   CHECK(clip_grad_norm(all, 0).before == 0);
 
   Parameters none = with_gradients({numbers({1})});
-  none[0].data->grad = Tensor();
+  none[0].zero_grad();
   CHECK(clip_grad_norm(none, 1).before == 0);
   clip_grad_value(none, 1);
   CHECK(!none[0].grad().defined());

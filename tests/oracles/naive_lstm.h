@@ -11,7 +11,7 @@
 
 #include "../../core/rng.h"
 
-/// The formulas of core/kernels/lstm.h in plain loops, with all options, forward and backward: what
+/// The formulas of core/recurrent/lstm.h in plain loops, with all options, forward and backward: what
 /// the kernel is tested against. Padding does not exist here either: rows are packed.
 namespace tapegrad::testing::naive {
 

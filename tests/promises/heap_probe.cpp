@@ -172,10 +172,9 @@ void check_counters() {
 void check_cold_threads() {
   constexpr std::size_t many = 300'000;  // so many that an update is split among threads
   set_threads(2);
-  ParameterData data;
-  data.value = Tensor::full({many}, 1);
-  data.grad = Tensor::full({many}, 1);
-  SGD sgd({{"w", std::make_shared<ParameterData>(data)}}, {.lr = 0.5});
+  Parameter w(Tensor::full({many}, 1));
+  w.set_grad(Tensor::full({many}, 1));
+  SGD sgd({{"w", w}}, {.lr = 0.5});
   std::size_t wrong = many;
   refusing = true;
   try {
@@ -184,7 +183,8 @@ void check_cold_threads() {
   } catch (const std::bad_alloc&) {
   }
   refusing = false;
-  for (const float w : data.value.values<float>()) wrong += w != 0.5F ? 1 : 0;
+  const Tensor moved = w.value();
+  for (const float v : moved.values<float>()) wrong += v != 0.5F ? 1 : 0;
   check(wrong == 0, "weights left alone by a step that cannot start its threads", 2, wrong);
 }
 

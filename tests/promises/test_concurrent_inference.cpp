@@ -11,8 +11,8 @@
 #include "../../layers/dropout.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
+#include "../../autograd/parameters.h"
 #include "../../layers/recurrent/lstm.h"
-#include "../../layers/parameters.h"
 #include "../../optim/adam.h"
 #include "../support/kernel_cases.h"
 
@@ -119,11 +119,11 @@ TEST_CASE("concurrent inference: four threads share a const model and get the bi
 TEST_CASE("concurrent inference: a model is also cloned and listed while others use it") {
   const Model m = model();
   const std::vector<float> expected = logits(m, 0);
-  const std::string description = describe(m);
+  const std::string description = parameters(m).describe();
   std::atomic<int> different{0};
   side_by_side(4, [&](std::size_t) {
     for (int round = 0; round < 5; ++round) {
-      if (logits(clone(m), 0) != expected || describe(m) != description) ++different;
+      if (logits(clone(m), 0) != expected || parameters(m).describe() != description) ++different;
     }
   });
   CHECK(different == 0);
@@ -135,7 +135,7 @@ TEST_CASE("concurrent inference: gradient() of one model in four threads") {
     const Tensor ids = drawn(pass);
     Tape tape = Tape::training({.seed = 2, .pass = pass});
     Vars leaves;
-    for (const NamedParameter& p : parameters(m)) leaves.push_back(tape.leaf(p.data));
+    for (const NamedParameter& p : parameters(m)) leaves.push_back(tape.leaf(p));
     const Var loss = cross_entropy(m(tape, ids, m.lstm.zero_state(batch)), ids);
     std::vector<Tensor> result;
     for (const Var& d : tape.gradient(loss, leaves)) result.push_back(d.value());

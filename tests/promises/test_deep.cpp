@@ -104,7 +104,7 @@ TEST_CASE("deep: an LSTM composed of primitives over a long sequence equals the 
       std::vector<Tensor> d;
       for (const Parameter& w : p.weights) {
         d.push_back(w.grad());
-        w.data()->grad = Tensor();
+        w.data()->zero_grad();
       }
       return d;
     };

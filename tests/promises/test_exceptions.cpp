@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "../../autograd/inspect/scope.h"
 #include "../../autograd/node.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
@@ -52,7 +53,7 @@ void step(Tape& tape, const Parameter& w, Where where, const Tape::Options& opti
     const auto pause = tape.pause();
     throw Boom();
   }
-  const auto scope = tape.scope("step");
+  const Scope scope(tape, "step");
   const auto [y, z] = twice(tape.leaf(w), where);
   tape.backward(sum(square(y) + square(z)), options);
 }
@@ -70,14 +71,14 @@ bool throws(const F& f) {
 /// An op that throws in its own nested tape, while `outer` is being recorded; then `outer` goes on.
 /// Returns what was not as it should be, first of all; else "".
 const char* first_wrong(const Parameter& w, Where where, const Tape::Options& options) {
-  w.data()->grad = Tensor();
+  w.data()->zero_grad();
   Tape outer;
   const Var before = square(outer.leaf(w));
   {
     Tape tape;
     if (!throws([&] { step(tape, w, where, options); })) return "the exception did not come out";
     if (!tape.recording()) return "the tape has stopped recording";
-    if (w.data()->grad.defined()) return "the Parameter has got a gradient";
+    if (w.grad().defined()) return "the Parameter has got a gradient";
     // The same tape can still be recorded on, whatever lies on it.
     tape.backward(sum(square(tape.leaf(w))));
     if (w.grad().item() != 6) return "the tape, used again, gives a wrong gradient";
@@ -124,7 +125,7 @@ TEST_CASE("exceptions: after a throw in backward the pass is spent, unless it wa
     CHECK_THROWS_AS(tape.backward(loss, {.retain = true}), Boom);  // the rule runs again
     CHECK_THROWS_AS(tape.backward(loss), Boom);
     CHECK_THROWS_AS(tape.backward(loss), UsageError);
-    CHECK_FALSE(w.data()->grad.defined());
+    CHECK_FALSE(w.grad().defined());
   }
 }
 

@@ -20,8 +20,8 @@
 #include "../../core/error.h"
 #include "../../core/kernels/gemm.h"
 #include "../../core/kernels/indexing.h"
-#include "../../core/kernels/lstm.h"
 #include "../../core/pool.h"
+#include "../../core/recurrent/lstm.h"
 #include "../../core/rng.h"
 #include "../support/extended.h"
 
@@ -140,7 +140,8 @@ TEST_CASE("large: elements, rows and slices beyond 2^31") {
     CHECK(t.row(rows - 1).at(5) == static_cast<double>(rows - 1));
     CHECK(t.slice(giga / 1024, rows).row(giga / 1024).at(5) == 2 * giga / 1024);
     CHECK(t.reshape({3, giga}).row(2).at(5) == 2 * giga / 1024);
-    CHECK(t.row(rows - 1).data<float>() == t.data<float>() + 3 * giga - 1024);
+    const Tensor last_row = t.row(rows - 1);
+    CHECK(last_row.data<float>() == t.data<float>() + 3 * giga - 1024);
     t.slice(rows - 1, rows).fill(7);
     CHECK(t.at(last) == 7);
     t.row(2 * giga / 1024).copy_from(t.row(rows - 1));
@@ -248,14 +249,17 @@ TEST_CASE("large: sizes that no memory has are refused, and none wraps around") 
 }
 
 TEST_CASE("large: rows and memory of an LSTM beyond 2^31 are counted in full") {
-  const kernels::LstmShape shape{.steps = 1 << 20, .batch = 1 << 10, .input = 1, .hidden = 1 << 9};
-  CHECK(kernels::lstm_rows(shape) == giga);
-  CHECK(kernels::lstm_reserve_size(shape) == 6 * 512 * giga);
+  const kernels::lstm::Shape shape{
+      .sequence = {.steps = 1 << 20, .batch = 1 << 10}, .input = 1, .hidden = 1 << 9};
+  CHECK(kernels::rows(shape.sequence) == giga);
+  CHECK(kernels::lstm::reserve_size(shape) == 6 * 512 * giga);
   const std::array<std::size_t, 2> active{3 * giga, 2 * giga};
-  const kernels::LstmShape packed{
-      .steps = 2, .batch = 3 * giga, .input = 1, .hidden = 1 << 9, .active = active.data()};
-  CHECK(kernels::lstm_rows(packed) == 5 * giga);
-  CHECK(kernels::lstm_reserve_size(packed) == 6 * 512 * 5 * giga);
+  const kernels::lstm::Shape packed{
+      .sequence = {.steps = 2, .batch = 3 * giga, .active = active.data()},
+      .input = 1,
+      .hidden = 1 << 9};
+  CHECK(kernels::rows(packed.sequence) == 5 * giga);
+  CHECK(kernels::lstm::reserve_size(packed) == 6 * 512 * 5 * giga);
 }
 
 #ifdef MFD_CLOEXEC
@@ -270,24 +274,24 @@ TEST_CASE("large: an LSTM with more than 2^31 gates" * doctest::skip()) {  // lo
     const auto random = [&](const Shape& shape) { return rng.normal(shape, 0, 0.5); };
     const Tensor w_ih = random({4 * H, 1}), w_hh = random({4 * H, H});
     const Tensor zero = Tensor::zeros({B, H}), x = Tensor::full({N, 1}, 1);
-    const auto forward = [&](kernels::LstmShape shape, float* y, float* h, float* c,
+    const auto forward = [&](kernels::lstm::Shape shape, float* y, float* h, float* c,
                              float* reserve) {
-      kernels::lstm_forward<float>({.shape = shape,
-                                    .weights = {w_ih.data<float>(), w_hh.data<float>()},
-                                    .options = {},
-                                    .x = x.data<float>(),
-                                    .h0 = zero.data<float>(),
-                                    .c0 = zero.data<float>(),
-                                    .y = y,
-                                    .h_last = h,
-                                    .c_last = c,
-                                    .reserve = reserve});
+      kernels::lstm::forward<float>({.shape = shape,
+                                     .weights = {w_ih.data<float>(), w_hh.data<float>()},
+                                     .variant = {},
+                                     .x = x.data<float>(),
+                                     .h0 = zero.data<float>(),
+                                     .c0 = zero.data<float>(),
+                                     .y = y,
+                                     .h_last = h,
+                                     .c_last = c,
+                                     .reserve = reserve});
     };
-    const kernels::LstmShape one{.steps = T, .batch = 1, .input = 1, .hidden = H};
-    std::vector<float> y1(T * H), h1(H), c1(H), reserve1(kernels::lstm_reserve_size(one));
+    const kernels::lstm::Shape one{.sequence = {.steps = T, .batch = 1}, .input = 1, .hidden = H};
+    std::vector<float> y1(T * H), h1(H), c1(H), reserve1(kernels::lstm::reserve_size(one));
     forward(one, y1.data(), h1.data(), c1.data(), reserve1.data());
 
-    const kernels::LstmShape many{.steps = T, .batch = B, .input = 1, .hidden = H};
+    const kernels::lstm::Shape many{.sequence = {.steps = T, .batch = B}, .input = 1, .hidden = H};
     const Repeated y({N * H}), reserve({N * 4 * H, N * H, N * H});
     std::vector<float> h(B * H), c(B * H);
     forward(many, y.get(), h.data(), c.data(), reserve.get());
@@ -310,20 +314,20 @@ TEST_CASE("large: an LSTM with more than 2^31 gates" * doctest::skip()) {  // lo
       h0.row(b).copy_from(Tensor::from<float>({H}, h1));
       c0.row(b).copy_from(Tensor::from<float>({H}, c1));
     }
-    const auto backward = [&](kernels::LstmShape shape, const float* outputs, float* kept,
+    const auto backward = [&](kernels::lstm::Shape shape, const float* outputs, float* kept,
                               const float* dy, float* da, float* dx) {
-      kernels::lstm_backward<float>({.shape = shape,
-                                     .weights = {w_ih.data<float>(), w_hh.data<float>()},
-                                     .options = {},
-                                     .x = x.data<float>(),
-                                     .h0 = h0.data<float>(),
-                                     .c0 = c0.data<float>(),
-                                     .y = outputs,
-                                     .reserve = kept,
-                                     .may_overwrite_reserve = false,
-                                     .dy = dy,
-                                     .dx = dx,
-                                     .dgates = da});
+      kernels::lstm::backward<float>({.shape = shape,
+                                      .weights = {w_ih.data<float>(), w_hh.data<float>()},
+                                      .variant = {},
+                                      .x = x.data<float>(),
+                                      .h0 = h0.data<float>(),
+                                      .c0 = c0.data<float>(),
+                                      .y = outputs,
+                                      .reserve = kept,
+                                      .may_overwrite_reserve = false,
+                                      .dy = dy,
+                                      .dx = dx,
+                                      .dgates = da});
     };
     const Repeated dy({N * H}), da({N * 4 * H});
     std::fill_n(dy.get(), (std::size_t{1} << 26) / sizeof(float), 1.0F);

@@ -7,10 +7,10 @@
 #include "../../autograd/ops/matrix.h"
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
-#include "../../layers/parameters.h"
 #include "../../layers/recurrent/lstm.h"
 #include "../../layers/recurrent/lstm_cell.h"
 
@@ -46,7 +46,7 @@ TEST_CASE("messages: wrong sizes name both sides and the letter that must match"
   CHECK_THROWS_WITH_AS(
       lstm(tape, values({20, 4, 12})),
       "[lstm] weight_ih has shape (4H, I) = (128, 10) but x has shape (T, B, I) = (20, 4, 12): I "
-      "must match",
+      "must match (in lstm.0)",
       ShapeError);
   CHECK_THROWS_WITH_AS(
       matmul(values({2, 3}), values({4, 5})),
@@ -188,6 +188,6 @@ TEST_CASE("messages: axes, ranges and parts that are not there") {
                        "[scatter_rows] rows has shape (..., E) = (2, 3) but ids has shape (...) = "
                        "(3): the leading axes must match",
                        ShapeError);
-  CHECK_THROWS_WITH_AS((void)find({}, "weight"),
+  CHECK_THROWS_WITH_AS((void)Parameters().find("weight"),
                        "[find] there is no parameter weight: there are no parameters", UsageError);
 }

@@ -4,10 +4,10 @@
 
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/shape.h"
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/dropout.h"
 #include "../../layers/recurrent/lstm_cell.h"
-#include "../../layers/save_load.h"
 #include "../../optim/sgd.h"
 #include "../support/misuse.h"
 #include "../support/temp_folder.h"
@@ -41,9 +41,9 @@ TEST_CASE("misuse: float64 where the model is float32, int32 as a leaf, ids that
     const Var h = t.model.embed(tape, t.x);
     Rng rng(2);
     const std::string first =
-        "[lstm] an input is float64 but another is float32: convert one with to()";
+        "[lstm] an input is float64 but another is float32: convert one with to() (in lstm.0)";
     const std::string second =
-        "[lstm] an input is float32 but another is float64: convert one with to()";
+        "[lstm] an input is float32 but another is float64: convert one with to() (in lstm.0)";
     mistake.is<DtypeError>(first, [&] { run(zeros({T, B, E}), t.state); });
     mistake.is<DtypeError>(second, [&] { run(h, {zeros({2, B, H}), t.state.c}); });
     mistake.is<DtypeError>(second, [&] { run(h, {t.state.h, zeros({2, B, H})}); });
@@ -113,7 +113,7 @@ TEST_CASE("misuse: sequences, steps and states that do not fit the layer") {
     const Var h = t.model.embed(tape, t.x);
     mistake.is<ShapeError>(
         "[lstm] x has shape (3, 3): it must be a sequence, (T, B, I); one step (B, I) is for "
-        "LSTMCell",
+        "LSTMCell (in lstm.0)",
         [&] {
           (void)lstm(tape, zeros({B, E}), t.state);
         });
@@ -133,12 +133,14 @@ TEST_CASE("misuse: sequences, steps and states that do not fit the layer") {
         });
     mistake.is<UsageError>("[lstm] h is undefined: make the state with zero_state(3)",
                            [&] { (void)lstm(tape, h, LSTMState{}); });
-    mistake.is<ShapeError>("[lstm] x has shape (0, 3, 3): it must be (T, B, I) with T >= 1", [&] {
-      (void)lstm(tape, zeros({0, B, E}), t.state);
-    });
-    mistake.is<ShapeError>("[lstm] x has shape (5, 0, 3): it must be (T, B, I) with B >= 1", [&] {
-      (void)lstm(tape, zeros({T, 0, E}), state(2, 0));
-    });
+    mistake.is<ShapeError>(
+        "[lstm] x has shape (0, 3, 3): it must be (T, B, I) with T >= 1 (in lstm.0)", [&] {
+          (void)lstm(tape, zeros({0, B, E}), t.state);
+        });
+    mistake.is<ShapeError>(
+        "[lstm] x has shape (5, 0, 3): it must be (T, B, I) with B >= 1 (in lstm.0)", [&] {
+          (void)lstm(tape, zeros({T, 0, E}), state(2, 0));
+        });
     mistake.is<ShapeError>(
         "[LSTM] the state (L, B, H) has shape (2, 0, 4): it must be of at least one row", [&] {
           (void)lstm(tape, zeros({T, 0, E}));
@@ -215,7 +217,8 @@ TEST_CASE("misuse: dropout that cannot be meant") {
     Tape undecided;
     mistake.is<UsageError>(
         "[dropout] this tape says neither training nor evaluation: make it with "
-        "Tape::training({.seed = ..., .pass = ...}), Tape::evaluation() or Tape::inference()",
+        "Tape::training({.seed = ..., .pass = ...}), Tape::evaluation() or Tape::inference() (in "
+        "lstm.1)",
         [&] { (void)t.loss(undecided); });
     CHECK_NOTHROW(Dropout{0.0}(undecided, Tensor::zeros({2})));
     mistake.is<UsageError>("[dropout] p is 1: it must be in [0, 1)",
@@ -252,8 +255,8 @@ TEST_CASE("misuse: what was never constructed, or moved from, is used") {
     mistake.is<UsageError>(undefined_parameter, [&] { none.set_value(Tensor::zeros({1})); });
     mistake.is<UsageError>(undefined_parameter, [&] { none.set_requires_grad(false); });
     mistake.is<UsageError>(undefined_parameter, [&] { (void)none.requires_grad(); });
-    mistake.is<UsageError>(undefined_parameter, [&] { zero_grad({{"none", nullptr}}); });
-    mistake.is<UsageError>(undefined_parameter, [&] { clip_grad_norm({{"none", nullptr}}, 1); });
+    mistake.is<UsageError>(undefined_parameter, [&] { none.zero_grad(); });
+    mistake.is<UsageError>(undefined_parameter, [&] { clip_grad_norm({{"none", none}}, 1); });
     mistake.is<UsageError>(undefined_parameter, [&] { (void)LSTMCell().zero_state(B); });
     const LSTMState state{Tensor::zeros({B, H}), Tensor::zeros({B, H})};
     mistake.is<UsageError>(undefined_leaf, [&] {
@@ -291,35 +294,23 @@ TEST_CASE("misuse: a file of another model") {
 
 TEST_CASE("misuse: a gradient put in by hand that does not fit, or lies in the value itself") {
   after([](Training& t, const Mistake& mistake) {
-    ParameterData& bias = *t.model.head.bias.data();
-    const Tensor good = bias.grad;
-    const auto backward = [&] {
-      Tape tape = Tape::training({.seed = 1, .pass = 99});
-      tape.backward(t.loss(tape));
-    };
-    bias.grad = Tensor::zeros({2});  // shorter: adding would write beyond its end
+    Parameter& bias = t.model.head.bias;
+    const Tensor good = bias.grad();
     mistake.is<ShapeError>(
-        "[backward] a parameter has shape (7) and is float32 but the gradient it has already has "
-        "shape (2) and is float32: nothing was added; call zero_grad() first",
-        backward);
-    mistake.is<ShapeError>(
-        "[Adam] head.bias has shape (7) but its gradient has shape (2): the shapes must be equal",
-        [&] { t.adam.step(); });
-    bias.grad = Tensor::zeros({V}, DType::float64);
+        "[set_grad] the gradient has shape (2) but the value has shape (7): they must be equal",
+        [&] { bias.set_grad(Tensor::zeros({2})); });
     mistake.is<DtypeError>(
-        "[backward] a parameter has shape (7) and is float32 but the gradient it has already has "
-        "shape (7) and is float64: nothing was added; call zero_grad() first",
-        backward);
-    bias.grad = bias.value;
+        "[set_grad] the gradient is float64 but the value is float32: convert it with to()",
+        [&] { bias.set_grad(Tensor::zeros({V}, DType::float64)); });
+    mistake.is<UsageError>("[tensor] this tensor is undefined: give it a value first",
+                           [&] { bias.set_grad(Tensor()); });
+    bias.set_grad(bias.value());  // a copy
+    CHECK_FALSE(bias.grad().shares_elements_with(bias.value()));
+    bias.zero_grad();
     mistake.is<UsageError>(
-        "[backward] the gradient of a parameter lies in the memory of its value: nothing was "
-        "added; give it a tensor of its own, or call zero_grad() first",
-        backward);
-    mistake.is<UsageError>(
-        "[Adam] the gradient of head.bias lies in the memory of its value: give it a tensor of its "
-        "own",
-        [&] { t.adam.step(); });
-    bias.grad = good;
+        "[mutable_grad] there is no gradient to write into: call backward() or set_grad() first",
+        [&] { bias.mutable_grad(); });
+    bias.set_grad(good);
   });
 }
 
@@ -348,8 +339,7 @@ TEST_CASE("misuse: a gradient that is NaN, limits and rates that are no limits a
   });
 }
 
-TEST_CASE(
-    "misuse: an optimizer of nothing, of the same twice, of the undefined, of another shape") {
+TEST_CASE("misuse: an optimizer of nothing, of the same twice, of the undefined") {
   after([](Training& t, const Mistake& mistake) {
     Parameters all = t.adam.parameters();
     mistake.is<UsageError>(
@@ -358,23 +348,14 @@ TEST_CASE(
         [] { SGD({}, {.lr = 1}); });
     mistake.is<UsageError>("[Adam] parameter 12 does not exist: there are 11",
                            [&] { (void)t.adam.state(all.size() + 1); });
-    all.push_back({"tied", all[0].data});
+    all.push_back({"tied", all[0]});
     mistake.is<UsageError>(
         "[Adam] embed.weight and tied are the same parameter: it would move twice a step; name it "
         "once",
         [&] { Adam adam(all); });
-    all.back().data = nullptr;
+    const Parameters empty = t.adam.parameters() + Parameters{{"tied", Parameter()}};
     mistake.is<UsageError>("[Adam] tied is undefined: it must have a value",
-                           [&] { Adam adam(all); });
-    ParameterData& bias = *t.model.head.bias.data();
-    const ParameterData good = bias;
-    bias.value = bias.grad = Tensor::zeros({V + 1});
-    bias.grad = bias.value.clone();
-    mistake.is<UsageError>(
-        "[Adam] head.bias is float32 (8) but was float32 (7) in its first step: make a new "
-        "optimizer",
-        [&] { t.adam.step(); });
-    bias = good;
+                           [&] { Adam adam(empty); });
   });
 }
 

@@ -8,13 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "../../autograd/inspect/hooks.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/reduce.h"
+#include "../../autograd/parameters.h"
 #include "../../autograd/tape.h"
 #include "../../core/pool.h"
 #include "../../layers/model/module.h"
-#include "../../layers/save_load.h"
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
 #include "../../optim/sgd.h"
@@ -167,8 +168,10 @@ void for_every_allocation(const Run& run) {
       happened = outcome.happened;
       threw += outcome.threw ? 1 : 0;
     }
-    CHECK(threw > 10);
-    CHECK(threw + 5 > n);
+    CHECK(threw > 0);
+    // A single failure is got over where the pool has idle memory to give back before it asks again.
+    if (lasting) CHECK(threw > 10);
+    if (lasting) CHECK(threw + 5 > n);
   }
 }
 
@@ -222,20 +225,20 @@ TEST_CASE("out of memory: a training step, from the optimizer's construction on"
 TEST_CASE("out of memory: gradients of gradients, hooks and kept gradients") {
   CharLM model = make_model(1);
   const Parameters all = parameters(model);
-  for (const NamedParameter& p : all) p.data->grad = Tensor::full(p.value().shape(), 1);
+  for (const NamedParameter& p : all) p.set_grad(Tensor::full(p.value().shape(), 1));
   const Bits before = bits_of(all);
   const Tensor x = Tensor::of({2, 2, embed}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3});
   const auto penalty = [&] {
     Tape tape = Tape::evaluation();
     const Var in = tape.leaf(x);
     const auto [h, next] = model.lstm(tape, in);
-    tape.hook(h, [](const Var& d) { return d * 2.0; });
-    tape.retain_grad(h);
+    hook(h, [](const Var& d) { return d * 2.0; });
+    retain_grad(h);
     const Vars d = tape.gradient(sum(square(h)), {in}, {.create_graph = true});
     tape.backward(sum(square(d[0])));
   };
   const auto restore = [&] {
-    for (const NamedParameter& p : all) p.data->grad = Tensor::full(p.value().shape(), 1);
+    for (const NamedParameter& p : all) p.set_grad(Tensor::full(p.value().shape(), 1));
   };
   penalty();
   const Bits after = bits_of(all);
@@ -257,9 +260,9 @@ TEST_CASE("out of memory: gradients of gradients, hooks and kept gradients") {
 }
 
 TEST_CASE("out of memory: a tape that was thrown at goes on") {
-  const Parameter a(Tensor::scalar(2)), b(Tensor::scalar(3)), c(Tensor::scalar(5));
+  Parameter a(Tensor::scalar(2)), b(Tensor::scalar(3)), c(Tensor::scalar(5));
   for_every_allocation([&](std::size_t n, bool lasting) {
-    for (const Parameter* p : {&a, &b, &c}) p->data()->grad = Tensor();
+    for (Parameter* p : {&a, &b, &c}) p->zero_grad();
     empty_pools();
     Tape tape;
     Var y;
@@ -303,11 +306,11 @@ TEST_CASE("out of memory: loading, and SGD's first step") {
   for_every_allocation([&](std::size_t n, bool lasting) {
     const Outcome outcome = fail(n, lasting, [&] { load_parameters(folder / "model", target); });
     CHECK(bits_of(target) == (outcome.threw ? before : wanted));
-    for (std::size_t i = 0; i < target.size(); ++i) target[i].data->value.copy_from(old[i]);
+    for (std::size_t i = 0; i < target.size(); ++i) target[i].set_value(old[i]);
     return outcome;
   });
 
-  for (const NamedParameter& p : source) p.data->grad = Tensor::full(p.value().shape(), 1);
+  for (const NamedParameter& p : source) p.set_grad(Tensor::full(p.value().shape(), 1));
   const auto train = [&](std::size_t n, bool lasting) {
     load_parameters(folder / "model", source);
     SGD sgd(source, {.lr = 0.1, .momentum = 0.9});

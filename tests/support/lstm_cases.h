@@ -80,7 +80,7 @@ struct LstmProblem {
     Vars leaves = {tape.leaf(x), tape.leaf(h0), tape.leaf(c0)};
     std::vector<std::string> names = {"dx", "dh0", "dc0"};
     for (const NamedParameter& p : parameters(model)) {
-      leaves.push_back(tape.leaf(p.data));
+      leaves.push_back(tape.leaf(p));
       names.push_back("d" + p.name);
     }
     const LSTMState state{leaves[1], leaves[2]};

@@ -10,7 +10,7 @@
 #include "../../layers/dropout.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
-#include "../../layers/parameters.h"
+#include "../../autograd/parameters.h"
 #include "../../layers/recurrent/lstm.h"
 #include "../../layers/recurrent/lstm_cell.h"
 #include "../../optim/optimizer.h"

@@ -39,14 +39,13 @@ void check_accumulation(const std::string& name, const Op& op,
                         const std::vector<GradcheckInput>& inputs) {
   Parameters parameters;
   for (const GradcheckInput& in : inputs) {
-    auto data = std::make_shared<ParameterData>();
-    data->value = in.value.clone();
-    data->grad = Tensor::full(in.value.shape(), 7, DType::float64);
-    parameters.push_back({in.name, data});
+    Parameter parameter(in.value.clone());
+    parameter.set_grad(Tensor::full(in.value.shape(), 7, DType::float64));
+    parameters.push_back({in.name, parameter});
   }
   Tape tape;
   Vars leaves;
-  for (const NamedParameter& p : parameters) leaves.push_back(tape.leaf(p.data));
+  for (const NamedParameter& p : parameters) leaves.push_back(tape.leaf(p));
   const Var loss = weighted_sum(op(leaves));
   const Vars expected = tape.gradient(loss, leaves, {.retain = true});
   Var more = loss;

@@ -1,14 +1,13 @@
-// Private: exp, sigmoid and tanh of one Highway vector, and loads and stores of a row's end.
-// Highway compiles this once for each instruction set, so it has Highway's include guard.
+// Private: loads and stores of a row's end, for vectors of any width. Highway compiles this once
+// for each instruction set, so it has Highway's include guard.
 
-#if defined(TAPEGRAD_CORE_KERNELS_VECTOR_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef TAPEGRAD_CORE_KERNELS_VECTOR_MATH_INL_H_
-#undef TAPEGRAD_CORE_KERNELS_VECTOR_MATH_INL_H_
+#if defined(TAPEGRAD_CORE_SIMD_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TAPEGRAD_CORE_SIMD_LANES_INL_H_
+#undef TAPEGRAD_CORE_SIMD_LANES_INL_H_
 #else
-#define TAPEGRAD_CORE_KERNELS_VECTOR_MATH_INL_H_
+#define TAPEGRAD_CORE_SIMD_LANES_INL_H_
 #endif
 
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -18,32 +17,6 @@ HWY_BEFORE_NAMESPACE();
 namespace tapegrad::kernels::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-
-/// e^x. hwy::Exp is good between underflow and just above overflow, and makes 0 of a NaN.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V exp(D d, V x) {
-  using T = hn::TFromD<D>;
-  const V most = hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 104 : 1000));  // e^most = inf
-  const V y = hn::Exp(d, hn::IfThenElse(hn::Gt(x, most), most, x));
-  return hn::IfThenElse(hn::IsNaN(x), x, y);
-}
-
-/// 1 / (1 + e^-x), by e = e^-|x| <= 1: 1 / (1 + e) for x >= 0, e / (1 + e) for x < 0.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V sigmoid(D d, V x) {
-  using T = hn::TFromD<D>;
-  const V one = hn::Set(d, T{1});
-  const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
-  const V y = hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
-  return hn::IfThenElse(hn::IsNaN(x), x, y);
-}
-
-/// hwy::Tanh is (e^2|x| - 1) / (e^2|x| + 1) with the sign of x, and 1 from |x| = 18.7 on; a NaN
-/// comes through it.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V tanh(D d, V x) {
-  return hn::Tanh(d, x);
-}
 
 /// Which lanes of a vector are read and written: all of them, or the first `count`, so that the end
 /// of a row passes through the same arithmetic as its body.

@@ -6,27 +6,27 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What a loss is the mean of. Private to autograd/ops.
+/// Weighted means of losses. Private to autograd/ops.
 namespace tapegrad {
 
-/// x where weights (a constant of x's shape and dtype) is not 0, else `other`. What is left out
-/// gets the gradient 0 itself, not 0 times something, so that a NaN there reaches nothing.
-Var keep_weighted(const Var& x, const Var& weights, double other = 0);
+/// Selects x where weights (a constant of x's shape and dtype) is not 0, else `other`. What is left
+/// out gets the gradient 0 itself, not 0 times something, so that a NaN there reaches nothing.
+Var select_weighted(const Var& x, const Var& weights, double other = 0);
 
-/// Weights of the elements of one shape, perhaps none given, which is 1 everywhere.
+/// The element weights of a loss; all 1 if none were given.
 ///
-/// A loss takes its inputs through keep() and returns mean() of its elements: then an element of
+/// A loss takes its inputs through select() and returns mean() of its elements: then an element of
 /// weight 0 contributes nothing to value or gradients of any order, whatever it is.
-class Weights {
+class LossWeights {
  public:
   /// `weights`: undefined, or of any dtype. Throws ShapeError unless it has x's shape, and if x,
   /// whose name is `weighed`, has no elements; UsageError unless all of it is finite and at least
   /// 0.
-  Weights(std::string_view op, const Tensor& weights, std::string_view weighed, const Var& x,
-          std::string_view name = "weights");
+  LossWeights(std::string_view op, const Tensor& weights, std::string_view weighed, const Var& x,
+              std::string_view name = "weights");
 
-  /// x, with `other` in the place of elements that do not count.
-  Var keep(const Var& x, double other = 0) const;
+  /// x, with `other` in the place of elements of weight 0.
+  Var select(const Var& x, double other = 0) const;
   /// sum(w x) / sum(w), with x finite where w is 0; 0 if all weights are 0.
   Var mean(const Var& x) const;
 

@@ -1,4 +1,4 @@
-#include "weights-inl.h"
+#include "loss_weights-inl.h"
 
 #include <fmt/format.h>
 
@@ -36,15 +36,15 @@ void check_weights(std::string_view op, const Tensor& weights, std::string_view 
   check_finite_weights(op, name, weights);
 }
 
-Var keep_weighted(const Var& x, const Var& weights, double other) {  // dx = dy [weights != 0]
-  Node n("keep", {x});
-  Var y = n.out(kernels::keep(x.value(), weights.value(), other));
-  n.rule([weights](Grads& g) { g.add(0, keep_weighted(g.d(), weights)); });
+Var select_weighted(const Var& x, const Var& weights, double other) {  // dx = dy [weights != 0]
+  Node n("select_weighted", {x});
+  Var y = n.out(kernels::select_weighted(x.value(), weights.value(), other));
+  n.rule([weights](Grads& g) { g.add(0, select_weighted(g.d(), weights)); });
   return y;
 }
 
-Weights::Weights(std::string_view op, const Tensor& weights, std::string_view weighed, const Var& x,
-                 std::string_view name) {
+LossWeights::LossWeights(std::string_view op, const Tensor& weights, std::string_view weighed,
+                         const Var& x, std::string_view name) {
   const Shape& shape = x.shape();
   if (shape.numel() == 0) check::wrong_shape(op, weighed, shape, "of at least one element");
   check_weights(op, weights, weighed, shape, name);
@@ -58,11 +58,11 @@ Weights::Weights(std::string_view op, const Tensor& weights, std::string_view we
   weights_ = scaled.to(x.dtype());
 }
 
-Var Weights::keep(const Var& x, double other) const {
-  return weights_.defined() ? keep_weighted(x, weights_, other) : x;
+Var LossWeights::select(const Var& x, double other) const {
+  return weights_.defined() ? select_weighted(x, weights_, other) : x;
 }
 
-Var Weights::mean(const Var& x) const {
+Var LossWeights::mean(const Var& x) const {
   if (!weights_.defined()) return tapegrad::mean(x);
   return sum(x * weights_) / (total_ > 0 ? total_ : 1.0);
 }

@@ -1,0 +1,246 @@
+#include "parameters.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "../core/error.h"
+#include "../core/io/archive.h"
+#include "../core/io/safetensors.h"
+
+namespace tapegrad {
+namespace {
+
+/// Number of letters to change, add or remove (Levenshtein 1966) to get from `a` to `b`, or to
+/// what `b` begins with.
+std::size_t distance(std::string_view a, std::string_view b, bool beginning) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t k = 0; k < b.size(); ++k) {
+      const std::size_t changed = diagonal + (a[i] == b[k] ? 0 : 1);
+      diagonal = row[k + 1];
+      row[k + 1] = std::min({row[k] + 1, diagonal + 1, changed});
+    }
+  }
+  return beginning ? std::ranges::min(row) : row.back();
+}
+
+template <class Predicate>
+bool any_name(const NamedParameter& p, Predicate is_it) {
+  return is_it(p.name) || std::ranges::any_of(p.ties, is_it);
+}
+
+/// "is it a, b, c?": at most three, and none twice as far as the nearest.
+std::string near(const Parameters& parameters, std::string_view wanted, bool beginning) {
+  std::vector<std::pair<std::size_t, std::string>> names;
+  for (const NamedParameter& p : parameters) {
+    any_name(p, [&](const std::string& name) {
+      names.emplace_back(distance(wanted, name, beginning), name);
+      return false;
+    });
+  }
+  if (names.empty()) return "there are no parameters";
+  std::ranges::stable_sort(names, {}, [](const auto& pair) { return pair.first; });
+  names.resize(std::min<std::size_t>(names.size(), 3));
+  std::string list = "is it " + names[0].second;
+  for (std::size_t i = 1; i < names.size() && names[i].first < 2 * names[0].first; ++i)
+    list += ", " + names[i].second;
+  return list + "?";
+}
+
+std::string described(const Tensor& t) {
+  return fmt::format("{} {}", to_string(t.dtype()), to_string(t.shape()));
+}
+
+std::size_t bytes(const Tensor& t) { return t.defined() ? t.numel() * size_of(t.dtype()) : 0; }
+
+/// Why `values` cannot be those of `parameters`: names that are missing, unexpected, of another
+/// shape or dtype, each with what it is `here` ("in the file"); empty if they can.
+std::string misfit(const std::vector<NamedTensor>& values, const Parameters& parameters,
+                   const char* here) {
+  std::vector<std::string> problems;
+  for (const NamedParameter& p : parameters.distinct()) {
+    const auto found = std::ranges::find(values, p.name, &NamedTensor::name);
+    if (found == values.end()) {
+      problems.push_back(fmt::format("missing {}, {}", p.name, described(p.value())));
+    } else if (found->tensor.shape() != p.value().shape() ||
+               found->tensor.dtype() != p.value().dtype()) {
+      problems.push_back(fmt::format("{} is {} {} but {} in the model", p.name,
+                                     described(found->tensor), here, described(p.value())));
+    }
+  }
+  for (const NamedTensor& t : values) {
+    const auto is_it = [&](const NamedParameter& p) { return p.name == t.name; };
+    if (std::ranges::none_of(parameters.distinct(), is_it)) {
+      problems.push_back(fmt::format("unexpected {}, {}", t.name, described(t.tensor)));
+    }
+  }
+  return fmt::format("{}", fmt::join(problems, "; "));
+}
+
+/// Copies values that fit.
+void assign(const std::vector<NamedTensor>& values, const Parameters& parameters) {
+  for (const NamedParameter& p : parameters.distinct()) {
+    p.set_value(std::ranges::find(values, p.name, &NamedTensor::name)->tensor);
+  }
+}
+
+/// The values themselves, not copies.
+std::vector<NamedTensor> values_of(const Parameters& parameters) {
+  std::vector<NamedTensor> values;
+  for (const NamedParameter& p : parameters.distinct()) values.push_back({p.name, p.value()});
+  return values;
+}
+
+}  // namespace
+
+Parameters::Parameters(const std::vector<NamedParameter>& list) {
+  for (const NamedParameter& p : list) push_back(p);
+}
+
+void Parameters::push_back(NamedParameter parameter) {
+  const bool again = parameter.defined() && std::ranges::any_of(list_, [&](const auto& p) {
+                       return p.data() == parameter.data();
+                     });
+  list_.push_back(std::move(parameter));
+  if (!again) firsts_.push_back(list_.size() - 1);
+}
+
+void Parameters::add(const std::string& name, const Parameter& parameter) {
+  const auto same = std::ranges::find(list_, parameter.data(), &NamedParameter::data);
+  if (same == list_.end()) return push_back({name, parameter});
+  same->ties.push_back(name);
+}
+
+Parameters& Parameters::operator+=(const Parameters& other) {
+  for (std::size_t i = 0, n = other.size(); i < n; ++i) push_back(other[i]);  // may be this list
+  return *this;
+}
+
+NamedParameter Parameters::find(std::string_view name) const {
+  for (const NamedParameter& p : list_) {
+    if (any_name(p, [&](std::string_view n) { return n == name; })) return p;
+  }
+  throw UsageError(
+      fmt::format("[find] there is no parameter {}: {}", name, near(*this, name, false)));
+}
+
+Parameters Parameters::with_prefix(std::string_view prefix) const {
+  Parameters found;
+  for (const NamedParameter& p : list_) {
+    if (any_name(p, [&](std::string_view n) { return n.starts_with(prefix); })) found.push_back(p);
+  }
+  if (!found.empty()) return found;
+  throw UsageError(fmt::format("[with_prefix] no parameter's name begins with {}: {}", prefix,
+                               near(*this, prefix, true)));
+}
+
+void Parameters::freeze() const {
+  for (const NamedParameter& p : distinct()) p.set_requires_grad(false);
+}
+
+void Parameters::unfreeze() const {
+  for (const NamedParameter& p : distinct()) p.set_requires_grad(true);
+}
+
+void Parameters::zero_grad() const {
+  for (const NamedParameter& p : distinct()) p.zero_grad();
+}
+
+void Parameters::copy_values(const Parameters& from) const {
+  const std::vector<NamedTensor> values = values_of(from);
+  const std::string problems = misfit(values, *this, "in the source");
+  if (!problems.empty()) {
+    throw UsageError(fmt::format(
+        "[copy_values] the source does not fit this model, nothing was copied: {}", problems));
+  }
+  assign(values, *this);
+}
+
+void Parameters::state(Archive& a) const {
+  for (const NamedParameter& p : distinct()) {
+    Tensor value = p.value();
+    a(p.name, value);
+    if (a.loading()) p.record(&ParameterEvents::set_value);
+  }
+}
+
+std::size_t Parameters::count() const {
+  std::size_t count = 0;
+  for (const NamedParameter& p : distinct()) count += p.value().numel();
+  return count;
+}
+
+ParameterMemory Parameters::memory() const {
+  ParameterMemory memory;
+  for (const NamedParameter& p : distinct()) {
+    memory.values += bytes(p.value());
+    memory.gradients += bytes(p.grad());
+  }
+  return memory;
+}
+
+std::string Parameters::describe() const {
+  std::vector<std::array<std::string, 5>> rows = {{"name", "shape", "dtype", "elements", "bytes"}};
+  std::vector<std::string> notes = {""};
+  std::size_t frozen = 0;
+  for (const NamedParameter& p : distinct()) {
+    const Tensor& value = p.value();
+    rows.push_back({p.name, to_string(value.shape()), std::string(to_string(value.dtype())),
+                    fmt::to_string(value.numel()), fmt::to_string(bytes(value))});
+    std::string note;
+    if (!p.requires_grad()) {
+      note += "  frozen";
+      frozen += value.numel();
+    }
+    if (!p.ties.empty()) note += fmt::format("  tied: {}", fmt::join(p.ties, ", "));
+    notes.push_back(note);
+  }
+  std::array<std::size_t, 5> width{};
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
+  }
+  std::string table;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    for (std::size_t c = 0; c < width.size(); ++c) {  // text to the left, numbers to the right
+      if (c > 0) table += "  ";
+      table += c < 3 ? fmt::format("{:<{}}", rows[r][c], width[c])
+                     : fmt::format("{:>{}}", rows[r][c], width[c]);
+    }
+    table += notes[r] + "\n";
+  }
+  const ParameterMemory sums = memory();
+  return table + fmt::format(
+                     "{} parameters, {} elements ({} frozen), {} bytes of values, {} bytes "
+                     "of gradients\n",
+                     firsts_.size(), count(), frozen, sums.values, sums.gradients);
+}
+
+void save_parameters(const std::filesystem::path& path, const Parameters& parameters,
+                     const Metadata& metadata) {
+  save_tensors(path, {values_of(parameters), metadata});
+}
+
+Metadata load_parameters(const std::filesystem::path& path, const Parameters& parameters) {
+  const TensorFile file = load_tensors(path);
+  load_parameters(file, parameters);
+  return file.metadata;
+}
+
+void load_parameters(const TensorFile& file, const Parameters& parameters) {
+  const std::string problems = misfit(file.tensors, parameters, "in the file");
+  if (!problems.empty()) {
+    throw FileError(
+        fmt::format("[load_parameters] {} does not fit this model, nothing was loaded: {}",
+                    file.path.string(), problems));
+  }
+  assign(file.tensors, parameters);
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <span>
+
+#include "../tensor.h"
+
+/// What optimizers do to the elements of a Parameter.
+namespace tapegrad::kernels {
+
+/// A block of elements to update: `n` of each array, none of which overlap.
+template <Element T>
+struct Update {
+  static constexpr std::size_t max_slots = 4;
+  std::size_t n;
+  T* value;
+  const T* grad;
+  std::array<T*, max_slots> slot;  // what the optimizer remembers; null where it has fewer
+};
+
+/// Calls `f` for blocks that cover all elements, from several threads if there are many, and treats
+/// subnormal numbers as 0 meanwhile. All tensors are of `value`'s shape and of dtype T.
+template <Element T>
+void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots,
+                 const std::function<void(const Update<T>&)>& f);
+
+/// Gradient descent:
+///
+///   g = grad + weight_decay value
+///   value = value - lr g
+///
+/// and, where there is momentum, with the velocity v in slot 0,
+///
+///   v = momentum v + undamped g
+///   value = value - lr v,   or with Nesterov   value = value - lr (g + momentum v)
+struct Descent {
+  double lr, weight_decay, momentum, undamped;
+  bool nesterov;
+};
+template <Element T>
+void descend(const Descent& options, const Update<T>& u);
+
+/// Adam, with m in slot 0 and v in slot 1:
+///
+///   g = grad + weight_decay value,   cut to [-G, G] if finite, G^2 the largest number of T
+///   m = beta1 m + (1 - beta1) g          v = beta2 v + (1 - beta2) g^2
+///   value = value - rate m / (sqrt(v) root_scale + epsilon)
+///
+/// v is a mean of squares, so it does not overflow; Adam does not depend on the size of g, so that
+/// an element with a gradient beyond G (1.8e19 in float32, 1.3e154 in float64) moves as with G.
+struct Moments {
+  double beta1, beta2, weight_decay, rate, root_scale, epsilon;
+};
+template <Element T>
+void adapt(const Moments& options, const Update<T>& u);
+
+/// x = x numerator / denominator, with the quotient in double; x is a floating-point tensor.
+void scale_in_place(Tensor& x, double numerator, double denominator);
+/// Cuts the elements to [-limit, limit].
+void clamp_in_place(Tensor& x, double limit);
+
+extern template void for_updates<float>(Tensor, const Tensor&, std::span<Tensor>,
+                                        const std::function<void(const Update<float>&)>&);
+extern template void for_updates<double>(Tensor, const Tensor&, std::span<Tensor>,
+                                         const std::function<void(const Update<double>&)>&);
+extern template void descend<float>(const Descent&, const Update<float>&);
+extern template void descend<double>(const Descent&, const Update<double>&);
+extern template void adapt<float>(const Moments&, const Update<float>&);
+extern template void adapt<double>(const Moments&, const Update<double>&);
+
+}  // namespace tapegrad::kernels

@@ -1,0 +1,65 @@
+// Private: exp, sigmoid, tanh and their slopes of one Highway vector. Highway compiles this once for each
+// instruction set, so it has Highway's include guard.
+
+#if defined(TAPEGRAD_CORE_SIMD_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TAPEGRAD_CORE_SIMD_MATH_INL_H_
+#undef TAPEGRAD_CORE_SIMD_MATH_INL_H_
+#else
+#define TAPEGRAD_CORE_SIMD_MATH_INL_H_
+#endif
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace tapegrad::kernels::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// e^x. hwy::Exp is good between underflow and just above overflow, and makes 0 of a NaN.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V most = hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 104 : 1000));  // e^most = inf
+  const V y = hn::Exp(d, hn::IfThenElse(hn::Gt(x, most), most, x));
+  return hn::IfThenElse(hn::IsNaN(x), x, y);
+}
+
+/// 1 / (1 + e^-x), by e = e^-|x| <= 1: 1 / (1 + e) for x >= 0, e / (1 + e) for x < 0.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V sigmoid(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V one = hn::Set(d, T{1});
+  const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
+  const V y = hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+  return hn::IfThenElse(hn::IsNaN(x), x, y);
+}
+
+/// The slope of sigmoid, from x: e / (1 + e)^2 with e = e^-|x|. 1 - sigmoid(x) would be 0 from
+/// x = 17 (float) or 37 (double) on.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V sigmoid_slope(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
+  const V sum = hn::Add(hn::Set(d, T{1}), e);
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Div(e, hn::Mul(sum, sum)));
+}
+
+/// The slope of tanh, from x: 4 e / (1 + e)^2 with e = e^-2|x|.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V tanh_slope(D d, V x) {
+  using T = hn::TFromD<D>;
+  return hn::Mul(hn::Set(d, T{4}), sigmoid_slope(d, hn::Add(x, x)));
+}
+
+/// hwy::Tanh is (e^2|x| - 1) / (e^2|x| + 1) with the sign of x, and 1 from |x| = 18.7 on; a NaN
+/// comes through it.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V tanh(D d, V x) {
+  return hn::Tanh(d, x);
+}
+
+}  // namespace tapegrad::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
