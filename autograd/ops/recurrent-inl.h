@@ -9,9 +9,9 @@
 
 namespace tapegrad::check {
 
-/// Demands of one part of a recurrent state that it is defined and has the shape (B, H), or (L, B,
-/// H) for a stack, that x, (B, I) or (T, B, I), asks for. Throws UsageError or ShapeError, which
-/// says so if x looks like (B, T, I).
+/// Demands of one part of a recurrent state that it has the shape (B, H), or (L, B, H) for a stack,
+/// that x, (B, I) or (T, B, I), asks for. Throws ShapeError, which says so if x looks like
+/// (B, T, I).
 void state(std::string_view op, const Var& x, std::string_view name, const Var& part,
            const Shape& demanded);
 

@@ -10,7 +10,6 @@ void state(std::string_view op, const Var& x, std::string_view name, const Var& 
   const bool sequence = x.shape().rank() == 3, stack = demanded.rank() == 3;
   const std::size_t batch = demanded[demanded.rank() - 2], hidden = demanded[demanded.rank() - 1];
   const std::string make = fmt::format("make the state with zero_state({})", batch);
-  if (!part.defined()) throw UsageError(fmt::format("[{}] {} is undefined: {}", op, name, make));
   const Shape& shape = part.shape();
   if (stack && (shape.rank() != 3 || shape[0] != demanded[0])) {
     throw ShapeError(

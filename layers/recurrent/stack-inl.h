@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <string>
 #include <vector>
 
 #include "../../autograd/inspect/scope.h"
@@ -72,6 +73,7 @@ typename Cell::State zero_state(const std::vector<typename Cell::Layer>& layers,
 
 template <class Cell>
 void check_sequence(const Var& x) {
+  check::defined(Cell::op, {{"x", x}});
   if (x.shape().rank() == 3) return;
   check::wrong_shape(
       Cell::op, "x", x.shape(),
@@ -88,6 +90,7 @@ Unrolled<typename Cell::State> run(Tape& tape, const Var& x, const typename Cell
   check_sequence<Cell>(x);
   tape.require_same_tape(x, Cell::op);
   for (const auto& part : Cell::parts) {
+    check::defined(Cell::op, {{fmt::format("state.{}", part.name), state.*part.value}});
     check::state(Cell::op, x, part.name, state.*part.value, {layers.size(), x.size(1), hidden});
     tape.require_same_tape(state.*part.value, Cell::op);
   }

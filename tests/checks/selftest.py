@@ -8,6 +8,7 @@ from pathlib import Path
 import headers
 import layering
 import op_coverage
+import refusals
 import snippets
 import words
 
@@ -60,6 +61,7 @@ PLANTED = [  # check, file, its text, part of the complaint
     (op_coverage, "tests/test_maths.cpp", 'gradcheck("tanh"); // "exp"\n', 'op "exp"'),
     (op_coverage, "tests/test_maths.cpp", 'check_op("tanh"); check_op("exp");\n', 'op "tanh"'),
     (op_coverage, "tests/autograd/test_torch_ops.cpp", 'ops = {"tanh"};\n', 'op "exp" is not in tests/autograd/test_torch_ops.cpp'),
+    (refusals, "layers/model/walk.h", "", "double is refused as a member"),
     (words, "README.md", "./tests/run.sh\n", "does not name ./examples/quickstart.sh"),
     (words, "README.md", READING.format(3, 2), "'(3)' in the reading order, but these files have 2 lines"),
     (words, "README.md", READING.format(2, 3), "'in 3 lines' to read, but the list has 2"),
@@ -78,7 +80,7 @@ def complaints(check, planted):
 
 
 failed = 0
-for module in (layering, headers, snippets, op_coverage, words):
+for module in (layering, headers, snippets, op_coverage, refusals, words):
     for said in complaints(module, {}):
         failed += 1
         print(f"selftest: {module.__name__} complains about a clean tree: {said}")

@@ -131,7 +131,7 @@ TEST_CASE("misuse: sequences, steps and states that do not fit the layer") {
         [&] {
           (void)lstm(tape, h, {t.state.h, zeros({2, B, H + 1})});
         });
-    mistake.is<UsageError>("[lstm] h is undefined: make the state with zero_state(3)",
+    mistake.is<UsageError>("[lstm] state.h is undefined: give it a value first",
                            [&] { (void)lstm(tape, h, LSTMState{}); });
     mistake.is<ShapeError>(
         "[lstm] x has shape (0, 3, 3): it must be (T, B, I) with T >= 1 (in lstm.0)", [&] {
