@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "../core/tensor.h"
-#include "tracked.h"
+#include "../core/tracked.h"
 
 namespace tapegrad {
 

@@ -1,12 +1,14 @@
 #pragma once
 
+#include "cxx20.h"
+
 #include <vector>
 
 namespace tapegrad::detail {
 
-/// The base of Parameter: keeps a list of all objects of the process that are alive, so that one
-/// can be found by its address. Modules are plain structs; a Parameter that visit() forgets is seen
-/// nowhere but in the module's bytes.
+/// Base of a class whose objects can be found by their address: all that are alive in the process
+/// are on one list. For Parameter: modules are plain structs, and a Parameter that visit() forgets
+/// is seen nowhere but in the module's bytes.
 class Tracked {
  public:
   Tracked() noexcept;
