@@ -5,6 +5,7 @@
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/embedding.h"
 #include "../../autograd/ops/lstm.h"
+#include "../../autograd/ops/lstm_cell.h"
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
 #include "../support/op_check.h"

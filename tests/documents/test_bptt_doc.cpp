@@ -8,6 +8,7 @@
 
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/lstm.h"
+#include "../../autograd/ops/lstm_cell.h"
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/tape.h"

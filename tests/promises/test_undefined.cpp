@@ -12,6 +12,7 @@
 #include "../../autograd/ops/layer_norm.h"
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/lstm.h"
+#include "../../autograd/ops/lstm_cell.h"
 #include "../../autograd/ops/matrix.h"
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
