@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "../autograd/inspect/scope.h"
 #include "../autograd/ops/check-inl.h"
 #include "../autograd/ops/dropout.h"
-#include "../autograd/inspect/scope.h"
 #include "../autograd/ops/shape.h"
 #include "../core/error.h"
 

@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <fstream>
 
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
 #include "../../layers/lstm.h"
 #include "../../layers/module.h"
-#include "../../autograd/parameters.h"
 #include "../support/char_lm.h"
 #include "../support/model_cases.h"
 #include "../support/temp_folder.h"

@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "../../autograd/ops/loss.h"
+#include "../../autograd/parameters.h"
 #include "../../core/threads.h"
 #include "../../layers/clone.h"
 #include "../../layers/dropout.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
 #include "../../layers/lstm.h"
-#include "../../autograd/parameters.h"
 #include "../../optim/adam.h"
 #include "../support/kernel_cases.h"
 

@@ -7,11 +7,11 @@
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/reduce.h"
+#include "../../autograd/parameters.h"
 #include "../../layers/dropout.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
 #include "../../layers/lstm.h"
-#include "../../autograd/parameters.h"
 #include "../../optim/optimizer.h"
 #include "kernel_cases.h"
 
