@@ -100,6 +100,12 @@ Var Grads::d(std::size_t k) const {
   return sweep_.grad(place);
 }
 
+/// The gradient that has reached the slot of an input so far.
+inline Var& Grads::gradient_of(std::uint32_t input) {
+  if (wrote_ && sweep_.has(input, Sweep::written)) sweep_.accept(input);
+  return sweep_.grad(input);
+}
+
 void Grads::add(std::size_t i, const Var& gradient) {
   const std::uint32_t input = edge(i);
   if (!sweep_.has(input, Sweep::wanted)) return;
@@ -139,12 +145,6 @@ Grads::Into Grads::into(std::size_t i) {
   sweep_.set(input, Sweep::written);
   wrote_ = true;
   return {total.value_, beta};
-}
-
-/// The gradient that has reached the slot of an input so far.
-Var& Grads::gradient_of(std::uint32_t input) {
-  if (wrote_ && sweep_.has(input, Sweep::written)) sweep_.accept(input);
-  return sweep_.grad(input);
 }
 
 void Grads::run(Closure& rule) {

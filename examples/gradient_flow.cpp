@@ -34,7 +34,7 @@ struct Flow {
   std::vector<double> through;  // dc_T times all forget gates since: what the cell alone passes on
 };
 
-double norm(const Var& v) { return std::sqrt(sum(square(v.detach())).item()); }
+double norm_of(const Var& v) { return std::sqrt(sum(square(v.detach())).item()); }
 
 /// The last state's elements, weighted so that dL/dh_T has norm 1 from the loss itself.
 Var loss_of(const Var& h) {
@@ -59,7 +59,7 @@ Flow rnn(const Options& o, const Tensor& x, double scale) {
   for (const Var& x_t : unbind(x)) h.push_back(tanh(linear(x_t, ih) + linear(h.back(), hh)));
   const Vars dh = tape.gradient(loss_of(h.back()), h);
   Flow flow;
-  for (std::size_t t = o.steps + 1; t-- > 0;) flow.dh.push_back(norm(dh[t]));
+  for (std::size_t t = o.steps + 1; t-- > 0;) flow.dh.push_back(norm_of(dh[t]));
   return flow;
 }
 
@@ -86,9 +86,9 @@ Flow lstm(const Options& o, const Tensor& x, double forget_bias) {
   Flow flow;
   Var through = dc.back();
   for (std::size_t t = o.steps + 1; t-- > 0;) {
-    flow.dh.push_back(norm(dh[t]));
-    flow.dc.push_back(norm(dc[t]));
-    flow.through.push_back(norm(through));
+    flow.dh.push_back(norm_of(dh[t]));
+    flow.dc.push_back(norm_of(dc[t]));
+    flow.through.push_back(norm_of(through));
     through = through * f[t].detach();
   }
   return flow;

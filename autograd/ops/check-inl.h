@@ -31,7 +31,7 @@ bool looks_swapped(const Shape& a, const Shape& b);
 
 struct Argument {
   template <class Value>
-  Argument(std::string_view name, const Value& value) : name(name), defined(value.defined()) {}
+  Argument(std::string_view what, const Value& value) : name(what), defined(value.defined()) {}
 
   std::string_view name;
   bool defined;

@@ -50,9 +50,9 @@ TEST_CASE("gradcheck: bugs planted without knowing the diagnosis are found, in t
     std::size_t named = 0;
     std::string row;
     for (const GradBlockSummary& b : report.blocks) {
-      const auto wrong =
-          std::find_if(c.wrong.begin(), c.wrong.end(),
-                       [&](const blind::Wrong& w) { return w.block == b.block.name; });
+      const auto wrong = std::find_if(c.wrong.begin(), c.wrong.end(), [&](const blind::Wrong& w) {
+        return w.block == b.block.name;
+      });
       REQUIRE_MESSAGE((b.failed > 0) == (wrong != c.wrong.end()), c.bug, ": ", c.why, "\n",
                       report.text());
       if (wrong == c.wrong.end()) continue;

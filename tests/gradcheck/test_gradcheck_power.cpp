@@ -11,8 +11,8 @@
 #include "../../autograd/gradcheck/tape_gradcheck.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
-#include "../../layers/recurrent/lstm.h"
 #include "../../layers/model/module.h"
+#include "../../layers/recurrent/lstm.h"
 
 TEST_SUITE_BEGIN("gradients");
 

@@ -8,8 +8,8 @@
 #include "../../core/error.h"
 #include "../../core/kernels/elementwise.h"
 #include "../../layers/linear.h"
-#include "../../layers/recurrent/lstm.h"
 #include "../../layers/model/module.h"
+#include "../../layers/recurrent/lstm.h"
 
 TEST_SUITE_BEGIN("tape");
 

@@ -4,10 +4,10 @@
 #include <filesystem>
 #include <fstream>
 
+#include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
-#include "../../autograd/parameters.h"
 #include "../../layers/model/module.h"
 #include "../../layers/recurrent/lstm.h"
 #include "../support/char_lm.h"

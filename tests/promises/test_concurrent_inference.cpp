@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "../../autograd/ops/loss.h"
+#include "../../autograd/parameters.h"
 #include "../../core/threads.h"
-#include "../../layers/model/clone.h"
 #include "../../layers/dropout.h"
 #include "../../layers/embedding.h"
 #include "../../layers/linear.h"
-#include "../../autograd/parameters.h"
+#include "../../layers/model/clone.h"
 #include "../../layers/recurrent/lstm.h"
 #include "../../optim/adam.h"
 #include "../support/kernel_cases.h"

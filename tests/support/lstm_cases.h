@@ -8,8 +8,8 @@
 #include "../../autograd/gradcheck/tape_gradcheck.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
-#include "../../layers/recurrent/lstm.h"
 #include "../../layers/model/module.h"
+#include "../../layers/recurrent/lstm.h"
 #include "is_worse.h"
 
 /// LSTM problems for tests: a stack of layers, data, and a loss that sees y, h_T, c_T or all of
