@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <initializer_list>
 #include <map>
-#include <ranges>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,11 +44,39 @@ class Parameters {
   bool empty() const { return list_.empty(); }
   const NamedParameter& operator[](std::size_t i) const& { return list_[i]; }
   NamedParameter operator[](std::size_t i) && { return std::move(list_[i]); }
+  /// A view of entries by their places in a list. (clang 14 does not take libstdc++'s views.)
+  class Distinct {
+   public:
+    class iterator {
+     public:
+      using value_type = NamedParameter;
+      using difference_type = std::ptrdiff_t;
+
+      iterator() = default;
+      iterator(const NamedParameter* list, const std::size_t* place) : list_(list), place_(place) {}
+      const NamedParameter& operator*() const { return list_[*place_]; }
+      iterator& operator++() {
+        ++place_;
+        return *this;
+      }
+      iterator operator++(int) { return {list_, place_++}; }
+      bool operator==(const iterator& other) const { return place_ == other.place_; }
+
+     private:
+      const NamedParameter* list_ = nullptr;
+      const std::size_t* place_ = nullptr;
+    };
+
+    Distinct(const NamedParameter* list, const std::vector<std::size_t>& places)
+        : begin_(list, places.data()), end_(list, places.data() + places.size()) {}
+    iterator begin() const { return begin_; }
+    iterator end() const { return end_; }
+
+   private:
+    iterator begin_, end_;
+  };
   /// The entries without those that name a Parameter again.
-  auto distinct() const& {
-    return std::views::transform(
-        firsts_, [list = list_.data()](std::size_t i) -> const NamedParameter& { return list[i]; });
-  }
+  Distinct distinct() const& { return {list_.data(), firsts_}; }
   void distinct() && = delete;  // would be a view of a list that is gone
 
   void push_back(NamedParameter parameter);

@@ -1,7 +1,6 @@
 #include "tape.h"
 
 #include <algorithm>
-#include <ranges>
 
 #include "../core/kernels/elementwise.h"
 #include "node.h"
@@ -61,8 +60,8 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
   sweep.bottom = UINT32_MAX;
   for (const Var& v : y) sweep.top = std::max(sweep.top, v.node_);
   for (const Var& v : x) sweep.bottom = std::min(sweep.bottom, v.node_);
-  const auto watched = hooks | std::views::take(sweep.to_hooks ? hooks.size() : 0);
-  for (const HookRecord& h : watched) sweep.bottom = std::min(sweep.bottom, h.node);
+  const std::size_t watched = sweep.to_hooks ? hooks.size() : 0;
+  for (std::size_t k = 0; k < watched; ++k) sweep.bottom = std::min(sweep.bottom, hooks[k].node);
   if (sweep.bottom > sweep.top) return;  // no x stands before a y
   const NodeRecord& last = nodes[sweep.top];
   sweep.base = nodes[sweep.bottom].first_slot;
@@ -74,8 +73,8 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
     sweep.set(v.slot_, Sweep::wanted);
     sweep.set(v.slot_, Sweep::target);
   }
-  for (const HookRecord& h : watched) {
-    if (h.node <= sweep.top) sweep.set(h.slot, Sweep::wanted);
+  for (std::size_t k = 0; k < watched; ++k) {
+    if (hooks[k].node <= sweep.top) sweep.set(hooks[k].slot, Sweep::wanted);
   }
   for (std::uint32_t i = sweep.bottom; i <= sweep.top; ++i) {
     if (!wants_input(sweep, nodes[i])) continue;

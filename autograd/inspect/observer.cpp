@@ -95,8 +95,9 @@ NodeView TapeState::view(std::uint32_t node) const {
   if (leaf != leaves.end() && leaf->node_ == node) {
     view.parameter = parameters[static_cast<std::size_t>(leaf - leaves.begin())].get();
   }
-  for (const NoteRecord& n : std::ranges::equal_range(notes, node, {}, &NoteRecord::node)) {
-    if (!n.waiting) view.notes.push_back({n.name, n.value});
+  auto note = std::ranges::lower_bound(notes, node, {}, &NoteRecord::node);
+  for (; note != notes.end() && note->node == node; ++note) {
+    if (!note->waiting) view.notes.push_back({note->name, note->value});
   }
   return view;
 }

@@ -141,7 +141,7 @@ split='--hidden 40 --embed 8 --batch 34 --seq 10 --quiet'
   check "char_lm train: two layers, dropout, SGD, bytes" ended '"parameters":'
   check "char_lm train: progress in a pipe has no control characters" is_plain stderr
   check "char_lm train: progress is shown" grep -q 'chars/s' stderr
-  run char_lm train text $small --steps 3 --lr 1e300 --clip 0 --out bad.safetensors
+  run char_lm train text $small --steps 3 --lr 1e30 --clip 0 --out bad.safetensors
   check "char_lm train: a loss that explodes is a failure" failed_with 'gradient of .* is nan'
   check "char_lm train: then no model is written" test ! -e bad.safetensors
 
