@@ -7,32 +7,41 @@
 namespace tapegrad::detail {
 namespace {
 
-// Both are ready before the first static Parameter and good until after the last one.
+// Both are ready before the first static object and good until after the last one.
 constinit std::mutex mutex;
 constinit Tracked* first = nullptr;
 
+std::uintptr_t hidden(Tracked* t) { return ~reinterpret_cast<std::uintptr_t>(t); }
+Tracked* shown(std::uintptr_t link) { return reinterpret_cast<Tracked*>(~link); }
+
 }  // namespace
 
-Tracked::Tracked() noexcept : previous_(nullptr) {
+Tracked::Tracked() noexcept : previous_(hidden(nullptr)) {
   const std::lock_guard lock(mutex);
-  next_ = first;
-  if (first != nullptr) first->previous_ = this;
+  next_ = hidden(first);
+  if (first != nullptr) first->previous_ = hidden(this);
   first = this;
 }
 
 Tracked::~Tracked() {
   const std::lock_guard lock(mutex);
-  (previous_ != nullptr ? previous_->next_ : first) = next_;
-  if (next_ != nullptr) next_->previous_ = previous_;
+  Tracked* const previous = shown(previous_);
+  Tracked* const next = shown(next_);
+  if (previous != nullptr) {
+    previous->next_ = next_;
+  } else {
+    first = next;
+  }
+  if (next != nullptr) next->previous_ = previous_;
 }
 
 std::vector<const Tracked*> Tracked::alive() {
   std::vector<const Tracked*> all;
   {
     const std::lock_guard lock(mutex);
-    for (const Tracked* t = first; t != nullptr; t = t->next_) all.push_back(t);
+    for (const Tracked* t = first; t != nullptr; t = shown(t->next_)) all.push_back(t);
   }
-  std::ranges::sort(all, std::less{});
+  std::sort(all.begin(), all.end(), std::less{});
   return all;
 }
 

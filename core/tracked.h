@@ -2,6 +2,7 @@
 
 #include "cxx20.h"
 
+#include <cstdint>
 #include <vector>
 
 namespace tapegrad::detail {
@@ -20,8 +21,10 @@ class Tracked {
   static std::vector<const Tracked*> alive();
 
  private:
-  Tracked* previous_;
-  Tracked* next_;
+  // Neighbours in the list, as complements of their addresses: whoever looks through memory for
+  // pointers to such objects is not to find these.
+  std::uintptr_t previous_;
+  std::uintptr_t next_;
 };
 
 }  // namespace tapegrad::detail

@@ -17,8 +17,11 @@ std::string described(const Named& x) {
              : fmt::format("{} has shape {} = {}", x.name, x.letters, to_string(x.shape));
 }
 
-/// Axes of any meaning, where (T, B, ...) and (B, T, ...) may meet.
-bool is_open(const Named& x) { return x.letters.empty() || x.letters.starts_with("(..."); }
+/// Leading axes of any meaning, where (T, B, ...) and (B, T, ...) may meet: "", "(...)", "(..., V)".
+bool is_open(const Named& x) {
+  return x.letters.empty() ||
+         (x.letters.starts_with("(...") && std::ranges::count(x.letters, ',') <= 1);
+}
 
 Axis counted(std::string_view op, const Shape& shape, Axis axis, std::size_t count) {
   const auto n = static_cast<std::ptrdiff_t>(count);

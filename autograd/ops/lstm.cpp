@@ -35,9 +35,8 @@ void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& w) {
   if (w.bias_hh.defined() && w.bias_hh.shape() != gates) {
     check::mismatch("lstm", weight_ih, {"bias_hh", "(4H)", w.bias_hh.shape()}, "H must match");
   }
-  const Shape demanded{x.size(1), hidden};
-  check::state("lstm", x, "h", state.h, demanded);
-  check::state("lstm", x, "c", state.c, demanded);
+  check::state("lstm", x, "h", state.h, {x.size(1), hidden});
+  check::state("lstm", x, "c", state.c, {x.size(1), hidden});
 }
 
 /// Inputs and outputs of the node, in this order; a bias may be absent.

@@ -9,8 +9,9 @@ void state(std::string_view op, const Var& x, std::string_view name, const Var& 
            const Shape& demanded) {
   const bool sequence = x.shape().rank() == 3, stack = demanded.rank() == 3;
   const std::size_t batch = demanded[demanded.rank() - 2], hidden = demanded[demanded.rank() - 1];
-  const std::string make = fmt::format("make the state with zero_state({})", batch);
   const Shape& shape = part.shape();
+  if (shape == demanded) return;
+  const std::string make = fmt::format("make the state with zero_state({})", batch);
   if (stack && (shape.rank() != 3 || shape[0] != demanded[0])) {
     throw ShapeError(
         fmt::format("[{}] the stack has {} layers but {} has shape {}: states are (L, B, H); {}",
@@ -31,9 +32,7 @@ void state(std::string_view op, const Var& x, std::string_view name, const Var& 
                            : ", or, if x is a step of unbind(), look whether the sequence is "
                              "(T, B, I)"));
   }
-  if (shape != demanded) {
-    wrong_shape(op, name, shape, fmt::format("{} with H = {}; {}", given.letters, hidden, make));
-  }
+  wrong_shape(op, name, shape, fmt::format("{} with H = {}; {}", given.letters, hidden, make));
 }
 
 }  // namespace tapegrad::check

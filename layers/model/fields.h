@@ -31,7 +31,7 @@ struct Noting {
   template <std::default_initializable T>
   operator T() const {  // NOLINT(google-explicit-constructor): is to convert
     fields->push_back({sizeof(T), alignof(T), nullptr});
-    if constexpr (any_part<Learned, T>() || Pointing<T>) {
+    if constexpr (any_part<Leading, T>()) {
       fields->back().show_parameters = [](void* field, Visitor& visitor) {
         detail::show_parameters(*static_cast<T*>(field), visitor);
       };

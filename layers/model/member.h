@@ -152,6 +152,12 @@ struct Learned {
   static constexpr bool of = std::same_as<T, Parameter> || Visited<T>;
 };
 
+/// Holds Parameters, or may point to what does.
+struct Leading {
+  template <class T>
+  static constexpr bool of = Learned::of<T> || Pointing<T>;
+};
+
 template <class T>
 constexpr bool is_shared() {
   return any_part<Shared, T>();

@@ -147,7 +147,7 @@ void show_parameters(T& field, Visitor& visitor) {
     if constexpr (requires { static_cast<bool>(field), sizeof(*field); }) {
       if (field) show_parameters(*field, visitor);
     }
-  } else if constexpr (any_part<Learned, T>()) {
+  } else if constexpr (any_part<Leading, T>()) {
     if constexpr (is_range_of_others<T>()) {
       for (auto& element : field) show_parameters(element, visitor);
     } else if constexpr (requires { field.first, field.second; }) {

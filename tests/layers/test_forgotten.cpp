@@ -254,6 +254,23 @@ TEST_CASE("forgotten: what holds no Parameter that is missing still trains") {
   CHECK(parameters(tied).size() == 2);
 }
 
+TEST_CASE("forgotten: what a Parameter leaves behind or links to is no Parameter") {
+  const Linear other = linear_layer();  // neighbours in the list of what is alive
+  Raw raw;
+  const Linear another = linear_layer();
+  raw.known = linear_layer();
+  CHECK(parameters(raw).size() == 2);
+  Made<std::optional<Linear>> emptied{std::optional<Linear>()};
+  const Linear third = linear_layer();
+  for (int i = 0; i < 3; ++i) {
+    std::optional<Linear> full = linear_layer();
+    const Linear fourth = linear_layer();
+    full.reset();
+    emptied = Made<std::optional<Linear>>(std::move(full));
+    CHECK(parameters(emptied).size() == 2);
+  }
+}
+
 TEST_CASE("forgotten: layouts that a plain struct need not have lead nowhere") {
   CHECK(parameters(WithBits{.forgotten = {}, .known = linear_layer()}).size() == 2);
   CHECK(parameters(Overaligned{.forgotten = {}, .known = linear_layer()}).size() == 2);

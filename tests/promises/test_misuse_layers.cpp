@@ -113,7 +113,7 @@ TEST_CASE("misuse: sequences, steps and states that do not fit the layer") {
     const Var h = t.model.embed(tape, t.x);
     mistake.is<ShapeError>(
         "[lstm] x has shape (3, 3): it must be a sequence, (T, B, I); one step (B, I) is for "
-        "LSTMCell (in lstm.0)",
+        "LSTMCell",
         [&] {
           (void)lstm(tape, zeros({B, E}), t.state);
         });
