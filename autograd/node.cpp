@@ -38,7 +38,8 @@ Node::Node(const char* name, InputSpan inputs) : name_(name) {
 Var Node::out(Tensor value) {
   Var y(std::move(value));
   if (state_ == nullptr) return y;
-  TapeState& s = recorded_on();
+  require_pass();
+  TapeState& s = *state_;
   if (s.slots.size() >= TapeState::constant - 1) tape_errors::tape_is_full();
   y.slot_ = static_cast<std::uint32_t>(s.slots.size());
   if (node_ == UINT32_MAX) {
@@ -60,13 +61,13 @@ Var Node::out(Tensor value) {
   return y;
 }
 
-TapeState& Node::recorded_on() const {
+void Node::require_pass() const {
   if (state_->pass != pass_) tape_errors::tape_destroyed(name_);
-  return *state_;
 }
 
 ClosureArena& Node::arena() {
-  if (node_ == UINT32_MAX || recorded_on().nodes[node_].rule != nullptr) {
+  require_pass();
+  if (node_ == UINT32_MAX || state_->nodes[node_].rule != nullptr) {
     tape_errors::outputs_out_of_order(name_);
   }
   return state_->arena;

@@ -69,7 +69,7 @@ class Node {
   void add_note(const char* name, std::string_view value);
   void add_note(const char* name, const Shape& value);
   void show_branch(const Tensor& choice);
-  TapeState& recorded_on() const;
+  void require_pass() const;
   ClosureArena& arena();
   void set_rule(Closure* closure);
 

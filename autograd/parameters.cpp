@@ -119,7 +119,8 @@ void Parameters::add(const std::string& name, const Parameter& parameter) {
 }
 
 Parameters& Parameters::operator+=(const Parameters& other) {
-  for (std::size_t i = 0, n = other.size(); i < n; ++i) push_back(other[i]);  // may be this list
+  const std::vector<NamedParameter> added = other.list_;  // a copy: `other` may be this list
+  for (const NamedParameter& p : added) push_back(p);
   return *this;
 }
 

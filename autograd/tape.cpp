@@ -46,7 +46,7 @@ Var Tape::leaf(const std::shared_ptr<ParameterData>& parameter) {
   }
   s.parameters.push_back(parameter);
   s.leaves.push_back(s.add_leaf(parameter->value()));
-  const Var leaf = s.leaves.back();
+  Var leaf = s.leaves.back();
   if (s.wants(Interest::values)) s.show_value(leaf);
   return leaf;
 }

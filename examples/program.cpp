@@ -80,13 +80,13 @@ CommandLine::CommandLine(const std::string& about, const std::string& name) {
   auto app = std::make_unique<CLI::App>(about, name);
   app->option_defaults()->always_capture_default();
   CLI::App* const parsing = app.get();
-  parser_ = std::make_unique<Parser>(std::move(app), parsing);
+  parser_ = std::unique_ptr<Parser>(new Parser{std::move(app), parsing});
 }
 CommandLine::~CommandLine() = default;
 
 CommandLine& CommandLine::command(const std::string& name, const std::string& about) {
   parser_->app->require_subcommand(1);
-  auto parser = std::make_unique<Parser>(nullptr, parser_->app->add_subcommand(name, about));
+  std::unique_ptr<Parser> parser(new Parser{nullptr, parser_->app->add_subcommand(name, about)});
   parser_->commands.emplace_back(new CommandLine(std::move(parser)));
   return *parser_->commands.back();
 }

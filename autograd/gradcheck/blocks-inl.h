@@ -39,7 +39,7 @@ std::size_t flat_index(const GradBlock& block, std::span<const std::size_t> posi
 /// "3 entries", "1 entry".
 std::string plural(std::size_t n, const char* one, const char* many);
 /// As printf writes it in the C locale.
-std::string number(const char* format, double v);
+std::string formatted(const char* format, double v);
 std::string join(std::span<const std::size_t> numbers);
 
 }  // namespace tapegrad::detail

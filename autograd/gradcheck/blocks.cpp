@@ -15,7 +15,7 @@
 
 namespace tapegrad::detail {
 
-std::string number(const char* format, double v) {
+std::string formatted(const char* format, double v) {
   std::array<char, 40> buffer = {};
   if (std::isnan(v)) return "nan";  // not "-nan"
   std::snprintf(buffer.data(), buffer.size(), format, v);
@@ -106,17 +106,17 @@ std::string check_block(const GradBlock& b) {
   for (std::size_t i = 0; i < *entries; i += look_stride(*entries)) {
     const double x = b.get(i), g = b.gradient(i);
     if (!std::isfinite(x)) {
-      return "the value of " + b.entry_name(i) + " is " + number("%.17g", x) +
+      return "the value of " + b.entry_name(i) + " is " + formatted("%.17g", x) +
              ": it must be finite";
     }
     if (!std::isfinite(g)) {
-      return "the analytic gradient of " + b.entry_name(i) + " is " + number("%.17g", g) +
+      return "the analytic gradient of " + b.entry_name(i) + " is " + formatted("%.17g", g) +
              ": it must be finite";
     }
     if (!(x >= b.low && x <= b.high)) {
-      return "the value of " + b.entry_name(i) + " is " + number("%.17g", x) +
-             ": it must be in its domain, [" + number("%g", b.low) + ", " + number("%g", b.high) +
-             "]";
+      return "the value of " + b.entry_name(i) + " is " + formatted("%.17g", x) +
+             ": it must be in its domain, [" + formatted("%g", b.low) + ", " +
+             formatted("%g", b.high) + "]";
     }
   }
   return {};
@@ -185,8 +185,8 @@ std::string check_backward(std::span<const GradBlock> blocks,
   };
   for (; index >= looked_at(); ++b) index -= looked_at();
   index *= look_stride(blocks[b].size());
-  return "a second `backward` gave " + number("%.17g", twice[first]) + " for the gradient of " +
-         blocks[b].entry_name(index) + ", the first one " + number("%.17g", once[first]) +
+  return "a second `backward` gave " + formatted("%.17g", twice[first]) + " for the gradient of " +
+         blocks[b].entry_name(index) + ", the first one " + formatted("%.17g", once[first]) +
          (doubled ? ": exactly twice, so it adds to what is there; set the gradients to zero first"
                   : ": it is not repeatable, or adds to what is there");
 }
@@ -199,7 +199,8 @@ bool same_bits(double a, double b) {
 
 std::string check_options(const GradcheckOptions& o) {
   const auto refuse = [](const std::string& name, double v) {
-    return "option " + name + " is " + number("%.17g", v) + ": it must be finite and not negative";
+    return "option " + name + " is " + formatted("%.17g", v) +
+           ": it must be finite and not negative";
   };
   if (!std::isfinite(o.step) || o.step < 0) return refuse("step", o.step);
   if (!std::isfinite(o.rtol) || o.rtol < 0) return refuse("rtol", o.rtol);
@@ -211,11 +212,11 @@ std::string check_options(const GradcheckOptions& o) {
 
 std::string check_loss(double first, double second) {
   if (!std::isfinite(first)) {
-    return "the loss is " + number("%.17g", first) + ": it must be finite at the given values";
+    return "the loss is " + formatted("%.17g", first) + ": it must be finite at the given values";
   }
   if (!same_bits(first, second)) {
     return "the loss is not deterministic: two calls at the same values gave " +
-           number("%.17g", first) + " and " + number("%.17g", second) +
+           formatted("%.17g", first) + " and " + formatted("%.17g", second) +
            "; dropout? set the seed of all random draws in `reseed`; or it keeps state between "
            "calls";
   }
@@ -224,7 +225,7 @@ std::string check_loss(double first, double second) {
 
 std::string check_unchanged(double first, double last) {
   if (same_bits(first, last)) return {};
-  return "the loss changed from " + number("%.17g", first) + " to " + number("%.17g", last) +
+  return "the loss changed from " + formatted("%.17g", first) + " to " + formatted("%.17g", last) +
          " although every value was restored: it keeps state between calls; reset that state "
          "inside the loss";
 }

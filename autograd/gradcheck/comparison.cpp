@@ -126,7 +126,7 @@ std::string Comparison::sizes_for(double r) const {
   std::string words;
   const auto tell = [&](const std::string& name, double n) {
     if (n <= 1) return;
-    const std::string value = number("%g", n);
+    const std::string value = formatted("%g", n);
     const auto add = [&](const std::string& what) {
       words += (words.empty() ? "" : ", or ") + what;
     };
@@ -147,8 +147,8 @@ std::string Comparison::sizes_for(double r) const {
 }
 
 std::string Comparison::factor_name(double r) const {
-  if (std::abs(r - 1) < 1e-4) return number("%.10g", r);
-  std::string value = number("%.6g", r);
+  if (std::abs(r - 1) < 1e-4) return formatted("%.10g", r);
+  std::string value = formatted("%.6g", r);
   for (int d = 2; d <= 10; ++d) {
     if (near(r, 1.0 / d)) value = "1/" + std::to_string(d);
   }

@@ -45,7 +45,7 @@ class Diagnosis final : private Comparison {
   std::string rounding() const {
     double most = 0;
     for (const Seen& s : seen_) most = std::max(most, std::abs(s.analytic - s.numeric));
-    return "rounding: analytic is right to " + number("%.1e", most / scale_) +
+    return "rounding: analytic is right to " + formatted("%.1e", most / scale_) +
            " of the largest entry" +
            (most > 1e-9 * scale_ ? ": computed or stored in float32?" : ": order of summation?");
   }
@@ -238,7 +238,7 @@ class Diagnosis final : private Comparison {
         if (!(fits = r.has_value())) break;
         right += near(*r, 1);
         simple += near(std::abs(*r), 1) || *r == 0;
-        if (shown++ < 4) words += (words.empty() ? "" : ", ") + number("%.4g", *r);
+        if (shown++ < 4) words += (words.empty() ? "" : ", ") + formatted("%.4g", *r);
       }
       if (!fits || shown < 2 || simple == shown || 2 * right > shown) continue;
       return "factor: each " +
@@ -336,11 +336,11 @@ class Diagnosis final : private Comparison {
     const auto wrong = std::ranges::count_if(seen_, [](const Seen& s) { return !s.agrees(); });
     if (seen_.size() < 3 || 2 * static_cast<std::size_t>(wrong) < seen_.size()) return {};
     if (const auto c = constant(all(), [](const Seen&) { return 1.0; })) {
-      return "value: analytic = numeric + " + number("%.4g", *c) +
+      return "value: analytic = numeric + " + formatted("%.4g", *c) +
              " in all entries: a constant is added";
     }
     if (const auto c = constant(all(), [&](const Seen& s) { return block_.get(s.index); })) {
-      return "value: analytic = numeric + " + number("%.4g", *c) +
+      return "value: analytic = numeric + " + formatted("%.4g", *c) +
              " x the value itself: weight decay, or a penalty that is not in the loss";
     }
     return {};
@@ -417,7 +417,7 @@ class Diagnosis final : private Comparison {
       return ", where analytic = " + factor_name(*r) + " x numeric";
     }
     const auto c = constant(wrong, [](const Seen&) { return 1.0; });
-    if (c && wrong.size() > 1) return ", where analytic = numeric + " + number("%.4g", *c);
+    if (c && wrong.size() > 1) return ", where analytic = numeric + " + formatted("%.4g", *c);
     return {};
   }
 
@@ -432,7 +432,7 @@ class Diagnosis final : private Comparison {
     for (const Seen& s : seen_) {
       if (!s.is(std::clamp(s.numeric, -limit, limit))) return {};
     }
-    return "clip: analytic is numeric clipped at " + number("%.4g", limit) + " in " +
+    return "clip: analytic is numeric clipped at " + formatted("%.4g", limit) + " in " +
            plural(wrong, "entry", "entries") + ": check gradients before they are clipped";
   }
 

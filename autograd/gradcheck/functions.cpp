@@ -81,13 +81,13 @@ class Outputs {
     if (x_.empty()) return "x is empty: there is nothing to check";
     for (std::size_t i = 0; i < x_.size(); ++i) {
       if (std::isfinite(x_[i])) continue;
-      return "x[" + std::to_string(i) + "] is " + number("%.17g", x_[i]) + ": it must be finite";
+      return "x[" + std::to_string(i) + "] is " + formatted("%.17g", x_[i]) + ": it must be finite";
     }
     first_ = call(x_);
     if (first_.empty()) return "f gave no numbers: there is nothing to check";
     for (std::size_t i = 0; i < first_.size(); ++i) {
       if (std::isfinite(first_[i])) continue;
-      return "output " + std::to_string(i) + " of f is " + number("%.17g", first_[i]) +
+      return "output " + std::to_string(i) + " of f is " + formatted("%.17g", first_[i]) +
              ": it must be finite at the given x";
     }
     if (same(call(x_), first_)) return {};
@@ -124,7 +124,7 @@ Values examined(const Product& product, const Outputs& f, const Values& x, const
   }
   for (std::size_t i = 0; i < size && problem.empty(); ++i) {
     if (std::isfinite(result[i])) continue;
-    problem = "entry " + std::to_string(i) + " of the product is " + number("%.17g", result[i]) +
+    problem = "entry " + std::to_string(i) + " of the product is " + formatted("%.17g", result[i]) +
               ": it must be finite";
   }
   if (problem.empty() && !Outputs::same(call(with), result)) {
@@ -230,8 +230,8 @@ GradcheckReport check_matrix(const char* name, const VectorFunction& f,
   if (!problem.empty()) return report_on(block, problem, options);
   for (std::size_t i = 0; i < matrix.size(); ++i) {
     if (std::isfinite(matrix[i])) continue;
-    return report_on(block, place(i) + " is " + number("%.17g", matrix[i]) + ": it must be finite",
-                     options);
+    return report_on(
+        block, place(i) + " is " + formatted("%.17g", matrix[i]) + ": it must be finite", options);
   }
   GradcheckReport report = check_each(
       block, x, [&]() -> const Values& { return outputs.at(x); }, outputs, options);
@@ -244,8 +244,9 @@ GradcheckReport check_matrix(const char* name, const VectorFunction& f,
       const double allowed = options.rtol * std::max(std::abs(a), std::abs(b)) + 1e-10 * scale;
       if (std::abs(a - b) <= allowed) continue;
       report.verdict = Verdict::fail;
-      report.reason = place(i * n + k) + " is " + number("%.12g", a) + " but " + place(k * n + i) +
-                      " is " + number("%.12g", b) + ": a Hessian must be symmetric";
+      report.reason = place(i * n + k) + " is " + formatted("%.12g", a) + " but " +
+                      place(k * n + i) + " is " + formatted("%.12g", b) +
+                      ": a Hessian must be symmetric";
       return report;
     }
   }

@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t shown_entries = 3;
 constexpr std::size_t shown_blocks = 4;
 
-std::string brief(double v) { return number("%.1e", v); }
+std::string brief(double v) { return formatted("%.1e", v); }
 
 /// The word, in green, red or yellow where a terminal shows it.
 std::string word(Verdict verdict, bool colour) {
@@ -78,7 +78,7 @@ std::string power(const GradBlockSummary& b) {
   return b.block.name + ": " + std::to_string(b.checked) + " of " +
          plural(b.size, "entry", "entries") + " and " +
          plural(b.directions, "direction", "directions") + "; a single entry wrong by " +
-         brief(b.scale / 100) + " is missed with p <= " + number("%.2g", b.missed);
+         brief(b.scale / 100) + " is missed with p <= " + formatted("%.2g", b.missed);
 }
 
 std::string problem(const GradBlockSummary& b) {
@@ -96,15 +96,16 @@ std::string entry_lines(const GradcheckReport& report, const GradEntry& e, bool 
            "no room for differences in its domain; move the value inside, or widen low and high";
   }
   const auto values = [&](std::size_t from) {
-    return number("%.17g", e.f[from]) + ", " + number("%.17g", e.f[from + 1]) + ", " +
-           number("%.17g", e.f[from + 2]);
+    return formatted("%.17g", e.f[from]) + ", " + formatted("%.17g", e.f[from + 1]) + ", " +
+           formatted("%.17g", e.f[from + 2]);
   };
-  std::string text = start + "numeric " + number("%.12g", e.numeric) + " ± " + brief(e.bound) +
-                     ", analytic " + number("%.12g", e.analytic) + ", error " + brief(e.error) +
-                     ", h " + number("%.6g", e.step);
+  std::string text = start + "numeric " + formatted("%.12g", e.numeric) + " ± " + brief(e.bound) +
+                     ", analytic " + formatted("%.12g", e.analytic) + ", error " + brief(e.error) +
+                     ", h " + formatted("%.6g", e.step);
   if (e.left != e.right) {
     text += "\n    kink" + (e.branch.empty() ? "" : " at " + e.branch) + ": slopes " +
-            number("%.6g", e.left) + " to the left, " + number("%.6g", e.right) + " to the right";
+            formatted("%.6g", e.left) + " to the left, " + formatted("%.6g", e.right) +
+            " to the right";
   }
   return text + "\n    loss at x - 3h, x - 2h, x - h: " + values(0) +
          "\n    loss at x + h, x + 2h, x + 3h: " + values(3);
@@ -173,7 +174,7 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
-std::string json_number(double v) { return std::isfinite(v) ? number("%.17g", v) : "null"; }
+std::string json_number(double v) { return std::isfinite(v) ? formatted("%.17g", v) : "null"; }
 
 class Object {
  public:

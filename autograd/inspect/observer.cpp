@@ -126,24 +126,29 @@ void TapeState::give_notes(std::size_t first, std::uint32_t node) {
 }
 
 void Node::add_note(const char* name, double value) {
-  add(recorded_on(), first_note_, node_, name, fmt::format("{:.6g}", value));
+  require_pass();
+  add(*state_, first_note_, node_, name, fmt::format("{:.6g}", value));
 }
 void Node::add_note(const char* name, std::string_view value) {
-  add(recorded_on(), first_note_, node_, name, std::string(value));
+  require_pass();
+  add(*state_, first_note_, node_, name, std::string(value));
 }
 void Node::add_note(const char* name, const Shape& value) {
-  add(recorded_on(), first_note_, node_, name, to_string(value));
+  require_pass();
+  add(*state_, first_note_, node_, name, to_string(value));
 }
 
 void Node::show_branch(const Tensor& choice) {
   if (node_ == UINT32_MAX) tape_errors::outputs_out_of_order(name_);
-  recorded_on().show_branch(node_, choice);
+  require_pass();
+  state_->show_branch(node_, choice);
 }
 
 void Node::report(std::string_view name, const Tensor& value, std::size_t step) {
   if (!wants(Interest::internals)) return;
   if (node_ == UINT32_MAX) tape_errors::outputs_out_of_order(name_);
-  recorded_on().show_internal(node_, {name, value, step});
+  require_pass();
+  state_->show_internal(node_, {name, value, step});
 }
 
 bool Grads::wants(Interest interest) const { return state_.wants(interest); }

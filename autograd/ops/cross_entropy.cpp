@@ -72,7 +72,7 @@ Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& optio
                       {options.ignore_index, 0, options.class_weights, options.weights});
   const Var m = factors_of(log_probabilities, targets);
   // A log p of -inf must not meet a factor of 0.
-  return -sum(m * select_weighted(log_probabilities, m));
+  return -sum(m * select_counted(log_probabilities, m));
 }
 
 Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOptions& options) {
@@ -112,7 +112,7 @@ Var cross_entropy_composed(const Var& logits, const Tensor& ids,
   const Var m = factors_of(logits, targets);
   const std::size_t last = logits.shape().rank() - 1;
   const Var rows = kernels::repeat(kernels::sum(m.value(), last), last, logits.size(last));
-  return -sum(m * select_weighted(log_softmax(select_weighted(logits, rows)), m));
+  return -sum(m * select_counted(log_softmax(select_counted(logits, rows)), m));
 }
 
 }  // namespace tapegrad

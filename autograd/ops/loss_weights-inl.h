@@ -11,7 +11,7 @@ namespace tapegrad {
 
 /// Selects x where weights (a constant of x's shape and dtype) is not 0, else `other`. What is left
 /// out gets the gradient 0 itself, not 0 times something, so that a NaN there reaches nothing.
-Var select_weighted(const Var& x, const Var& weights, double other = 0);
+Var select_counted(const Var& x, const Var& weights, double other = 0);
 
 /// The element weights of a loss; all 1 if none were given.
 ///

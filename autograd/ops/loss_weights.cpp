@@ -36,10 +36,10 @@ void check_weights(std::string_view op, const Tensor& weights, std::string_view 
   check_finite_weights(op, name, weights);
 }
 
-Var select_weighted(const Var& x, const Var& weights, double other) {  // dx = dy [weights != 0]
+Var select_counted(const Var& x, const Var& weights, double other) {  // dx = dy [weights != 0]
   Node n("select_weighted", {x});
   Var y = n.out(kernels::select_weighted(x.value(), weights.value(), other));
-  n.rule([weights](Grads& g) { g.add(0, select_weighted(g.d(), weights)); });
+  n.rule([weights](Grads& g) { g.add(0, select_counted(g.d(), weights)); });
   return y;
 }
 
@@ -59,7 +59,7 @@ LossWeights::LossWeights(std::string_view op, const Tensor& weights, std::string
 }
 
 Var LossWeights::select(const Var& x, double other) const {
-  return weights_.defined() ? select_weighted(x, weights_, other) : x;
+  return weights_.defined() ? select_counted(x, weights_, other) : x;
 }
 
 Var LossWeights::mean(const Var& x) const {

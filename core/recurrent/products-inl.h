@@ -100,7 +100,8 @@ void multiply_merged(const Merged<T>& m);
 /// `accumulate`. Sums of 16 rows are added in double, so that the relative error does not grow with
 /// the number of rows. The order of summation depends on the sizes alone.
 template <class T>
-void sum_rows(const T* x, std::size_t rows, std::size_t columns, bool accumulate, T* sums);
+[[gnu::visibility("hidden")]] void sum_rows(const T* x, std::size_t rows, std::size_t columns,
+                                            bool accumulate, T* sums);
 
 /// The product with an element of a mask, which selects: 0 where the mask is 0, whatever x is.
 template <class T>

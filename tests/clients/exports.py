@@ -28,7 +28,7 @@ def components(mangled):
 
 
 def is_scope(name):
-    return re.search(r"\b(class|struct)\s+%s\b[^;{()]*\{|\bnamespace\s+(\w+::)*%s\s*\{" % (name, name), source)
+    return re.search(r"\b(class|struct)\s+(?:\[\[\w+\]\]\s+)?(?:\w+::)*%s\b[^;{()]*\{|\bnamespace\s+(\w+::)*%s\s*\{" % (name, name), source)
 
 
 def is_public(names):
@@ -52,10 +52,13 @@ for name in exported:
     names = components(name)
     if names[:1] != ["tapegrad"] or not is_public(names):
         problems.append(f"{library.name}: {shown(name)} is exported but no installed header declares it: {CURE}")
+# A type that headers name and never define is hidden, and so is each function that takes it: g++ sees to that.
+opaque = [name for name in set(re.findall(r"\b(?:class|struct) (\w+);", source)) if not is_scope(name)]
+hidden = lambda name: any(re.search(r"\b%s\b" % o, shown(name)) for o in opaque)
 # A public header that is read while a private one's #pragma is still on would be hidden too. (T: not inline.)
 for name in symbols("--defined-only", static, kinds="T"):
     names = components(name)
-    if names[:1] == ["tapegrad"] and is_public(names) and name not in exported:
+    if names[:1] == ["tapegrad"] and is_public(names) and name not in exported and not hidden(name):
         problems.append(f"{library.name}: {shown(name)} is declared in an installed header but not exported: "
                         "is there a #pragma GCC visibility pop missing?")
 thrown = re.findall(r"class (\w+) : public (?:Error|std::runtime_error)\b", source)
