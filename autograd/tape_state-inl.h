@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "../core/long_sums-inl.h"
 #include "closure_arena.h"
 #include "inspect/hooks.h"
 #include "interest.h"
@@ -87,6 +88,7 @@ struct Sweep {
   std::uint32_t base = 0;  // first slot of the bottom node: what lies before it is never looked at
   pool::Vector<std::uint8_t> flags;
   Vars grads;
+  LongSums long_sums;
 
   const char* op() const { return to_hooks ? "backward" : "gradient"; }
   bool has(std::uint32_t slot, Flag flag) const {
@@ -98,6 +100,20 @@ struct Sweep {
   Var& grad(std::uint32_t slot) { return grads[slot - base]; }
   /// Takes what a kernel has written into a gradient as its value.
   void accept(std::uint32_t slot) { grad(slot).version_ = grad(slot).value_.version(); }
+  /// Before a term is added to a gradient.
+  void count_term(std::uint32_t slot) {
+    if (graph || !long_sums.is_long(slot - base) || !grad(slot).defined()) return;
+    grad(slot).value();  // throws if somebody has written into it
+    long_sums.move(slot - base, grad(slot).value_);
+    accept(slot);
+  }
+  /// When all terms of a gradient have been added.
+  void settle(std::uint32_t slot) {
+    if (!long_sums.has_moved(slot - base)) return;
+    grad(slot).value();
+    long_sums.settle(slot - base, grad(slot).value_);
+    accept(slot);
+  }
 };
 
 /// A call to code that is not ours (a hook, an observer, a rule, a twin), which may destroy the
