@@ -12,7 +12,7 @@
 
 #include "../core/long_sums-inl.h"
 #include "closure_arena.h"
-#include "inspect/hooks.h"
+#include "inspect/records-inl.h"
 #include "interest.h"
 #include "parameter.h"
 #include "tape.h"
@@ -42,33 +42,6 @@ struct NodeRecord {
   std::uint32_t scope;
   Kind kind;
   std::uint32_t first_hook = UINT32_MAX;
-};
-
-/// A name that nodes stand under; number 0 is the pass itself.
-struct ScopeRecord {
-  std::string_view name;  // lies in the arena
-  std::size_t index;      // SIZE_MAX: none
-  std::uint32_t outer;
-  bool ended = false;
-};
-
-/// Something that an op noted about its node. A note that comes before the node's first output
-/// waits for its number.
-struct NoteRecord {
-  std::uint32_t node;
-  bool waiting;
-  const char* name;
-  std::string value;
-};
-
-/// A hook on a slot, or, if it is empty, the wish to keep the slot's gradient.
-struct HookRecord {
-  static constexpr std::uint32_t none = UINT32_MAX;
-  std::uint32_t node;
-  std::uint32_t slot;
-  Hook hook;
-  Var kept = {};
-  std::uint32_t next = none;  // of the same node
 };
 
 /// One output of a node, which outlives its value: what a gradient must look like.
