@@ -20,11 +20,12 @@ constexpr Transpose flipped(Transpose t) {
 
 /// Adds op(a) op(b) to the gradient of input i, without a temporary where the gradient is not
 /// recorded.
-void add_product(Grads& g, std::size_t i, const Var& a, const Var& b, Transpose ta, Transpose tb) {
+void add_product(Grads& g, std::size_t i, const Var& a, const Var& b, Transpose ta, Transpose tb,
+                 kernels::Large large = kernels::Large::openblas) {
   if (!g.needs(i)) return;
   if (g.graph()) return g.add(i, matmul(a, b, ta, tb));
   auto [tensor, beta] = g.into(i);
-  kernels::gemm(ta, tb, 1.0, a.value(), b.value(), beta, tensor);
+  kernels::gemm(ta, tb, 1.0, a.value(), b.value(), beta, tensor, large);
 }
 
 /// Names of a matrix's axes, (..., first, second) if it is one of a stack, exchanged if it is read
@@ -130,7 +131,8 @@ Var linear(const Var& x, const Var& weight, const Var& bias) {
         Tensor flat_dx = dx.reshape(flat_in);
         kernels::gemm(Transpose::no, Transpose::no, 1.0, d.value(), weight.value(), beta, flat_dx);
       }
-      add_product(g, 1, d, x.value().reshape(flat_in), Transpose::yes, Transpose::no);
+      add_product(g, 1, d, x.value().reshape(flat_in), Transpose::yes, Transpose::no,
+                  kernels::Large::ours);
     }
     if (g.needs(2)) g.add(2, sum(d, 0));
   });

@@ -1,71 +1,36 @@
 #include "gemm.h"
 
-#include <cblas.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <concepts>
+#include <cstdint>
 #include <limits>
+#include <optional>
 #include <string_view>
 
 #include "../dispatch-inl.h"
 #include "../error.h"
 #include "../flush_subnormals-inl.h"
 #include "../scratch-inl.h"
+#include "../simd/product-inl.h"
 #include "../threads.h"
+#include "openblas-inl.h"
 #include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 namespace {
 
-/// A matrix as it lies in memory, and whether it is read transposed.
 template <class T>
-struct Operand {
-  Transpose transpose;
-  const T* data;
-  std::size_t stride;  // between stored rows
-
-  /// The rows, or columns, of op(X) from `index` on.
-  const T* from_row(std::size_t index) const {
-    return data + (transpose == Transpose::yes ? index : index * stride);
-  }
-  const T* from_column(std::size_t index) const {
-    return data + (transpose == Transpose::yes ? index * stride : index);
-  }
-};
-
-CBLAS_TRANSPOSE to_cblas(Transpose t) { return t == Transpose::yes ? CblasTrans : CblasNoTrans; }
-
-// Runs of k that are summed in float32, see sum_of_runs(). A small result has short ones, because it
-// may be made by a kernel that adds one term after the other.
-constexpr std::size_t small_result = 4096;  // elements of C
-constexpr std::size_t small_run = 256;
-constexpr std::size_t large_run = 16384;
-
-/// OpenBLAS takes sizes as `blasint`, 32 bits as a rule, and would compute with what is left of a
-/// larger one.
-blasint to_blas(std::string_view name, std::size_t size) {
-  constexpr auto largest = static_cast<std::size_t>(std::numeric_limits<blasint>::max());
-  if (size > largest) {
-    throw ShapeError(fmt::format("[gemm] {} = {} but a size is at most {}: split the product", name,
-                                 size, largest));
-  }
-  return static_cast<blasint>(size);
+Strided<T> strided(Transpose t, const T* data, std::size_t stride) {
+  return t == Transpose::yes ? Strided<T>{data, 1, stride} : Strided<T>{data, stride, 1};
 }
 
-/// OpenBLAS would print a line and leave C as it is.
 void check_stride(std::string_view name, std::size_t stride, std::size_t columns) {
   if (stride < columns) {
     throw ShapeError(
         fmt::format("[gemm] {} = {} but a stored row has {} elements: it must be at least that",
                     name, stride, columns));
   }
-}
-
-/// One thread inside OpenBLAS: how it splits the work would depend on the number of its threads,
-/// and the bits of the result on that.
-void make_openblas_serial() {
-  [[maybe_unused]] static const bool once = (openblas_set_num_threads(1), true);
 }
 
 /// C = beta C; C is not read for beta = 0.
@@ -81,51 +46,6 @@ void scale_rows(std::size_t m, std::size_t n, T beta, T* c, std::size_t ldc) {
   }
 }
 
-/// One block of C on this thread.
-template <class T>
-void block_product(std::size_t m, std::size_t n, std::size_t k, T alpha, const Operand<T>& a,
-                   const Operand<T>& b, T beta, T* c, std::size_t ldc) {
-  const auto call = [&](auto* cblas_gemm) {
-    cblas_gemm(CblasRowMajor, to_cblas(a.transpose), to_cblas(b.transpose), to_blas("m", m),
-               to_blas("n", n), to_blas("k", k), alpha, a.data, to_blas("lda", a.stride), b.data,
-               to_blas("ldb", b.stride), beta, c, to_blas("ldc", ldc));
-  };
-  if constexpr (std::same_as<T, float>) {
-    call(cblas_sgemm);
-  } else {
-    call(cblas_dgemm);
-  }
-}
-
-/// True if k terms are more than float32 adds up well. OpenBLAS keeps sums of some hundred terms in
-/// registers and adds them to C one after the other; its kernels for small products (SkylakeX) add
-/// all terms one after the other. 10^6 equal terms were wrong by 6e-5 and by 1e-2 of their sum.
-template <class T>
-bool needs_runs(std::size_t m, std::size_t n, std::size_t k) {
-  return sizeof(T) == 4 && k > (m * n <= small_result ? 4 * small_run : 4 * large_run);
-}
-
-/// The same block as a sum of products over runs of k, which are added in double: the error is that
-/// of one run, whatever k is. `parts` and `totals`: (m, n) each, scratch.
-template <class T>
-void sum_of_runs(std::size_t m, std::size_t n, std::size_t k, std::size_t run, T alpha,
-                 const Operand<T>& a, const Operand<T>& b, T beta, T* c, std::size_t ldc, T* parts,
-                 double* totals) {
-  std::fill_n(totals, m * n, 0.0);
-  for (std::size_t begin = 0; begin < k; begin += run) {
-    block_product<T>(m, n, std::min(run, k - begin), 1,
-                     {a.transpose, a.from_column(begin), a.stride},
-                     {b.transpose, b.from_row(begin), b.stride}, 0, parts, n);
-    for (std::size_t i = 0; i < m * n; ++i) totals[i] += static_cast<double>(parts[i]);
-  }
-  for (std::size_t i = 0; i < m; ++i, c += ldc) {
-    for (std::size_t j = 0; j < n; ++j) {
-      const T product = alpha * static_cast<T>(totals[i * n + j]);
-      c[j] = beta == T{0} ? product : product + beta * c[j];
-    }
-  }
-}
-
 constexpr double least_operations = 4e6;  // below, waking a thread costs more than it saves
 
 double operations(std::size_t m, std::size_t n, std::size_t k) {
@@ -133,8 +53,7 @@ double operations(std::size_t m, std::size_t n, std::size_t k) {
 }
 
 /// How many rows (or columns, if C is wider than high) one block of C has. A function of the sizes
-/// alone. Every block packs the whole other operand anew, so blocks are no smaller than
-/// `least_length`.
+/// alone.
 std::size_t block_length(std::size_t m, std::size_t n, std::size_t k) {
   constexpr std::size_t least_length = 256;
   constexpr std::size_t most_blocks = 8;
@@ -150,14 +69,71 @@ std::size_t products_per_block(std::size_t m, std::size_t n, std::size_t k) {
   return 1 + static_cast<std::size_t>(least_operations / std::max(1.0, operations(m, n, k)));
 }
 
-/// True where OpenBLAS would write elsewhere: its kernel for small products C = A^T B (0.3.21,
-/// SkylakeX) counts the elements between the rows of C in 32 bits. Never for a C without gaps,
-/// whose product is not small then.
-bool rows_too_far_apart(std::size_t m, std::size_t n, std::size_t k, std::size_t ldc) {
-  constexpr std::size_t far = std::size_t{1} << 25;  // 64 rows of a tile times this are 2^31
-  constexpr double small = 1e7;  // OpenBLAS takes products of up to 1e6 for small
-  return m > 1 && ldc >= far &&
-         static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) <= small;
+/// How many terms float32 adds up well: parts of product_depth, added one after the other.
+template <class T>
+constexpr std::size_t most_terms = sizeof(T) == 4 ? 16 * product_depth : SIZE_MAX;
+
+/// Whether a product is left to OpenBLAS. A function of the sizes alone, all of which it can take.
+template <class T>
+bool suits_openblas(std::size_t m, std::size_t n, std::size_t k) {
+  constexpr double least = 2e9;  // operations
+  constexpr std::size_t largest = std::numeric_limits<std::int32_t>::max();
+  return operations(m, n, k) >= least && std::max({m, n, k}) <= largest && k <= most_terms<T>;
+}
+
+template <class T>
+void multiply(Large large, Transpose ta, Transpose tb, std::size_t m, std::size_t n, std::size_t k,
+              T alpha, const T* a, std::size_t lda, const T* b, std::size_t ldb, T beta, T* c,
+              std::size_t ldc) {
+  const FlushSubnormals guard;
+  check_stride("lda", lda, ta == Transpose::yes ? m : k);
+  check_stride("ldb", ldb, tb == Transpose::yes ? k : n);
+  check_stride("ldc", ldc, n);
+  if (m == 0 || n == 0) return;
+  if (k == 0) return scale_rows(m, n, beta, c, ldc);
+
+  // A sum of runs of k, which are added in double: the error is that of one run, whatever k is.
+  const std::size_t run = k > most_terms<T> ? most_terms<T> / 4 : k;
+  const bool direct = run == k && alpha == T{1} && (beta == T{0} || beta == T{1});
+  const Scratch<T> parts(direct ? 0 : m * n);  // may throw: before anything is written
+  const Scratch<double> totals(direct ? 0 : m * n);
+  T* const to = direct ? c : parts.get();
+  const std::size_t to_stride = direct ? ldc : n;
+  const bool by_openblas = direct && large == Large::openblas && suits_openblas<T>(m, n, k);
+  const std::size_t length = std::max(m, n), panel = panel_columns<T>();
+  const std::size_t block = (block_length(m, n, k) + panel - 1) / panel * panel;
+
+  for (std::size_t k0 = 0; k0 < k; k0 += run) {
+    const std::size_t depth = std::min(run, k - k0);
+    const Strided<T> left = strided(ta, a, lda).from(0, k0);
+    const Strided<T> right = strided(tb, b, ldb).from(k0, 0);
+    std::optional<Packed<T>> packed;
+    if (!by_openblas) packed.emplace(depth, n, right);
+    parallel_tasks((length + block - 1) / block, [&](std::size_t i) {
+      const std::size_t begin = i * block, size = std::min(block, length - begin);
+      const std::size_t row = m >= n ? begin : 0, rows = m >= n ? size : m;
+      const std::size_t column = m >= n ? 0 : begin, columns = m >= n ? n : size;
+      T* const place = to + row * to_stride + column;
+      if (by_openblas) {
+        openblas_product<T>(ta, tb, rows, columns, k, left.from(row, 0).data, lda,
+                            right.from(0, column).data, ldb, beta, place, ldc);
+        return;
+      }
+      packed->multiply(rows, left.from(row, 0), column, columns, direct && beta == T{1}, place,
+                       to_stride);
+      for (std::size_t r = row; !direct && r < row + rows; ++r) {
+        for (std::size_t e = r * n + column; e < r * n + column + columns; ++e) {
+          totals[e] = (k0 > 0 ? totals[e] : 0.0) + static_cast<double>(parts[e]);
+        }
+      }
+    });
+  }
+  for (std::size_t i = 0; !direct && i < m; ++i, c += ldc) {
+    for (std::size_t j = 0; j < n; ++j) {
+      const T product = alpha * static_cast<T>(totals[i * n + j]);
+      c[j] = beta == T{0} ? product : product + beta * c[j];
+    }
+  }
 }
 
 }  // namespace
@@ -165,48 +141,7 @@ bool rows_too_far_apart(std::size_t m, std::size_t n, std::size_t k, std::size_t
 template <class T>
 void gemm(Transpose ta, Transpose tb, std::size_t m, std::size_t n, std::size_t k, T alpha,
           const T* a, std::size_t lda, const T* b, std::size_t ldb, T beta, T* c, std::size_t ldc) {
-  const FlushSubnormals guard;
-  check_stride("lda", lda, ta == Transpose::yes ? m : k);
-  check_stride("ldb", ldb, tb == Transpose::yes ? k : n);
-  check_stride("ldc", ldc, n);
-  if (m == 0 || n == 0) return;
-  if (k == 0) return scale_rows(m, n, beta, c, ldc);
-  // All sizes now, not in a block: nothing is to be half-written.
-  to_blas("m", m), to_blas("n", n), to_blas("k", k);
-  to_blas("lda", lda), to_blas("ldb", ldb), to_blas("ldc", ldc);
-  make_openblas_serial();
-
-  const Operand<T> left{ta, a, lda};
-  const Operand<T> right{tb, b, ldb};
-  if (rows_too_far_apart(m, n, k, ldc)) {
-    for (std::size_t i = 0; i < m; ++i) {
-      gemm<T>(ta, tb, 1, n, k, alpha, left.from_row(i), lda, b, ldb, beta, c + i * ldc, n);
-    }
-    return;
-  }
-  const std::size_t length = std::max(m, n);
-  const std::size_t block = block_length(m, n, k);
-  const bool in_runs = needs_runs<T>(m, n, k);
-  const std::size_t run = m * n <= small_result ? small_run : large_run;
-  const Scratch<T> parts(in_runs ? m * n : 0);  // may throw: before anything is written
-  const Scratch<double> totals(in_runs ? m * n : 0);
-  T* const part = parts.get();
-  double* const total = totals.get();
-  // `offset`: where the block's scratch begins.
-  const auto product = [&](std::size_t rows, std::size_t columns, const Operand<T>& x,
-                           const Operand<T>& y, T* to, std::size_t offset) {
-    if (!in_runs) return block_product(rows, columns, k, alpha, x, y, beta, to, ldc);
-    sum_of_runs(rows, columns, k, run, alpha, x, y, beta, to, ldc, part + offset, total + offset);
-  };
-  parallel_tasks((length + block - 1) / block, [&](std::size_t i) {
-    const std::size_t begin = i * block;
-    const std::size_t size = std::min(block, length - begin);
-    if (m >= n) {
-      product(size, n, {ta, left.from_row(begin), lda}, right, c + begin * ldc, begin * n);
-    } else {
-      product(m, size, left, {tb, right.from_column(begin), ldb}, c + begin, begin * m);
-    }
-  });
+  multiply<T>(Large::ours, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
 template void gemm<float>(Transpose, Transpose, std::size_t, std::size_t, std::size_t, float,
@@ -217,7 +152,7 @@ template void gemm<double>(Transpose, Transpose, std::size_t, std::size_t, std::
                            std::size_t);
 
 void gemm(Transpose ta, Transpose tb, double alpha, const Tensor& a, const Tensor& b, double beta,
-          Tensor& c) {
+          Tensor& c, Large large) {
   if (c.numel() == 0) return;
   const std::size_t row = c.rank() - 2, column = c.rank() - 1;
   const std::size_t m = c.size(row), n = c.size(column);
@@ -229,8 +164,8 @@ void gemm(Transpose ta, Transpose tb, double alpha, const Tensor& a, const Tenso
     T* to = c.mutable_data<T>();
     for_blocks(products, products_per_block(m, n, k), [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) {
-        gemm<T>(ta, tb, m, n, k, static_cast<T>(alpha), left + i * m * k, a.size(column),
-                right + i * k * n, b.size(column), static_cast<T>(beta), to + i * m * n, n);
+        multiply<T>(large, ta, tb, m, n, k, static_cast<T>(alpha), left + i * m * k, a.size(column),
+                    right + i * k * n, b.size(column), static_cast<T>(beta), to + i * m * n, n);
       }
     });
   });
@@ -242,7 +177,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, Transpose ta, Transpose tb) {
   const std::size_t n = b.size(tb == Transpose::yes ? row : column);
   // The columns first: (..., m, m), on the other way there, may be too large to exist.
   Tensor c = Tensor::empty(a.shape().with(column, n).with(row, m), a.dtype());
-  gemm(ta, tb, 1, a, b, 0, c);
+  gemm(ta, tb, 1, a, b, 0, c, Large::openblas);
   return c;
 }
 

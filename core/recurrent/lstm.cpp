@@ -57,8 +57,9 @@ void run(const Forward<T>& call) {
   const Reserve<T> reserve(call.reserve, schedule.rows(), H);
   const InputProduct<T> from_input(schedule, columns(call.shape), call.x, call.weights.weight_ih,
                                    reserve.gates);
-  const HiddenProduct<T> from_hidden(schedule, columns(call.shape), call.weights.weight_hh,
-                                     call.variant.recurrent_mask);
+  using Hidden = HiddenProduct<T>;
+  const Hidden from_hidden(Hidden::Way::forward, schedule, columns(call.shape),
+                           call.weights.weight_hh, call.variant.recurrent_mask);
   const Scratch<T> bias(G);  // b_ih + b_hh
   copy_or_zero(call.weights.bias_ih, G, bias.get());
   if (call.weights.bias_hh != nullptr) {
@@ -103,8 +104,9 @@ void run(const Backward<T>& call) {
                          : call.may_overwrite_reserve ? reserve.gates
                                                       : nullptr,
                          N * G);
-  const HiddenProduct<T> to_hidden(schedule, columns(call.shape), call.weights.weight_hh,
-                                   call.variant.recurrent_mask);
+  using Hidden = HiddenProduct<T>;
+  const Hidden to_hidden(Hidden::Way::backward, schedule, columns(call.shape),
+                         call.weights.weight_hh, call.variant.recurrent_mask);
   // A part for each block of rows, so that no two threads add to the same number.
   const std::size_t parts = call.dpeephole != nullptr ? schedule.blocks() : 0;
   const Scratch<double> dpeephole(parts * 3 * H);

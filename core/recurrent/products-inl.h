@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "../simd/product-inl.h"
 #include "memory-inl.h"
 #include "schedule-inl.h"
 
@@ -50,12 +51,13 @@ class InputProduct {
   Scratch<T> own_;  // (rows of a chunk, G)
 };
 
-/// The products of one step with W_hh, both ways. h and dh are running states (B, H).
+/// The product of one step with W_hh, one way. h and dh are running states (B, H).
 template <class T>
 class HiddenProduct {
  public:
+  enum class Way : bool { forward, backward };
   /// `mask` (B, H): m; null: 1.
-  HiddenProduct(const Schedule& schedule, const Columns& columns, const T* weight_hh,
+  HiddenProduct(Way way, const Schedule& schedule, const Columns& columns, const T* weight_hh,
                 const T* mask);
   /// For Schedule's run_forward() and run_backward().
   std::size_t row_operations() const { return 2 * columns_.gates * columns_.hidden; }
@@ -66,7 +68,7 @@ class HiddenProduct {
 
  private:
   Columns columns_;
-  const T* weight_hh_;
+  Packed<T> weight_hh_;
   const T* mask_;
   Scratch<T> masked_;  // (B, H): m * h, or da W_hh before the mask; none without a mask
 };

@@ -33,10 +33,12 @@ void InputProduct<T>::compute(const Chunk& chunk) const {
 }
 
 template <class T>
-HiddenProduct<T>::HiddenProduct(const Schedule& schedule, const Columns& columns,
+HiddenProduct<T>::HiddenProduct(Way way, const Schedule& schedule, const Columns& columns,
                                 const T* weight_hh, const T* mask)
     : columns_(columns),
-      weight_hh_(weight_hh),
+      weight_hh_(way == Way::forward
+                     ? Packed<T>(columns.hidden, columns.gates, {weight_hh, 1, columns.hidden})
+                     : Packed<T>(columns.gates, columns.hidden, {weight_hh, columns.hidden, 1})),
       mask_(mask),
       masked_(mask != nullptr ? schedule.batch() * columns.hidden : 0) {}
 
@@ -50,8 +52,7 @@ void HiddenProduct<T>::add_to_gates(const T* h, const Rows& rows, T* gates, bool
                    [](T value, T mask) { return masked(mask, value); });
     h_before = to;
   }
-  gemm<T>(Transpose::no, Transpose::yes, rows.count, G, H, 1, h_before, H, weight_hh_, H,
-          overwrite ? 0 : 1, gates, G);
+  weight_hh_.multiply(rows.count, {h_before, H, 1}, 0, G, !overwrite, gates, G);
 }
 
 // --- backward ------------------------------------------------------------------------------------
@@ -60,12 +61,10 @@ template <class T>
 void HiddenProduct<T>::pass_to_h_before(const T* da, const Rows& rows, T* dh, bool add) const {
   const std::size_t H = columns_.hidden, G = columns_.gates;
   T* to = rows.in_state(dh, H);
-  const auto multiply_into = [&](T* out, T beta) {
-    gemm<T>(Transpose::no, Transpose::no, rows.count, H, G, 1, da, G, weight_hh_, H, beta, out, H);
-  };
-  if (mask_ == nullptr) return multiply_into(to, add ? 1 : 0);
+  const Strided<T> left{da, G, 1};
+  if (mask_ == nullptr) return weight_hh_.multiply(rows.count, left, 0, H, add, to, H);
   T* product = rows.in_state(masked_.get(), H);
-  multiply_into(product, 0);
+  weight_hh_.multiply(rows.count, left, 0, H, false, product, H);
   const T* mask = rows.in_state(mask_, H);
   for (std::size_t n = 0; n < rows.count * H; ++n) deliver(masked(mask[n], product[n]), add, to[n]);
 }

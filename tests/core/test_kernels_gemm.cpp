@@ -149,32 +149,13 @@ TEST_CASE("gemm: tensors") {
   CHECK_THROWS_AS(kernels::gemm(Transpose::no, Transpose::no, 1, twice, twice, 0, c), DtypeError);
 }
 
-TEST_CASE("gemm: sizes that OpenBLAS would truncate, and strides it would refuse in silence") {
-  constexpr std::size_t large = 4294967297;  // 1, if cut to 32 bits
+TEST_CASE("gemm: strides that are shorter than a row") {
   float one = 1, c = 5;
   const auto product = [&](std::size_t m, std::size_t n, std::size_t k, std::size_t lda,
                            std::size_t ldb, std::size_t ldc) {
     kernels::gemm<float>(Transpose::no, Transpose::no, m, n, k, 1, &one, lda, &one, ldb, 0, &c,
                          ldc);
   };
-  CHECK_THROWS_WITH_AS(product(large, 1, 1, 1, 1, 1),
-                       "[gemm] m = 4294967297 but a size is at most 2147483647: split the product",
-                       ShapeError);
-  CHECK_THROWS_WITH_AS(product(1, large, 1, 1, large, large),
-                       "[gemm] n = 4294967297 but a size is at most 2147483647: split the product",
-                       ShapeError);
-  CHECK_THROWS_WITH_AS(product(1, 1, large, large, 1, 1),
-                       "[gemm] k = 4294967297 but a size is at most 2147483647: split the product",
-                       ShapeError);
-  CHECK_THROWS_WITH_AS(
-      product(1, 1, 1, 2147483648, 1, 1),
-      "[gemm] lda = 2147483648 but a size is at most 2147483647: split the product", ShapeError);
-  CHECK_THROWS_WITH_AS(
-      product(1, 1, 1, 1, 2147483648, 1),
-      "[gemm] ldb = 2147483648 but a size is at most 2147483647: split the product", ShapeError);
-  CHECK_THROWS_WITH_AS(
-      product(1, 1, 1, 1, 1, 2147483648),
-      "[gemm] ldc = 2147483648 but a size is at most 2147483647: split the product", ShapeError);
   CHECK_THROWS_WITH_AS(product(1, 1, 2, 1, 1, 1),
                        "[gemm] lda = 1 but a stored row has 2 elements: it must be at least that",
                        ShapeError);

@@ -53,7 +53,9 @@ void forward(const Call<T>& call, T* y, T* h_last, T* reserve) {
   const Schedule schedule(call.sequence);
   const Running<T> h(call.h0, schedule.batch() * H, h_last);
   const InputProduct<T> from_input(schedule, columns, call.x, call.weight_ih, reserve);
-  const HiddenProduct<T> from_hidden(schedule, columns, call.weight_hh, call.recurrent_mask);
+  using Hidden = HiddenProduct<T>;
+  const Hidden from_hidden(Hidden::Way::forward, schedule, columns, call.weight_hh,
+                           call.recurrent_mask);
   schedule.run_forward(
       from_hidden.row_operations(), [&](const Chunk& chunk) { from_input.compute(chunk); },
       [&](const Chunk& chunk, const Rows& rows) {
@@ -77,7 +79,9 @@ void backward(const Call<T>& call, const T* y, T* reserve, const Gradients<T>& g
   const Schedule schedule(call.sequence);
   const std::size_t N = schedule.rows(), states = schedule.batch() * H;
   const Running<T> dh(g.dh_last, states);
-  const HiddenProduct<T> to_hidden(schedule, columns, call.weight_hh, call.recurrent_mask);
+  using Hidden = HiddenProduct<T>;
+  const Hidden to_hidden(Hidden::Way::backward, schedule, columns, call.weight_hh,
+                         call.recurrent_mask);
   schedule.run_backward(to_hidden.row_operations(), [&](const Rows& rows) {
     T* da = rows.in(reserve, H);
     const T* dy = rows.in(g.dy, H);
