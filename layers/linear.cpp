@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "../autograd/ops/check-inl.h"
 #include "../autograd/ops/matrix.h"
+#include "../core/check-inl.h"
 #include "init.h"
 
 namespace tapegrad {

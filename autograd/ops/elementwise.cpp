@@ -1,9 +1,9 @@
 #include "elementwise.h"
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
 #include "../tape_state-inl.h"
-#include "check-inl.h"
 #include "reduce.h"
 
 namespace tapegrad {

@@ -1,6 +1,6 @@
 #include "lstm_cell.h"
 
-#include "../../autograd/ops/check-inl.h"
+#include "../../core/check-inl.h"
 
 namespace tapegrad {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <array>
 #include <string>
@@ -12,7 +12,7 @@
 #include "../../autograd/ops/recurrent.h"
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/tape.h"
-#include "../../core/error.h"
+#include "../../core/fail-inl.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -37,13 +37,13 @@ template <class Cell>
 void check_options(std::size_t layers, double dropout) {
   check::probability(Cell::type, "dropout", dropout);
   if (layers == 0) {
-    throw UsageError(fmt::format("[{}] layers is 0: it must be at least 1", Cell::type));
+    fail<UsageError>(Cell::type, "layers is 0: it must be at least 1");
   }
   if (dropout > 0 && layers == 1) {
-    throw UsageError(fmt::format(
-        "[{0}] dropout = {1} acts between layers, but there is only one: put a Dropout after the "
-        "{0}",
-        Cell::type, dropout));
+    fail<UsageError>(
+        Cell::type,
+        "dropout = {} acts between layers, but there is only one: put a Dropout after the {}",
+        dropout, Cell::type);
   }
 }
 
@@ -51,8 +51,9 @@ void check_options(std::size_t layers, double dropout) {
 template <class Cell>
 const Tensor& weight_hh(const std::vector<typename Cell::Layer>& layers) {
   if (layers.empty()) {
-    throw UsageError(fmt::format(
-        "[{0}] this {0} has no layers: construct it with {0}Options and an Rng first", Cell::type));
+    fail<UsageError>(Cell::type,
+                     "this {0} has no layers: construct it with {0}Options and an Rng first",
+                     Cell::type);
   }
   return layers.front().weight_hh.value();
 }
