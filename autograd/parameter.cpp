@@ -107,7 +107,7 @@ void ParameterData::accept_grad(Tensor gradient) noexcept {
   record(&ParameterEvents::backward);
 }
 
-void ParameterHandle::undefined() { tape_errors::undefined_parameter("parameter"); }
+void ParameterHandle::undefined() { tape_errors::undefined_parameter("Parameter"); }
 
 Parameter Parameter::share() const {
   (void)get();  // two undefined members would look tied and be two

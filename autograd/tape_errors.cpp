@@ -9,7 +9,7 @@
 namespace tapegrad::tape_errors {
 
 void value_overwritten() {
-  fail<UsageError>("var",
+  fail<UsageError>("Var",
                    "the elements of this value were overwritten after it was used: gradients would "
                    "be wrong; make a Tape for each pass, inside the loop, and give it a tensor of "
                    "its own, or clone() before writing");
@@ -187,7 +187,7 @@ void undefined_parameter(const char* op) {
 }
 
 void tape_is_full() {
-  fail<UsageError>("tape", "a pass can hold 2^32 - 2 values: cut it with detach()");
+  fail<UsageError>("Tape", "a pass can hold 2^32 - 2 values: cut it with detach()");
 }
 
 void leaf_of_ids() {

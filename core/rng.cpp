@@ -44,7 +44,7 @@ class Interval {
     if (finite && low < high && last_ >= high) last_ = std::nextafter(last_, -infinity);
     if (finite && low <= high && first_ <= last_) return;
     fail<UsageError>(
-        "Rng::uniform",
+        "uniform",
         "low is {} but high is {}: both must be finite, low not above high, and a {} between them",
         low, high, dtype_of<T>);
   }
@@ -70,7 +70,7 @@ class Interval {
 template <class Make>
 Tensor drawn(const Shape& shape, DType dtype, Make make) {
   if (dtype == DType::int32) {
-    fail<DtypeError>("rng",
+    fail<DtypeError>("Rng",
                      "the dtype is int32: it must be float32 or float64; integers are below(n)");
   }
   return dispatch_float(dtype, [&]<class T>(T) {
@@ -129,7 +129,7 @@ double Rng::normal() {
 }
 
 std::uint64_t Rng::below(std::uint64_t n) {
-  if (n == 0) fail<UsageError>("rng", "below(0): there is no number below 0");
+  if (n == 0) fail<UsageError>("below", "below(0): there is no number below 0");
   const std::uint64_t uneven =
       (0 - n) % n;  // 2^64 mod n draws would make the first values likelier
   while (true) {
@@ -150,7 +150,7 @@ Tensor Rng::normal(const Shape& shape, double mean, double deviation, DType dtyp
     constexpr double widest = 8.6;
     const double largest = std::abs(mean) + widest * deviation;
     if (!(deviation >= 0 && largest <= std::numeric_limits<T>::max())) {
-      fail<UsageError>("Rng::normal",
+      fail<UsageError>("normal",
                        "mean is {} and deviation is {}: both must be finite, deviation not "
                        "negative, and |mean| + 8.6 deviation a number of {}",
                        mean, deviation, dtype);

@@ -16,7 +16,7 @@ void check_addressable(std::span<const std::size_t> dims) {
   std::size_t count = 1;
   for (std::size_t size : dims) {
     if (size > 1 && count > PTRDIFF_MAX / largest_element / size) {
-      fail<ShapeError>("shape", "({}) has more elements than memory can address",
+      fail<ShapeError>("Shape", "({}) has more elements than memory can address",
                        joined(dims, ", "));
     }
     count *= std::max<std::size_t>(size, 1);
@@ -27,7 +27,7 @@ void check_addressable(std::span<const std::size_t> dims) {
 
 Shape::Shape(std::span<const std::size_t> dims) {
   if (dims.size() > max_rank) {
-    fail<ShapeError>("shape", "({}) has {} axes: at most {} are possible", joined(dims, ", "),
+    fail<ShapeError>("Shape", "({}) has {} axes: at most {} are possible", joined(dims, ", "),
                      dims.size(), max_rank);
   }
   check_addressable(dims);
@@ -65,7 +65,7 @@ bool Shape::is_suffix_of(const Shape& other) const {
 }
 
 void Shape::no_such_axis(Axis axis) const {
-  fail<ShapeError>("shape", "axis {} of shape {} does not exist: it has {} axes", axis.number,
+  fail<ShapeError>("Shape", "axis {} of shape {} does not exist: it has {} axes", axis.number,
                    *this, rank_);
 }
 

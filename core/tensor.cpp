@@ -25,7 +25,7 @@ To element(From value) {
   if constexpr (std::same_as<To, std::int32_t> && std::floating_point<From>) {
     const auto exact = static_cast<double>(value);
     if (!(exact > -0x1p31 - 1 && exact < 0x1p31)) {
-      fail<UsageError>("tensor", "the value {} does not fit in an int32", value);
+      fail<UsageError>("Tensor", "the value {} does not fit in an int32", value);
     }
   }
   return static_cast<To>(value);
@@ -70,7 +70,7 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype) {
 template <Element T>
 Tensor Tensor::from(const Shape& shape, std::span<const T> values) {
   if (values.size() != shape.numel()) {
-    fail<ShapeError>("tensor", "shape {} has {} elements but {} values were given", shape,
+    fail<ShapeError>("Tensor", "shape {} has {} elements but {} values were given", shape,
                      shape.numel(), values.size());
   }
   Tensor result = empty(shape, dtype_of<T>);
@@ -108,7 +108,7 @@ void Tensor::copy_from(const Tensor& source) {
 
 double Tensor::at(std::size_t index) const {
   if (index >= numel()) {
-    fail<UsageError>("tensor", "index {} is outside of shape {} with {} elements", index, shape(),
+    fail<UsageError>("at", "index {} is outside of shape {} with {} elements", index, shape(),
                      numel());
   }
   return dispatch(dtype(), [&]<class T>(T) { return static_cast<double>(data<T>()[index]); });
@@ -191,11 +191,11 @@ void Tensor::destroy(Body* body) noexcept {
 }
 
 void Tensor::undefined() {
-  fail<UsageError>("tensor", "this tensor is undefined: give it a value first");
+  fail<UsageError>("Tensor", "this tensor is undefined: give it a value first");
 }
 
 void Tensor::wrong_dtype(DType wanted) const {
-  fail<DtypeError>("tensor", "the elements are {} but {} was asked for: convert with to()", dtype(),
+  fail<DtypeError>("Tensor", "the elements are {} but {} was asked for: convert with to()", dtype(),
                    wanted);
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 /// y = x mask, and 0 where mask is 0, whatever x is there.   dx = the same of dy
 Var drop(const Var& x, const Var& mask, double p) {
-  check::defined("drop", {{"x", x}, {"mask", mask}});
+  check::defined("dropout", {{"x", x}, {"mask", mask}});
   Node n("dropout", {x});
   n.note("p", p);
   Var y = n.out(kernels::masked(x.value(), mask.value()));

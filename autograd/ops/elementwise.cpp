@@ -76,7 +76,7 @@ using Binary = Tensor (*)(const Tensor&, const Tensor&);
 
 /// y = a or b, da = dy share(a, b), db = dy share(b, a)
 Var choose(const char* op, const Var& a, const Var& b, Binary kernel, Binary share) {
-  check::defined("choose", {{"a", a}, {"b", b}});
+  check::defined(op, {{"a", a}, {"b", b}});
   check::broadcastable(op, a.shape(), b.shape());
   Node n(op, {a, b});
   Var y = n.out(kernel(a.value(), b.value()));

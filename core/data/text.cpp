@@ -74,7 +74,7 @@ std::size_t count_symbols(std::string_view text, TextUnit unit) {
 }
 
 std::vector<char32_t> symbols_of(std::string_view text, TextUnit unit) {
-  if (text.empty()) fail<UsageError>("vocabulary", "the text is empty: there must be a symbol");
+  if (text.empty()) fail<UsageError>("CharVocabulary", "the text is empty: there must be a symbol");
   std::vector<bool> occurs(last_character + 1);
   for_each_symbol(text, unit, [&](char32_t symbol, std::size_t) { occurs[symbol] = true; });
   std::vector<char32_t> symbols;
@@ -99,7 +99,7 @@ std::vector<char32_t> parse_bytes(std::string_view digits) {
     unsigned value = 0;
     const auto [end, error] = std::from_chars(pair.data(), pair.data() + pair.size(), value, 16);
     if (error != std::errc() || end != pair.data() + 2) {
-      fail<FileError>("vocabulary",
+      fail<FileError>("CharVocabulary",
                       "the stored bytes are not pairs of hexadecimal digits at offset {}",
                       bytes_prefix.size() + i);
     }
@@ -112,7 +112,7 @@ std::vector<char32_t> parse_characters(std::string_view text) {
   try {
     return decode_utf8(text);
   } catch (const UsageError& error) {
-    fail<FileError>("vocabulary", "the stored characters: {}", error.what());
+    fail<FileError>("CharVocabulary", "the stored characters: {}", error.what());
   }
 }
 
@@ -163,7 +163,7 @@ CharVocabulary::CharVocabulary(std::vector<char32_t> symbols, TextUnit unit)
   for (const char32_t symbol : symbols_) {
     // Only a stored vocabulary can have duplicates.
     if (std::exchange(ids_[symbol], next++) >= 0) {
-      fail<FileError>("vocabulary", "{} is stored twice", name_of(symbol, unit));
+      fail<FileError>("CharVocabulary", "{} is stored twice", name_of(symbol, unit));
     }
   }
 }
@@ -177,10 +177,11 @@ CharVocabulary CharVocabulary::from_string(std::string_view stored) {
     symbols = parse_characters(stored.substr(characters_prefix.size()));
     unit = TextUnit::characters;
   } else {
-    fail<FileError>("vocabulary",
+    fail<FileError>("CharVocabulary",
                     "what is stored begins neither with 'bytes:' nor with 'characters:'");
   }
-  if (symbols.empty()) fail<FileError>("vocabulary", "nothing is stored: there must be a symbol");
+  if (symbols.empty())
+    fail<FileError>("CharVocabulary", "nothing is stored: there must be a symbol");
   return {std::move(symbols), unit};
 }
 

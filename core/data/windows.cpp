@@ -33,20 +33,20 @@ Split split_in_time(const Tensor& sequence, double valid_fraction) {
 StreamWindows::StreamWindows(Tensor ids, std::size_t steps, std::size_t batch)
     : ids_(std::move(ids)), steps_(steps), batch_(batch) {
   if (ids_.rank() != 1) {
-    fail<ShapeError>("windows", "ids has shape {} but must have shape (n)", ids_.shape());
+    fail<ShapeError>("StreamWindows", "ids has shape {} but must have shape (n)", ids_.shape());
   }
   if (ids_.dtype() != DType::int32) {
-    fail<DtypeError>("windows", "ids is {} but must be int32", ids_.dtype());
+    fail<DtypeError>("StreamWindows", "ids is {} but must be int32", ids_.dtype());
   }
   if (steps == 0 || batch == 0) {
-    fail<UsageError>("windows", "(T, B) = ({}, {}): both must be at least 1", steps, batch);
+    fail<UsageError>("StreamWindows", "(T, B) = ({}, {}): both must be at least 1", steps, batch);
   }
   const std::size_t n = ids_.numel();
   positions_ = n == 0 ? 0 : (n - 1) / batch;
   if (positions_ < steps) {
     // As a double, because the product of any two numbers may overflow.
     const double wanted = static_cast<double>(steps) * static_cast<double>(batch) + 1;
-    fail<UsageError>("windows",
+    fail<UsageError>("StreamWindows",
                      "ids has shape (n) = ({}) but (T, B) = ({}, {}): n must be at least B T + 1 = "
                      "{:.0f}; take a longer text or a smaller T or B",
                      n, steps, batch, wanted);
@@ -55,7 +55,7 @@ StreamWindows::StreamWindows(Tensor ids, std::size_t steps, std::size_t batch)
 
 Window StreamWindows::at(std::size_t k) const {
   if (k >= size()) {
-    fail<UsageError>("windows", "window {} does not exist: there are {}", k, size());
+    fail<UsageError>("at", "window {} does not exist: there are {}", k, size());
   }
   const std::size_t begin = k * steps_;
   const std::size_t steps = std::min(steps_, positions_ - begin);
@@ -75,7 +75,7 @@ Window StreamWindows::at(std::size_t k) const {
 
 void StreamWindows::Iterator::state(Archive& a) {
   if (windows_ == nullptr) {
-    fail<UsageError>("windows", "the iterator is of no windows: take it from begin()");
+    fail<UsageError>("StreamWindows", "the iterator is of no windows: take it from begin()");
   }
   a.fact("steps", windows_->steps_);
   a.fact("batch", windows_->batch_);

@@ -168,7 +168,7 @@ void check_cover(const InputFile& file, std::vector<Entry>& entries, std::uint64
 const std::string& TensorFile::text(const std::string& key) const& {
   const auto found = metadata.find(key);
   if (found != metadata.end()) return found->second;
-  fail<FileError>("load_tensors",
+  fail<FileError>("TensorFile",
                   "{} has no metadata '{}': it must be a file that was written for this use",
                   path.string(), key);
 }
@@ -180,7 +180,7 @@ std::uint64_t TensorFile::number(const std::string& key, std::uint64_t low,
   const char* const end = digits.data() + digits.size();
   const auto [stop, error] = std::from_chars(digits.data(), end, value);
   if (error == std::errc{} && stop == end && value >= low && value <= high) return value;
-  fail<FileError>("load_tensors", "{} has '{}' as metadata '{}': it must be a number in [{}, {}]",
+  fail<FileError>("TensorFile", "{} has '{}' as metadata '{}': it must be a number in [{}, {}]",
                   path.string(), shown(digits), key, low, high);
 }
 

@@ -21,8 +21,8 @@
 ///
 ///   using State = ...;                   what is carried from step to step
 ///   using Layer = ...;                   one layer's Parameters, with on(tape) and weight_hh
-///   static constexpr const char* type;   "LSTM", for errors of the constructor
-///   static constexpr const char* op;     "lstm", for errors of a call, and the name of scopes
+///   static constexpr const char* type;   "LSTM", for errors
+///   static constexpr const char* scope;  "lstm", the name of scopes
 ///   static constexpr Part<State> parts[] = {{"h", &State::h}, ...};
 namespace tapegrad::stack_of {
 
@@ -74,10 +74,10 @@ typename Cell::State zero_state(const std::vector<typename Cell::Layer>& layers,
 
 template <class Cell>
 void check_sequence(const Var& x) {
-  check::defined(Cell::op, {{"x", x}});
+  check::defined(Cell::type, {{"x", x}});
   if (x.shape().rank() == 3) return;
   check::wrong_shape(
-      Cell::op, "x", x.shape(),
+      Cell::type, "x", x.shape(),
       fmt::format("a sequence, (T, B, I); one step (B, I) is for {}Cell", Cell::type));
 }
 
@@ -89,17 +89,17 @@ Unrolled<typename Cell::State> run(Tape& tape, const Var& x, const typename Cell
   constexpr std::size_t parts = std::size(Cell::parts);
   const std::size_t hidden = weight_hh<Cell>(layers).size(1);
   check_sequence<Cell>(x);
-  tape.require_same_tape(x, Cell::op);
+  tape.require_same_tape(x, Cell::type);
   for (const auto& part : Cell::parts) {
-    check::defined(Cell::op, {{fmt::format("state.{}", part.name), state.*part.value}});
-    check::state(Cell::op, x, part.name, state.*part.value, {layers.size(), x.size(1), hidden});
-    tape.require_same_tape(state.*part.value, Cell::op);
+    check::defined(Cell::type, {{fmt::format("state.{}", part.name), state.*part.value}});
+    check::state(Cell::type, x, part.name, state.*part.value, {layers.size(), x.size(1), hidden});
+    tape.require_same_tape(state.*part.value, Cell::type);
   }
   std::array<Vars, parts> before, after;  // part -> layer -> (B, H)
   for (std::size_t k = 0; k < parts; ++k) before[k] = unbind(state.*Cell::parts[k].value);
   Var y = x;
   for (std::size_t l = 0; l < layers.size(); ++l) {
-    const Scope scope(tape, Cell::op, l);
+    const Scope scope(tape, Cell::scope, l);
     if (l > 0) y = dropout(tape, y, p);
     typename Cell::State first;
     for (std::size_t k = 0; k < parts; ++k) first.*Cell::parts[k].value = before[k][l];
