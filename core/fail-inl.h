@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "error.h"
 #include "tensor.h"
@@ -37,8 +38,8 @@ template <class E, class... Args>
 [[noreturn]] void fail(std::string_view where, fmt::format_string<detail::Shown<Args>...> words,
                        const Args&... args) {
   // Named once more, because what is shown may be a temporary, which fmt does not take.
-  [&](const auto&... shown) {
-    throw E(detail::message(where, words, fmt::make_format_args(shown...)));
+  [&](const auto&... named) {
+    throw E(detail::message(where, words, fmt::make_format_args(named...)));
   }(detail::shown(args)...);
   __builtin_unreachable();
 }
