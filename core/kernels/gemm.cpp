@@ -1,7 +1,5 @@
 #include "gemm.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -9,7 +7,7 @@
 #include <string_view>
 
 #include "../dispatch-inl.h"
-#include "../error.h"
+#include "../fail-inl.h"
 #include "../flush_subnormals-inl.h"
 #include "../scratch-inl.h"
 #include "../simd/product-inl.h"
@@ -27,9 +25,8 @@ Strided<T> strided(Transpose t, const T* data, std::size_t stride) {
 
 void check_stride(std::string_view name, std::size_t stride, std::size_t columns) {
   if (stride < columns) {
-    throw ShapeError(
-        fmt::format("[gemm] {} = {} but a stored row has {} elements: it must be at least that",
-                    name, stride, columns));
+    fail<ShapeError>("gemm", "{} = {} but a stored row has {} elements: it must be at least that",
+                     name, stride, columns);
   }
 }
 

@@ -130,8 +130,7 @@ struct Backward {
 std::size_t reserve_size(const Shape& shape);
 
 /// Computes y and what else is asked for. Scratch memory comes from the tensor pool: std::bad_alloc
-/// is the only exception, but for gemm()'s ShapeError if N, 4H or I is too large for OpenBLAS. What
-/// results hold after one is undefined.
+/// is the only exception. What results hold after one is undefined.
 template <class T>
 void forward(const Forward<T>& call);
 
