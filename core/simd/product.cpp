@@ -152,8 +152,8 @@ void multiply(std::size_t m, std::size_t n, std::size_t k, const Strided<T>& a, 
         const auto& run = tiles<T>(vectors);
         for (std::size_t t = 0; t < split.count; ++t) {
           const std::size_t begin = split.begin(t), rows = split.begin(t + 1) - begin;
-          const Strided<T> left = copies ? Strided<T>{copied.get() + begin * depth, 1, rows}
-                                         : a.from(m0 + begin, k0);
+          const Strided<T> left =
+              copies ? Strided<T>{copied.get() + begin * depth, 1, rows} : a.from(m0 + begin, k0);
           run[rows - 1](depth, left, b, columns, add || k0 > 0, c + (m0 + begin) * ldc + j, ldc);
         }
       }

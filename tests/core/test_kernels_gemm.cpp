@@ -5,6 +5,7 @@
 
 #include "../../core/error.h"
 #include "../../core/kernels/gemm.h"
+#include "../../core/kernels/indexing.h"
 #include "../support/is_worse.h"
 #include "../support/kernel_cases.h"
 
@@ -99,7 +100,8 @@ TEST_CASE("gemm: all transposes, sizes, strides and factors against the definiti
 TEST_CASE("gemm: products large enough for blocks, by rows and by columns") {
   for (const Transpose ta : both) {
     for (const Transpose tb : both) {
-      for (const Sizes& s : {Sizes{700, 65, 70}, Sizes{65, 700, 70}, Sizes{520, 520, 20}}) {
+      for (const Sizes& s : {Sizes{700, 65, 70}, Sizes{65, 700, 70}, Sizes{520, 520, 20},
+                             Sizes{500, 130, 400}, Sizes{13, 70, 7000}}) {
         for (const double beta : {0.0, 1.0}) {
           check_gemm<float>(ta, tb, s, 3, 1, beta);
           check_gemm<double>(ta, tb, s, 3, 1, beta);
@@ -118,6 +120,20 @@ TEST_CASE("gemm: the bits do not depend on threads" * doctest::test_suite("threa
       check_threads_do_not_matter([&] { return kernels::matmul(wide, b, Transpose::yes, t); });
       check_threads_do_not_matter([&] { return kernels::matmul(b, wide, t); });
       check_threads_do_not_matter([&] { return kernels::matmul(b, a, t, Transpose::yes); });
+    }
+  }
+}
+
+TEST_CASE("gemm: OpenBLAS makes large products of tensors, to the same result") {
+  for (const DType dtype : float_types) {
+    const Tensor a = random_tensor({1000, 1024}, dtype, 1),
+                 b = random_tensor({1024, 1000}, dtype, 2);
+    for (const Transpose ta : both) {
+      const Tensor left = ta == Transpose::yes ? kernels::transpose(a, 0, 1) : a;
+      const Tensor theirs = kernels::matmul(left, b, ta);
+      Tensor ours = Tensor::empty({1000, 1000}, dtype);
+      kernels::gemm(ta, Transpose::no, 1, left, b, 0, ours);
+      check_values(ours, theirs.shape(), dtype, values_of(theirs), 1024);
     }
   }
 }
