@@ -27,8 +27,8 @@ def includes(root):
                     yield f"{where}: <{target}> inside the library; include it by a relative path in quotes"
                 if PRIVATE.match(target) and name.suffix == ".h" and not is_private(name):
                     yield f"{where}: <{target}> in a public header; move it to a .cpp or to a -inl.h"
-                if "cblas" in target and name.as_posix() != "core/kernels/gemm.cpp":
-                    yield f"{where}: <{target}>; OpenBLAS is called in core/kernels/gemm.cpp only: call that"
+                if "cblas" in target and name.as_posix() != "core/kernels/openblas.cpp":
+                    yield f"{where}: <{target}>; OpenBLAS is called in core/kernels/openblas.cpp only: call that"
                 continue
             resolved = Path(os.path.normpath(name.parent / target))
             if not (root / resolved).is_file():
