@@ -23,7 +23,7 @@ CLEAN = {
     "core/secret-inl.h": "#pragma once\n#include <fmt/core.h>\n",
     "core/fail-inl.h": "#pragma once\nstruct ShapeError {};\ninline void fail() { throw ShapeError(); }\n",
     "core/tensor.cpp": 'void f() { fail<ShapeError>("Tensor"); }  // throw ShapeError("no")\n',
-    "core/kernels/gemm.cpp": "#include <cblas.h>\n",
+    "core/kernels/openblas.cpp": "#include <cblas.h>\n",
     "core/kernels/per_target-inl.h": '#include "hwy/highway.h"\nHWY_BEFORE_NAMESPACE();\n',
     "autograd/tape.h": '#pragma once\n#include "../core/tensor.h"\n',
     "autograd/ops/maths.cpp": 'Node n("tanh", {x});  // Node n("no", {})\n'
