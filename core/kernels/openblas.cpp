@@ -22,7 +22,7 @@ void openblas_product(Transpose ta, Transpose tb, std::size_t m, std::size_t n, 
                       const T* a, std::size_t lda, const T* b, std::size_t ldb, T beta, T* c,
                       std::size_t ldc) {
   make_openblas_serial();
-  const auto size = [](std::size_t n) { return static_cast<blasint>(n); };
+  const auto size = [](std::size_t count) { return static_cast<blasint>(count); };
   const auto call = [&](auto* cblas_gemm) {
     cblas_gemm(CblasRowMajor, to_cblas(ta), to_cblas(tb), size(m), size(n), size(k), T{1}, a,
                size(lda), b, size(ldb), beta, c, size(ldc));
