@@ -32,7 +32,7 @@ double backward_ms(LSTM& model, const Tensor& x, bool fused, bool last_step_only
   const auto begin = std::chrono::steady_clock::now();
   tape.backward(loss);
   const auto end = std::chrono::steady_clock::now();
-  zero_grad(parameters(model));
+  parameters(model).zero_grad();
   return std::chrono::duration<double, std::milli>(end - begin).count();
 }
 

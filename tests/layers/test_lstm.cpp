@@ -7,6 +7,7 @@
 #include "../../core/pool.h"
 #include "../../core/threads.h"
 #include "../oracles/naive_lstm.h"
+#include "../support/extended.h"
 #include "../support/lstm_cases.h"
 
 using namespace tapegrad;
@@ -14,11 +15,7 @@ using namespace tapegrad::testing;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t longest = 50;  // a sanitizer build takes a hundred times as long
-#else
-constexpr std::size_t longest = 300;
-#endif
+constexpr std::size_t longest = sanitized ? 50 : 300;  // a sanitizer takes a hundred times as long
 
 /// Fresh memory is NaN while it lives, so that nothing can pass by reading what was there.
 struct PoisonedMemory {

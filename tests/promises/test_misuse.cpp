@@ -16,7 +16,8 @@ TEST_SUITE_BEGIN("misuse");
 
 // Mistakes with tapes, values and ops: what is recorded, changed and differentiated, and when.
 
-using namespace misuse;
+using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

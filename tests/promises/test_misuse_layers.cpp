@@ -16,7 +16,8 @@ TEST_SUITE_BEGIN("misuse");
 
 // Mistakes with layers, data and optimizers.
 
-using namespace misuse;
+using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

@@ -20,9 +20,7 @@
 /// Mistakes as they are made in the middle of a training. Each must throw its exception with its
 /// whole message and leave every bit of the parameters, gradients and optimizer as it was, and
 /// training must go on as if it had not been made.
-namespace misuse {
-
-using namespace tapegrad;
+namespace tapegrad::testing {
 
 constexpr std::size_t V = 7, E = 3, H = 4, T = 5, B = 3;
 
@@ -123,4 +121,4 @@ inline void after(const std::function<void(Training&, const Mistake&)>& program)
   CHECK(results[0] == results[1]);
 }
 
-}  // namespace misuse
+}  // namespace tapegrad::testing
