@@ -1,5 +1,6 @@
 #include "../support/misuse.h"
 
+#include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <memory>

@@ -1,3 +1,4 @@
+#include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -8,6 +9,7 @@
 #include "../../core/error.h"
 #include "../../layers/dropout.h"
 #include "../../layers/recurrent/lstm_cell.h"
+#include "../../optim/clip.h"
 #include "../../optim/sgd.h"
 #include "../support/misuse.h"
 #include "../support/temp_folder.h"
