@@ -104,6 +104,7 @@ Var Grads::d(std::size_t k) const {
 /// The gradient that has reached the slot of an input so far.
 inline Var& Grads::gradient_of(std::uint32_t input) {
   if (wrote_ && sweep_.has(input, Sweep::written)) sweep_.accept(input);
+  sweep_.count_term(input);
   return sweep_.grad(input);
 }
 

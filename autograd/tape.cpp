@@ -67,6 +67,7 @@ void TapeState::mark(Sweep& sweep, std::span<const Var> y, std::span<const Var> 
   sweep.base = nodes[sweep.bottom].first_slot;
   sweep.flags.assign(last.first_slot + last.slots - sweep.base, 0);
   sweep.grads.resize(sweep.flags.size());
+  sweep.long_sums.assign(sweep.flags.size());
 
   for (const Var& v : x) {
     if (v.node_ > sweep.top) continue;
@@ -103,6 +104,7 @@ void TapeState::run(Sweep& sweep) {
   for (std::uint32_t i = sweep.top + 1; i-- > sweep.bottom;) {
     const NodeRecord node = nodes[i];
     if (!reaches_output(sweep, node)) continue;
+    for (std::uint32_t k = 0; k < node.slots; ++k) sweep.settle(node.first_slot + k);
     if (node.first_hook != HookRecord::none) run_hooks(sweep, i);
     if (wants(Interest::gradients)) show_gradients(sweep, i);
     if (!wants_input(sweep, node)) continue;

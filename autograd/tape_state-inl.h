@@ -10,8 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "../core/long_sums-inl.h"
 #include "closure_arena.h"
-#include "inspect/hooks.h"
+#include "inspect/records-inl.h"
 #include "interest.h"
 #include "parameter.h"
 #include "tape.h"
@@ -43,33 +44,6 @@ struct NodeRecord {
   std::uint32_t first_hook = UINT32_MAX;
 };
 
-/// A name that nodes stand under; number 0 is the pass itself.
-struct ScopeRecord {
-  std::string_view name;  // lies in the arena
-  std::size_t index;      // SIZE_MAX: none
-  std::uint32_t outer;
-  bool ended = false;
-};
-
-/// Something that an op noted about its node. A note that comes before the node's first output
-/// waits for its number.
-struct NoteRecord {
-  std::uint32_t node;
-  bool waiting;
-  const char* name;
-  std::string value;
-};
-
-/// A hook on a slot, or, if it is empty, the wish to keep the slot's gradient.
-struct HookRecord {
-  static constexpr std::uint32_t none = UINT32_MAX;
-  std::uint32_t node;
-  std::uint32_t slot;
-  Hook hook;
-  Var kept = {};
-  std::uint32_t next = none;  // of the same node
-};
-
 /// One output of a node, which outlives its value: what a gradient must look like.
 struct SlotRecord {
   Shape shape;
@@ -87,6 +61,7 @@ struct Sweep {
   std::uint32_t base = 0;  // first slot of the bottom node: what lies before it is never looked at
   pool::Vector<std::uint8_t> flags;
   Vars grads;
+  LongSums long_sums;
 
   const char* op() const { return to_hooks ? "backward" : "gradient"; }
   bool has(std::uint32_t slot, Flag flag) const {
@@ -98,6 +73,20 @@ struct Sweep {
   Var& grad(std::uint32_t slot) { return grads[slot - base]; }
   /// Takes what a kernel has written into a gradient as its value.
   void accept(std::uint32_t slot) { grad(slot).version_ = grad(slot).value_.version(); }
+  /// Before a term is added to a gradient.
+  void count_term(std::uint32_t slot) {
+    if (graph || !long_sums.is_long(slot - base) || !grad(slot).defined()) return;
+    grad(slot).value();  // throws if somebody has written into it
+    long_sums.move(slot - base, grad(slot).value_);
+    accept(slot);
+  }
+  /// When all terms of a gradient have been added.
+  void settle(std::uint32_t slot) {
+    if (!long_sums.has_moved(slot - base)) return;
+    grad(slot).value();
+    long_sums.settle(slot - base, grad(slot).value_);
+    accept(slot);
+  }
 };
 
 /// A call to code that is not ours (a hook, an observer, a rule, a twin), which may destroy the

@@ -45,6 +45,21 @@ counted() {
     "$(count '[0-9][0-9]* passed, [0-9][0-9]* failed, \([0-9][0-9]*\) skipped')"
 }
 
+# beside COMMAND...: starts a command in the background; it ends with this script.
+beside() {
+  "$@" >"$build_dir/beside_output" 2>&1 </dev/null &
+  beside_process=$!
+  trap 'kill "$beside_process" 2>/dev/null' EXIT
+  trap 'exit 1' HUP INT TERM
+}
+# counted_beside: waits for it, shows what it said and counts that.
+counted_beside() {
+  wait "$beside_process"
+  beside_status=$?
+  counted said_beside
+}
+said_beside() { cat "$build_dir/beside_output"; return "$beside_status"; }
+
 # verdict: the last line, and the status to end with.
 verdict() {
   if [ "$skipped" = 0 ]; then say "$passed passed, $failed failed"; else say "$passed passed, $failed failed, $skipped skipped"; fi

@@ -49,12 +49,11 @@ struct Factors {
 template <class T>
 void adapt(std::size_t n, const Factors<T> k, const T* __restrict grad, T* __restrict m,
            T* __restrict v, T* __restrict p) {
-  constexpr T infinity = std::numeric_limits<T>::infinity();
   const T largest = std::sqrt(std::numeric_limits<T>::max());
   for (std::size_t i = 0; i < n; ++i) {
-    T g = grad[i] + k.weight_decay * p[i];
-    const T cut = std::min(std::max(g, -largest), largest);
-    g = std::abs(g) < infinity ? cut : g;
+    const T raw = grad[i] + k.weight_decay * p[i];
+    // g^2 must not overflow; raw * 0 is a NaN for an infinity or a NaN, which must not be hidden.
+    const T g = std::min(std::max(raw, -largest), largest) + raw * 0;
     m[i] = k.beta1 * m[i] + k.one_minus_beta1 * g;
     v[i] = k.beta2 * v[i] + k.one_minus_beta2 * g * g;
     p[i] -= k.rate * m[i] / (std::sqrt(v[i]) * k.root_scale + k.epsilon);

@@ -323,4 +323,28 @@ TEST_CASE("tape: another thread's use of it is refused" * doctest::test_suite("t
   CHECK(w.grad().item() == 1);
 }
 
+TEST_CASE("tape: a weight that is used 10^5 times gets the sum of 10^5 float32 gradients") {
+  constexpr std::size_t uses = 100'000;
+  Parameter scale(Tensor::of({1}, {1}, DType::float32));
+  Parameter weight(Tensor::of({1, 1}, {1}, DType::float32));
+  Tape tape;
+  const Var s = tape.leaf(scale), w = tape.leaf(weight);
+  double seen = 0;
+  hook(s, [&](const Var& d) {
+    seen = d.value().at(0);
+    return Var();
+  });
+  Var total = Tensor::of({1, 1}, {0}, DType::float32);
+  const Tensor x = Tensor::of({1, 1}, {0.1}, DType::float32);
+  for (std::size_t k = 0; k < uses; ++k) total = total + matmul(x, w) + s * x;
+  const Vars d = tape.gradient(sum(total), {s, w}, {.retain = true});
+  tape.backward(sum(total));
+  const double expected = uses * x.at(0);  // one by one: 9998.6
+  CHECK(d[0].value().item() == doctest::Approx(expected).epsilon(1e-6));
+  CHECK(d[1].value().item() == doctest::Approx(expected).epsilon(1e-6));
+  CHECK(scale.grad().item() == doctest::Approx(expected).epsilon(1e-6));
+  CHECK(weight.grad().item() == doctest::Approx(expected).epsilon(1e-6));
+  CHECK(seen == doctest::Approx(expected).epsilon(1e-6));
+}
+
 TEST_SUITE_END();

@@ -11,7 +11,7 @@ PRIVATE = re.compile(r"(hwy|fmt|nlohmann|Random123|CLI)/|(openblas/)?(f77)?cblas
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^">]+)[">]', re.M)
 IDEA = ("var.h", "tape.h", "tape.cpp")  # of the engine: what a reader of the engine reads
 # All of the engine: what lies in autograd itself, without the texts of errors, and what uses the engine.
-NOT_ENGINE = re.compile(r"autograd/(tape_errors|parameters?\b|derivatives)")
+NOT_ENGINE = re.compile(r"autograd/(precompiled|tape_errors|parameters?\b|derivatives)")
 MAX_LINES, MAX_IDEA, MAX_ENGINE, MAX_DEPTH = 500, 370, 1250, 2
 MENTIONS = (("core/", r"autograd", "kernels know nothing of the tape; say it without that word"),
             ("autograd/tape", r"(?i)lstm", "the tape knows nothing of LSTM; move this to layers or autograd/ops"))
