@@ -1,11 +1,9 @@
 #include "parameter.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
 
-#include "../core/error.h"
+#include "../core/fail-inl.h"
 #include "../core/kernels/elementwise.h"
 #include "tape_errors-inl.h"
 
@@ -47,14 +45,13 @@ void ParameterData::set_value(const Tensor& value) {
 
 void ParameterData::set_grad(const Tensor& grad) {
   if (grad.shape() != value_.shape()) {
-    throw ShapeError(fmt::format(
-        "[set_grad] the gradient has shape {} but the value has shape {}: they must be equal",
-        to_string(grad.shape()), to_string(value_.shape())));
+    fail<ShapeError>("set_grad",
+                     "the gradient has shape {} but the value has shape {}: they must be equal",
+                     grad.shape(), value_.shape());
   }
   if (grad.dtype() != value_.dtype()) {
-    throw DtypeError(
-        fmt::format("[set_grad] the gradient is {} but the value is {}: convert it with to()",
-                    to_string(grad.dtype()), to_string(value_.dtype())));
+    fail<DtypeError>("set_grad", "the gradient is {} but the value is {}: convert it with to()",
+                     grad.dtype(), value_.dtype());
   }
   const bool writable = grad_.defined() && grad_.unique();
   Tensor memory = writable ? grad_ : Tensor::empty(grad.shape(), grad.dtype());
@@ -66,8 +63,8 @@ void ParameterData::set_grad(const Tensor& grad) {
 
 Tensor ParameterData::mutable_grad() {
   if (!has_grad_) {
-    throw UsageError(
-        "[mutable_grad] there is no gradient to write into: call backward() or set_grad() first");
+    fail<UsageError>("mutable_grad",
+                     "there is no gradient to write into: call backward() or set_grad() first");
   }
   own_grad();
   return grad_;
@@ -110,7 +107,7 @@ void ParameterData::accept_grad(Tensor gradient) noexcept {
   record(&ParameterEvents::backward);
 }
 
-void ParameterHandle::undefined() { tape_errors::undefined_parameter("parameter"); }
+void ParameterHandle::undefined() { tape_errors::undefined_parameter("Parameter"); }
 
 Parameter Parameter::share() const {
   (void)get();  // two undefined members would look tied and be two

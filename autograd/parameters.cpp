@@ -1,6 +1,6 @@
 #include "parameters.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
@@ -8,9 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "../core/error.h"
+#include "../core/fail-inl.h"
 #include "../core/io/archive.h"
 #include "../core/io/safetensors.h"
+#include "../core/words-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -54,10 +55,6 @@ std::string near(const Parameters& parameters, std::string_view wanted, bool beg
   return list + "?";
 }
 
-std::string described(const Tensor& t) {
-  return fmt::format("{} {}", to_string(t.dtype()), to_string(t.shape()));
-}
-
 std::size_t bytes(const Tensor& t) { return t.defined() ? t.numel() * size_of(t.dtype()) : 0; }
 
 /// Why `values` cannot be those of `parameters`: names that are missing, unexpected, of another
@@ -81,7 +78,7 @@ std::string misfit(const std::vector<NamedTensor>& values, const Parameters& par
       problems.push_back(fmt::format("unexpected {}, {}", t.name, described(t.tensor)));
     }
   }
-  return fmt::format("{}", fmt::join(problems, "; "));
+  return joined(problems, "; ");
 }
 
 /// Copies values that fit.
@@ -128,8 +125,7 @@ NamedParameter Parameters::find(std::string_view name) const {
   for (const NamedParameter& p : list_) {
     if (any_name(p, [&](std::string_view n) { return n == name; })) return p;
   }
-  throw UsageError(
-      fmt::format("[find] there is no parameter {}: {}", name, near(*this, name, false)));
+  fail<UsageError>("find", "there is no parameter {}: {}", name, near(*this, name, false));
 }
 
 Parameters Parameters::with_prefix(std::string_view prefix) const {
@@ -138,8 +134,8 @@ Parameters Parameters::with_prefix(std::string_view prefix) const {
     if (any_name(p, [&](std::string_view n) { return n.starts_with(prefix); })) found.push_back(p);
   }
   if (!found.empty()) return found;
-  throw UsageError(fmt::format("[with_prefix] no parameter's name begins with {}: {}", prefix,
-                               near(*this, prefix, true)));
+  fail<UsageError>("with_prefix", "no parameter's name begins with {}: {}", prefix,
+                   near(*this, prefix, true));
 }
 
 void Parameters::freeze() const {
@@ -158,8 +154,8 @@ void Parameters::copy_values(const Parameters& from) const {
   const std::vector<NamedTensor> values = values_of(from);
   const std::string problems = misfit(values, *this, "in the source");
   if (!problems.empty()) {
-    throw UsageError(fmt::format(
-        "[copy_values] the source does not fit this model, nothing was copied: {}", problems));
+    fail<UsageError>("copy_values", "the source does not fit this model, nothing was copied: {}",
+                     problems);
   }
   assign(values, *this);
 }
@@ -194,13 +190,13 @@ std::string Parameters::describe() const {
   for (const NamedParameter& p : distinct()) {
     const Tensor& value = p.value();
     rows.push_back({p.name, to_string(value.shape()), std::string(to_string(value.dtype())),
-                    fmt::to_string(value.numel()), fmt::to_string(bytes(value))});
+                    std::to_string(value.numel()), std::to_string(bytes(value))});
     std::string note;
     if (!p.requires_grad()) {
       note += "  frozen";
       frozen += value.numel();
     }
-    if (!p.ties.empty()) note += fmt::format("  tied: {}", fmt::join(p.ties, ", "));
+    if (!p.ties.empty()) note += "  tied: " + joined(p.ties, ", ");
     notes.push_back(note);
   }
   std::array<std::size_t, 5> width{};
@@ -237,9 +233,8 @@ Metadata load_parameters(const std::filesystem::path& path, const Parameters& pa
 void load_parameters(const TensorFile& file, const Parameters& parameters) {
   const std::string problems = misfit(file.tensors, parameters, "in the file");
   if (!problems.empty()) {
-    throw FileError(
-        fmt::format("[load_parameters] {} does not fit this model, nothing was loaded: {}",
-                    file.path.string(), problems));
+    fail<FileError>("load_parameters", "{} does not fit this model, nothing was loaded: {}",
+                    file.path.string(), problems);
   }
   assign(file.tensors, parameters);
 }

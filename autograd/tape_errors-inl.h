@@ -17,7 +17,7 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void not_retained();
 [[noreturn]] void no_hook();
 [[noreturn]] void observes_already();
-/// `who`: "hook", "observer", or the op whose rule it was.
+/// `who`: "hook", "Observer", or the op whose rule it was.
 [[noreturn]] void tape_destroyed(const char* who);
 [[noreturn]] void shown_was_overwritten(const char* who);
 [[noreturn]] void rule_of_numbers(const char* node, std::size_t input);

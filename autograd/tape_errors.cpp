@@ -1,206 +1,197 @@
 #include "tape_errors-inl.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string>
 
-#include "../core/error.h"
+#include "../core/fail-inl.h"
 
 namespace tapegrad::tape_errors {
 
 void value_overwritten() {
-  throw UsageError(
-      "[var] the elements of this value were overwritten after it was used: gradients would be "
-      "wrong; make a Tape for each pass, inside the loop, and give it a tensor of its own, or "
-      "clone() before writing");
+  fail<UsageError>("Var",
+                   "the elements of this value were overwritten after it was used: gradients would "
+                   "be wrong; make a Tape for each pass, inside the loop, and give it a tensor of "
+                   "its own, or clone() before writing");
 }
 
 void pass_is_over(const char* op, std::uint64_t made, std::uint64_t now) {
-  throw UsageError(fmt::format(
-      "[{}] an input was recorded in pass {} of its tape, which is over (now pass {}): call "
-      "detach() on a state that is carried into the next pass",
-      op, made, now));
+  fail<UsageError>(op,
+                   "an input was recorded in pass {} of its tape, which is over (now pass {}): "
+                   "call detach() on a state that is carried into the next pass",
+                   made, now);
 }
 
 void two_tapes(const char* op) {
-  throw UsageError(
-      fmt::format("[{}] the inputs were recorded on two tapes: use one tape for a pass, or "
-                  "detach() one of them",
-                  op));
+  fail<UsageError>(
+      op,
+      "the inputs were recorded on two tapes: use one tape for a pass, or detach() one of them");
 }
 
 void other_thread(const char* op) {
-  throw UsageError(fmt::format(
-      "[{}] the tape was made by another thread: make one in each thread, or detach() what goes "
-      "from one to the other",
-      op));
+  fail<UsageError>(op,
+                   "the tape was made by another thread: make one in each thread, or detach() what "
+                   "goes from one to the other");
 }
 
 void not_retained() {
-  throw UsageError(
-      "[grad] the gradient of this value was not kept: call retain_grad() before backward");
+  fail<UsageError>("grad",
+                   "the gradient of this value was not kept: call retain_grad() before backward");
 }
 
 void no_hook() {
-  throw UsageError("[hook] the hook is empty: give it a function, or call retain_grad()");
+  fail<UsageError>("hook", "the hook is empty: give it a function, or call retain_grad()");
 }
 
 void observes_already() {
-  throw UsageError("[observe] the observer observes this tape already: call observe() once");
+  fail<UsageError>("observe", "the observer observes this tape already: call observe() once");
 }
 
 void tape_destroyed(const char* who) {
-  throw UsageError(
-      fmt::format("[{}] the tape was destroyed while it was in use, by a hook, an observer or a "
-                  "rule: let it live until the call returns",
-                  who));
+  fail<UsageError>(who,
+                   "the tape was destroyed while it was in use, by a hook, an observer or a rule: "
+                   "let it live until the call returns");
 }
 
 void shown_was_overwritten(const char* who) {
-  throw UsageError(
-      fmt::format("[{}] the elements that were shown were overwritten: other values use them; "
-                  "write into a clone(), and return that from a hook",
-                  who));
+  fail<UsageError>(who,
+                   "the elements that were shown were overwritten: other values use them; write "
+                   "into a clone(), and return that from a hook");
 }
 
 void rule_of_numbers(const char* node, std::size_t input) {
-  throw UsageError(fmt::format(
-      "[{}] its rule gave input {} a gradient that was not recorded, so its derivative would be "
-      "lost: with create_graph, compute it from d() with ops on Vars, not from value()",
-      node, input));
+  fail<UsageError>(
+      node,
+      "its rule gave input {} a gradient that was not recorded, so its derivative would be lost: "
+      "with create_graph, compute it from d() with ops on Vars, not from value()",
+      input);
 }
 
 void hook_of_numbers() {
-  throw UsageError(
-      "[hook] the gradient it returned was not recorded, so its derivative would be lost: with "
+  fail<UsageError>(
+      "hook",
+      "the gradient it returned was not recorded, so its derivative would be lost: with "
       "create_graph, compute it from the one given with ops on Vars, not from value()");
 }
 
 void parameter_changed(const Shape& shape) {
-  throw UsageError(
-      fmt::format("[leaf] a Parameter of shape {} was changed after this tape used it, as by a "
-                  "step of an optimizer: make a Tape for each pass, inside the loop",
-                  to_string(shape)));
+  fail<UsageError>("leaf",
+                   "a Parameter of shape {} was changed after this tape used it, as by a step of "
+                   "an optimizer: make a Tape for each pass, inside the loop",
+                   shape);
 }
 
 void mixed_dtypes(const char* op, DType first, DType other) {
-  throw DtypeError(fmt::format("[{}] an input is {} but another is {}: convert one with to()", op,
-                               to_string(first), to_string(other)));
+  fail<DtypeError>(op, "an input is {} but another is {}: convert one with to()", first, other);
 }
 
 void not_recorded(const char* op) {
-  throw UsageError(fmt::format(
-      "[{}] the value to differentiate is a constant: it was not recorded on this tape; does it "
-      "depend on a leaf, and was the tape recording?",
-      op));
+  fail<UsageError>(op,
+                   "the value to differentiate is a constant: it was not recorded on this tape; "
+                   "does it depend on a leaf, and was the tape recording?");
 }
 
 void other_tape(const char* op) {
-  throw UsageError(
-      fmt::format("[{}] a value was recorded on another tape: call the tape that recorded it", op));
+  fail<UsageError>(op, "a value was recorded on another tape: call the tape that recorded it");
 }
 
 void pass_is_spent(const char* op, const char* node) {
-  throw UsageError(fmt::format(
-      "[{}] the pass was differentiated before and the saved values of '{}' are freed: make a Tape "
-      "for each pass, inside the loop, or pass {{.retain = true}} to the first call",
-      op, node));
+  fail<UsageError>(
+      op,
+      "the pass was differentiated before and the saved values of '{}' are freed: make a Tape for "
+      "each pass, inside the loop, or pass {{.retain = true}} to the first call",
+      node);
 }
 
 void not_differentiable(const char* op, const char* node) {
-  throw UsageError(fmt::format(
-      "[{}] '{}' is not differentiable: detach() its result, or give it a rule", op, node));
+  fail<UsageError>(op, "'{}' is not differentiable: detach() its result, or give it a rule", node);
 }
 
 void graph_while_paused(const char* op) {
-  throw UsageError(fmt::format(
-      "[{}] create_graph wants gradients recorded but the tape is paused, by pause() or because a "
-      "hook or rule is running: call it outside",
-      op));
+  fail<UsageError>(op,
+                   "create_graph wants gradients recorded but the tape is paused, by pause() or "
+                   "because a hook or rule is running: call it outside");
 }
 
 void not_scalar(const char* op, const Shape& shape) {
-  throw ShapeError(fmt::format(
-      "[{}] the value to differentiate has shape {}: it must have one element; reduce it with "
-      "sum() or mean()",
-      op, to_string(shape)));
+  fail<ShapeError>(op,
+                   "the value to differentiate has shape {}: it must have one element; reduce it "
+                   "with sum() or mean()",
+                   shape);
 }
 
 namespace {
 
 /// A gradient that does not fit what it is of: ShapeError, or DtypeError if only that differs.
-[[noreturn]] void does_not_fit(const std::string& message, const Tensor& gradient,
+[[noreturn]] void does_not_fit(const char* where, const std::string& words, const Tensor& gradient,
                                const Shape& shape) {
-  if (gradient.shape() != shape) throw ShapeError(message);
-  throw DtypeError(message);
+  if (gradient.shape() != shape) fail<ShapeError>(where, "{}", words);
+  fail<DtypeError>(where, "{}", words);
 }
 
 }  // namespace
 
 void wrong_gradient(const char* node, std::size_t input, const Tensor& gradient, const Shape& shape,
                     DType dtype) {
-  does_not_fit(
-      fmt::format("[{}] its rule gave input {} a gradient of shape {} and {}, but the input has "
-                  "shape {} and is {}",
-                  node, input, to_string(gradient.shape()), to_string(gradient.dtype()),
-                  to_string(shape), to_string(dtype)),
-      gradient, shape);
-}
-
-void no_such_place(const char* node, const char* what, std::size_t index, std::size_t count) {
-  throw UsageError(fmt::format("[{}] its rule asks for {} {} but there are {}: count from 0", node,
-                               what, index, count));
-}
-
-void into_unwanted(const char* node, std::size_t input) {
-  throw UsageError(
-      fmt::format("[{}] its rule calls into({}), but that gradient is not wanted, or is recorded: "
-                  "call it only if needs() and not graph()",
-                  node, input));
-}
-
-void not_alike(const char* op, const char* what, const Tensor& gradient, const char* of,
-               const Shape& shape, DType dtype) {
-  does_not_fit(fmt::format("[{}] {} has shape {} and is {} but {} has shape {} and is {}: they "
-                           "must be equal",
-                           op, what, to_string(gradient.shape()), to_string(gradient.dtype()), of,
+  does_not_fit(node,
+               fmt::format("its rule gave input {} a gradient of shape {} and {}, but the input "
+                           "has shape {} and is {}",
+                           input, to_string(gradient.shape()), to_string(gradient.dtype()),
                            to_string(shape), to_string(dtype)),
                gradient, shape);
 }
 
+void no_such_place(const char* node, const char* what, std::size_t index, std::size_t count) {
+  fail<UsageError>(node, "its rule asks for {} {} but there are {}: count from 0", what, index,
+                   count);
+}
+
+void into_unwanted(const char* node, std::size_t input) {
+  fail<UsageError>(node,
+                   "its rule calls into({}), but that gradient is not wanted, or is recorded: call "
+                   "it only if needs() and not graph()",
+                   input);
+}
+
+void not_alike(const char* op, const char* what, const Tensor& gradient, const char* of,
+               const Shape& shape, DType dtype) {
+  does_not_fit(
+      op,
+      fmt::format("{} has shape {} and is {} but {} has shape {} and is {}: they must be equal",
+                  what, to_string(gradient.shape()), to_string(gradient.dtype()), of,
+                  to_string(shape), to_string(dtype)),
+      gradient, shape);
+}
+
 void directions(const char* op, std::size_t inputs, std::size_t directions) {
-  throw UsageError(
-      fmt::format("[{}] there are {} x but {} v: each x needs a direction of its shape", op, inputs,
-                  directions));
+  fail<UsageError>(op, "there are {} x but {} v: each x needs a direction of its shape", inputs,
+                   directions);
 }
 
 void no_parameter() {
-  throw UsageError(
-      "[backward] the loss depends on no Parameter, so nothing would change: use gradient() for "
-      "other leaves");
+  fail<UsageError>(
+      "backward",
+      "the loss depends on no Parameter, so nothing would change: use gradient() for other leaves");
 }
 
 void outputs_out_of_order(const char* op) {
-  throw UsageError(
-      fmt::format("[{}] the op makes its outputs out of order: call out() for all of them, one "
-                  "after the other, then rule()",
-                  op));
+  fail<UsageError>(op,
+                   "the op makes its outputs out of order: call out() for all of them, one after "
+                   "the other, then rule()");
 }
 
 void undefined_parameter(const char* op) {
-  throw UsageError(
-      fmt::format("[{}] the parameter is undefined: construct the layer with its sizes and an Rng "
-                  "first, and do "
-                  "not use it after a move",
-                  op));
+  fail<UsageError>(op,
+                   "the parameter is undefined: construct the layer with its sizes and an Rng "
+                   "first, and do not use it after a move");
 }
 
 void tape_is_full() {
-  throw UsageError("[tape] a pass can hold 2^32 - 2 values: cut it with detach()");
+  fail<UsageError>("Tape", "a pass can hold 2^32 - 2 values: cut it with detach()");
 }
 
 void leaf_of_ids() {
-  throw DtypeError("[leaf] the value is int32: only float32 and float64 have gradients");
+  fail<DtypeError>("leaf", "the value is int32: only float32 and float64 have gradients");
 }
 
 }  // namespace tapegrad::tape_errors

@@ -10,9 +10,10 @@
 namespace tapegrad {
 
 /// Base of everything tapegrad throws on purpose. A message has one form:
-/// `[op] what has shape (letters) = (numbers) but ...: what must hold`, with the usual cure where
-/// there is one, and at its end the scopes that it was thrown in: "(in decoder/lstm.1)". After a
-/// throw parameters, gradients and optimizers are as they were before the call.
+/// `[name] what has shape (letters) = (numbers) but ...: what must hold`, with the usual cure where
+/// there is one, and at its end the scopes that it was thrown in: "(in decoder/lstm.1)". `name` is
+/// that of the function or the class in code. After a throw parameters, gradients and optimizers are
+/// as they were before the call.
 class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message)

@@ -1,10 +1,11 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <ostream>
 #include <string>
 
 #include "dispatch-inl.h"
 #include "tensor.h"
+#include "words-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -56,7 +57,7 @@ std::string to_string(const Tensor& x) {
   } else {
     text = "[]";
   }
-  return fmt::format("{} {} {}", text, to_string(x.dtype()), to_string(x.shape()));
+  return text + " " + described(x);
 }
 
 std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << to_string(shape); }

@@ -2,15 +2,13 @@
 
 #include <Random123/philox.h>
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
 
 #include "dispatch-inl.h"
-#include "error.h"
+#include "fail-inl.h"
 #include "io/archive.h"
 #include "write-inl.h"
 
@@ -45,10 +43,10 @@ class Interval {
     if (finite && low < high && first_ < low) first_ = std::nextafter(first_, infinity);
     if (finite && low < high && last_ >= high) last_ = std::nextafter(last_, -infinity);
     if (finite && low <= high && first_ <= last_) return;
-    throw UsageError(
-        fmt::format("[Rng::uniform] low is {} but high is {}: both must be finite, low not above "
-                    "high, and a {} between them",
-                    low, high, to_string(dtype_of<T>)));
+    fail<UsageError>(
+        "uniform",
+        "low is {} but high is {}: both must be finite, low not above high, and a {} between them",
+        low, high, dtype_of<T>);
   }
   /// The number at `part` in [0, 1) of the way.
   T at(double part) const {
@@ -72,8 +70,8 @@ class Interval {
 template <class Make>
 Tensor drawn(const Shape& shape, DType dtype, Make make) {
   if (dtype == DType::int32) {
-    throw DtypeError(
-        "[rng] the dtype is int32: it must be float32 or float64; integers are below(n)");
+    fail<DtypeError>("Rng",
+                     "the dtype is int32: it must be float32 or float64; integers are below(n)");
   }
   return dispatch_float(dtype, [&]<class T>(T) {
     auto draw = make(T{});
@@ -131,7 +129,7 @@ double Rng::normal() {
 }
 
 std::uint64_t Rng::below(std::uint64_t n) {
-  if (n == 0) throw UsageError("[rng] below(0): there is no number below 0");
+  if (n == 0) fail<UsageError>("below", "below(0): there is no number below 0");
   const std::uint64_t uneven =
       (0 - n) % n;  // 2^64 mod n draws would make the first values likelier
   while (true) {
@@ -152,10 +150,10 @@ Tensor Rng::normal(const Shape& shape, double mean, double deviation, DType dtyp
     constexpr double widest = 8.6;
     const double largest = std::abs(mean) + widest * deviation;
     if (!(deviation >= 0 && largest <= std::numeric_limits<T>::max())) {
-      throw UsageError(fmt::format(
-          "[Rng::normal] mean is {} and deviation is {}: both must be finite, deviation not "
-          "negative, and |mean| + 8.6 deviation a number of {}",
-          mean, deviation, to_string(dtype)));
+      fail<UsageError>("normal",
+                       "mean is {} and deviation is {}: both must be finite, deviation not "
+                       "negative, and |mean| + 8.6 deviation a number of {}",
+                       mean, deviation, dtype);
     }
     return [this, mean, deviation] { return static_cast<T>(mean + deviation * normal()); };
   });

@@ -1,12 +1,10 @@
 #include "shape.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cstdint>
 
-#include "error.h"
+#include "fail-inl.h"
+#include "words-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -18,8 +16,8 @@ void check_addressable(std::span<const std::size_t> dims) {
   std::size_t count = 1;
   for (std::size_t size : dims) {
     if (size > 1 && count > PTRDIFF_MAX / largest_element / size) {
-      throw ShapeError(fmt::format("[shape] ({}) has more elements than memory can address",
-                                   fmt::join(dims, ", ")));
+      fail<ShapeError>("Shape", "({}) has more elements than memory can address",
+                       joined(dims, ", "));
     }
     count *= std::max<std::size_t>(size, 1);
   }
@@ -29,8 +27,8 @@ void check_addressable(std::span<const std::size_t> dims) {
 
 Shape::Shape(std::span<const std::size_t> dims) {
   if (dims.size() > max_rank) {
-    throw ShapeError(fmt::format("[shape] ({}) has {} axes: at most {} are possible",
-                                 fmt::join(dims, ", "), dims.size(), max_rank));
+    fail<ShapeError>("Shape", "({}) has {} axes: at most {} are possible", joined(dims, ", "),
+                     dims.size(), max_rank);
   }
   check_addressable(dims);
   std::copy(dims.begin(), dims.end(), dims_.begin());
@@ -67,12 +65,10 @@ bool Shape::is_suffix_of(const Shape& other) const {
 }
 
 void Shape::no_such_axis(Axis axis) const {
-  throw ShapeError(fmt::format("[shape] axis {} of shape {} does not exist: it has {} axes",
-                               axis.number, to_string(*this), rank_));
+  fail<ShapeError>("Shape", "axis {} of shape {} does not exist: it has {} axes", axis.number,
+                   *this, rank_);
 }
 
-std::string to_string(const Shape& shape) {
-  return fmt::format("({})", fmt::join(shape.dims(), ", "));
-}
+std::string to_string(const Shape& shape) { return "(" + joined(shape.dims(), ", ") + ")"; }
 
 }  // namespace tapegrad

@@ -1,14 +1,12 @@
 #include "tensor.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
 #include "dispatch-inl.h"
-#include "error.h"
+#include "fail-inl.h"
 #include "pool.h"
 
 namespace tapegrad {
@@ -27,7 +25,7 @@ To element(From value) {
   if constexpr (std::same_as<To, std::int32_t> && std::floating_point<From>) {
     const auto exact = static_cast<double>(value);
     if (!(exact > -0x1p31 - 1 && exact < 0x1p31)) {
-      throw UsageError(fmt::format("[tensor] the value {} does not fit in an int32", value));
+      fail<UsageError>("Tensor", "the value {} does not fit in an int32", value);
     }
   }
   return static_cast<To>(value);
@@ -72,8 +70,8 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype) {
 template <Element T>
 Tensor Tensor::from(const Shape& shape, std::span<const T> values) {
   if (values.size() != shape.numel()) {
-    throw ShapeError(fmt::format("[tensor] shape {} has {} elements but {} values were given",
-                                 to_string(shape), shape.numel(), values.size()));
+    fail<ShapeError>("Tensor", "shape {} has {} elements but {} values were given", shape,
+                     shape.numel(), values.size());
   }
   Tensor result = empty(shape, dtype_of<T>);
   std::copy(values.begin(), values.end(), static_cast<T*>(result.body_->data));
@@ -97,13 +95,12 @@ void Tensor::fill(double value) {
 
 void Tensor::copy_from(const Tensor& source) {
   if (source.shape() != shape()) {
-    throw ShapeError(fmt::format("[copy_from] source has shape {} but this tensor has shape {}",
-                                 to_string(source.shape()), to_string(shape())));
+    fail<ShapeError>("copy_from", "source has shape {} but this tensor has shape {}",
+                     source.shape(), shape());
   }
   if (source.dtype() != dtype()) {
-    throw DtypeError(
-        fmt::format("[copy_from] source is {} but this tensor is {}: convert it with to()",
-                    to_string(source.dtype()), to_string(dtype())));
+    fail<DtypeError>("copy_from", "source is {} but this tensor is {}: convert it with to()",
+                     source.dtype(), dtype());
   }
   ++owner().version;
   std::memmove(body_->data, source.body_->data, numel() * size_of(dtype()));
@@ -111,16 +108,15 @@ void Tensor::copy_from(const Tensor& source) {
 
 double Tensor::at(std::size_t index) const {
   if (index >= numel()) {
-    throw UsageError(fmt::format("[tensor] index {} is outside of shape {} with {} elements", index,
-                                 to_string(shape()), numel()));
+    fail<UsageError>("at", "index {} is outside of shape {} with {} elements", index, shape(),
+                     numel());
   }
   return dispatch(dtype(), [&]<class T>(T) { return static_cast<double>(data<T>()[index]); });
 }
 
 double Tensor::item() const {
   if (numel() != 1) {
-    throw ShapeError(fmt::format("[item] the tensor has shape {}: it must have exactly one element",
-                                 to_string(shape())));
+    fail<ShapeError>("item", "the tensor has shape {}: it must have exactly one element", shape());
   }
   return at(0);
 }
@@ -135,8 +131,7 @@ Tensor Tensor::view(const Shape& shape, std::size_t first_element) const {
 
 Tensor Tensor::slice(std::size_t begin, std::size_t end) const {
   if (rank() == 0 || begin > end || end > size(0)) {
-    throw ShapeError(fmt::format("[slice] rows [{}, {}) do not exist in shape {}", begin, end,
-                                 to_string(shape())));
+    fail<ShapeError>("slice", "rows [{}, {}) do not exist in shape {}", begin, end, shape());
   }
   const std::size_t row_size = shape().without(0).numel();
   return view(shape().with(0, end - begin), begin * row_size);
@@ -144,8 +139,7 @@ Tensor Tensor::slice(std::size_t begin, std::size_t end) const {
 
 Tensor Tensor::row(std::size_t index) const {
   if (rank() == 0 || index >= size(0)) {
-    throw ShapeError(
-        fmt::format("[row] row {} does not exist in shape {}", index, to_string(shape())));
+    fail<ShapeError>("row", "row {} does not exist in shape {}", index, shape());
   }
   const Shape row_shape = shape().without(0);
   return view(row_shape, index * row_shape.numel());
@@ -154,9 +148,8 @@ Tensor Tensor::row(std::size_t index) const {
 Tensor Tensor::reshape(const Shape& shape) const {
   if (shape == this->shape()) return *this;
   if (shape.numel() != numel()) {
-    throw ShapeError(fmt::format("[reshape] shape {} has {} elements but {} has {}",
-                                 to_string(this->shape()), numel(), to_string(shape),
-                                 shape.numel()));
+    fail<ShapeError>("reshape", "shape {} has {} elements but {} has {}", this->shape(), numel(),
+                     shape, shape.numel());
   }
   return view(shape, 0);
 }
@@ -198,13 +191,12 @@ void Tensor::destroy(Body* body) noexcept {
 }
 
 void Tensor::undefined() {
-  throw UsageError("[tensor] this tensor is undefined: give it a value first");
+  fail<UsageError>("Tensor", "this tensor is undefined: give it a value first");
 }
 
 void Tensor::wrong_dtype(DType wanted) const {
-  throw DtypeError(
-      fmt::format("[tensor] the elements are {} but {} was asked for: convert with to()",
-                  to_string(dtype()), to_string(wanted)));
+  fail<DtypeError>("Tensor", "the elements are {} but {} was asked for: convert with to()", dtype(),
+                   wanted);
 }
 
 }  // namespace tapegrad

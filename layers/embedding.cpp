@@ -1,7 +1,7 @@
 #include "embedding.h"
 
-#include "../autograd/ops/check-inl.h"
 #include "../autograd/ops/embedding.h"
+#include "../core/check-inl.h"
 #include "init.h"
 
 namespace tapegrad {

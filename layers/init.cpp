@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-#include "../autograd/ops/check-inl.h"
+#include "../core/check-inl.h"
 
 namespace tapegrad::init {
 

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "../autograd/ops/check-inl.h"
 #include "../autograd/ops/matrix.h"
+#include "../core/check-inl.h"
 #include "init.h"
 
 namespace tapegrad {
@@ -18,7 +18,7 @@ Linear::Linear(std::size_t inputs, std::size_t outputs, Rng& rng, LinearOptions 
 }
 
 Var Linear::operator()(Tape& tape, const Var& x) const {
-  tape.require_same_tape(x, "linear");
+  tape.require_same_tape(x, "Linear");
   return linear(x, tape.leaf(weight), bias.defined() ? tape.leaf(bias) : Var());
 }
 

@@ -1,12 +1,12 @@
 #include "clip.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "../core/error.h"
+#include "../core/fail-inl.h"
 #include "../core/kernels/reduce.h"
 #include "../core/kernels/update.h"
 
@@ -15,16 +15,16 @@ namespace {
 
 void check_limit(const char* op, const char* name, double limit, const Parameters& parameters) {
   if (!(limit >= 0)) {  // true for NaN
-    throw UsageError(fmt::format("[{}] {} is {}: it must not be negative or NaN", op, name, limit));
+    fail<UsageError>(op, "{} is {}: it must not be negative or NaN", name, limit);
   }
   const bool vanishes = limit > 0 && limit < std::numeric_limits<float>::min() &&
                         std::ranges::any_of(parameters, [](const NamedParameter& p) {
                           return p.grad().defined() && p.grad().dtype() == DType::float32;
                         });
   if (!vanishes) return;
-  throw UsageError(fmt::format(
-      "[{}] {} is {}, which float32 gradients cannot be scaled to: give 0 or at least {}", op, name,
-      limit, std::numeric_limits<float>::min()));
+  fail<UsageError>(op,
+                   "{} is {}, which float32 gradients cannot be scaled to: give 0 or at least {}",
+                   name, limit, std::numeric_limits<float>::min());
 }
 
 /// The norm of one gradient, or inf if that is beyond the largest double; throws if an element is
@@ -35,12 +35,11 @@ double finite_norm(const char* op, const NamedParameter& p) {
   for (std::size_t i = 0; i < p.grad().numel(); ++i) {
     const double d = p.grad().at(i);
     if (std::isfinite(d)) continue;
-    throw NonFiniteError(
-        fmt::format("[{}] the gradient of {}, shape {}, is {} at element {}: no gradient was "
-                    "changed; a lower learning rate or "
-                    "zero_grad() before each backward are the usual cures",
-                    op, p.name, to_string(p.grad().shape()),
-                    std::isnan(d) ? "nan" : fmt::to_string(d), i));  // not "-nan"
+    fail<NonFiniteError>(
+        op,
+        "the gradient of {}, shape {}, is {} at element {}: no gradient was changed; a lower "
+        "learning rate or zero_grad() before each backward are the usual cures",
+        p.name, p.grad().shape(), std::isnan(d) ? "nan" : fmt::format("{}", d), i);  // not "-nan"
   }
   return norm;
 }
@@ -53,10 +52,9 @@ double total_norm(const char* op, const Parameters& parameters) {
     total = std::hypot(total, finite_norm(op, p));  // squares of large norms would overflow
   }
   if (!std::isfinite(total)) {
-    throw NonFiniteError(
-        fmt::format("[{}] all gradients are finite but their norm is not: no gradient was changed; "
-                    "the loss has diverged",
-                    op));
+    fail<NonFiniteError>(op,
+                         "all gradients are finite but their norm is not: no gradient was changed; "
+                         "the loss has diverged");
   }
   return total;
 }

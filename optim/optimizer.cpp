@@ -1,6 +1,6 @@
 #include "optimizer.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,19 +9,18 @@
 #include <span>
 #include <utility>
 
-#include "../core/error.h"
+#include "../core/fail-inl.h"
 #include "../core/pool.h"
 
 namespace tapegrad {
 
 void Optimizer::start() {
-  if (groups() == 0) throw UsageError(fmt::format("[{}] there are no groups: give one", name_));
+  if (groups() == 0) fail<UsageError>(name_, "there are no groups: give one");
   for (std::size_t g = 0; g < groups(); ++g) {
     if (std::ranges::find(group_of_, g) != group_of_.end()) continue;
-    throw UsageError(
-        about(g) +
-        " there are no parameters: nothing could be learned; construct the model first, and do not "
-        "use it after a move");
+    refuse_option(g,
+                  "there are no parameters: nothing could be learned; construct the model first, "
+                  "and do not use it after a move");
   }
   const auto named = [&](std::size_t i) {
     const std::string& name = parameters_[i].name;
@@ -30,17 +29,16 @@ void Optimizer::start() {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const NamedParameter& p = parameters_[i];
     if (!p.defined() || !p.value().defined()) {
-      throw UsageError(fmt::format("[{}] {} is undefined: it must have a value", name_, named(i)));
+      fail<UsageError>(name_, "{} is undefined: it must have a value", named(i));
     }
     if (p.value().dtype() == DType::int32) {
-      throw DtypeError(
-          fmt::format("[{}] {} is int32: it must be float32 or float64", name_, named(i)));
+      fail<DtypeError>(name_, "{} is int32: it must be float32 or float64", named(i));
     }
     for (std::size_t k = 0; k < i; ++k) {
       if (p.data() != parameters_[k].data()) continue;
-      throw UsageError(fmt::format(
-          "[{}] {} and {} are the same parameter: it would move twice a step; name it once", name_,
-          named(k), named(i)));
+      fail<UsageError>(name_,
+                       "{} and {} are the same parameter: it would move twice a step; name it once",
+                       named(k), named(i));
     }
   }
   memories_.assign(parameters_.size(), {0, std::vector<Tensor>(slots_.size())});
@@ -50,12 +48,11 @@ void Optimizer::start() {
 
 std::size_t Optimizer::checked_index(std::size_t i) const {
   if (i < parameters_.size()) return i;
-  throw UsageError(
-      fmt::format("[{}] parameter {} does not exist: there are {}", name_, i, parameters_.size()));
+  fail<UsageError>(name_, "parameter {} does not exist: there are {}", i, parameters_.size());
 }
 
-std::string Optimizer::about(std::size_t group) const {
-  return groups() == 1 ? fmt::format("[{}]", name_) : fmt::format("[{}] in group {}", name_, group);
+std::string Optimizer::in_group(std::size_t group) const {
+  return groups() == 1 ? "" : fmt::format("in group {} ", group);
 }
 
 // --- options ---
@@ -84,26 +81,25 @@ DType Optimizer::narrowest_dtype(std::size_t group) const {
 void Optimizer::check_option(std::size_t group, const char* option, double value, double low,
                              double high) const {
   if (!(value >= low && value < high)) {
-    throw UsageError(
-        fmt::format("{} {} is {}: it must be in [{}, {})", about(group), option, value, low, high));
+    fail<UsageError>(name_, "{}{} is {}: it must be in [{}, {})", in_group(group), option, value,
+                     low, high);
   }
   const DType dtype = narrowest_dtype(group);
   const double seen = in_kernel(value, dtype);
   if (seen < high && (seen != 0 || value == 0)) return;
-  throw UsageError(
-      fmt::format("{} {} is {}, which is {} in the arithmetic of {}: it must be in [{}, {}) there, "
-                  "and 0 only if 0 is meant",
-                  about(group), option, value, seen, to_string(dtype), low, high));
+  fail<UsageError>(name_,
+                   "{}{} is {}, which is {} in the arithmetic of {}: it must be in [{}, {}) there, "
+                   "and 0 only if 0 is meant",
+                   in_group(group), option, value, seen, dtype, low, high);
 }
 
 void Optimizer::refuse_option(std::size_t group, const char* why) const {
-  throw UsageError(fmt::format("{} {}", about(group), why));
+  fail<UsageError>(name_, "{}{}", in_group(group), why);
 }
 
 double Optimizer::learning_rate(std::size_t group) const {
   if (group < groups()) return learning_rates_[group];
-  throw UsageError(
-      fmt::format("[{}] there is no group {}: it must be in [0, {})", name_, group, groups()));
+  fail<UsageError>(name_, "there is no group {}: it must be in [0, {})", group, groups());
 }
 
 void Optimizer::check_learning_rate(double lr, std::size_t group) const {
@@ -141,10 +137,9 @@ void Optimizer::step() {
   bool any = false;
   for (std::size_t i = 0; i < parameters_.size(); ++i) any = any || moves(i);
   if (!any) {
-    throw UsageError(fmt::format(
-        "[{}] no parameter has a gradient, so nothing would move: call backward() first, with a "
-        "loss of the model that these parameters belong to",
-        name_));
+    fail<UsageError>(name_,
+                     "no parameter has a gradient, so nothing would move: call backward() first, "
+                     "with a loss of the model that these parameters belong to");
   }
   make_slots();
   for (std::size_t i = 0; i < parameters_.size(); ++i) {

@@ -112,7 +112,7 @@ class Optimizer {
   };
 
   void start();
-  std::string about(std::size_t group) const;
+  std::string in_group(std::size_t group) const;
   std::size_t checked_index(std::size_t i) const;
   DType narrowest_dtype(std::size_t group) const;
   void check_learning_rate(double lr, std::size_t group) const;

@@ -1,11 +1,11 @@
 #include "tape_gradcheck.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 
-#include "../../core/error.h"
+#include "../../core/fail-inl.h"
+#include "../../core/words-inl.h"
 #include "../../core/write-inl.h"
 #include "../inspect/observer.h"
 #include "../ops/elementwise.h"
@@ -18,7 +18,7 @@ namespace {
 /// accident. A number alone keeps its size: then the gradients are those that training sees.
 Var weighted(const Vars& outputs, std::uint64_t seed, std::string_view stream) {
   if (outputs.empty()) {
-    throw UsageError("[gradcheck] the function gave no outputs: it must return at least one");
+    fail<UsageError>("gradcheck", "the function gave no outputs: it must return at least one");
   }
   if (outputs.size() == 1 && outputs[0].value().numel() == 1) return sum(outputs[0]);
   Rng rng(seed, stream);
@@ -78,7 +78,7 @@ class Branches : public Observer {
       for (std::size_t i = 0; i < a.numel(); ++i) {
         if (i < b.numel() && a.at(i) == b.at(i)) continue;
         return fmt::format("{}#{}[{}]", taken_[k].op, taken_[k].node,
-                           fmt::join(place(a.shape(), i), ", "));
+                           joined(place(a.shape(), i), ", "));
       }
     }
     return first_.size() == taken_.size() ? "" : "the number of branches";
@@ -121,9 +121,10 @@ class Perturbed {
 
 void check_float64(const std::string& name, const Tensor& value) {
   if (value.dtype() == DType::float64) return;
-  throw DtypeError(fmt::format(
-      "[gradcheck] {} is {}: it must be float64; float32 cannot resolve a difference of two losses",
-      name, to_string(value.dtype())));
+  fail<DtypeError>(
+      "gradcheck",
+      "{} is {}: it must be float64; float32 cannot resolve a difference of two losses", name,
+      value.dtype());
 }
 
 }  // namespace

@@ -1,13 +1,13 @@
 #include "tape_twin_check.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <ostream>
 
-#include "../../core/error.h"
+#include "../../core/fail-inl.h"
 #include "../../core/write-inl.h"
 #include "../inspect/graph.h"
 
@@ -18,16 +18,15 @@ constexpr double epsilon = std::numeric_limits<float>::epsilon();
 
 void check_pair(const NamedParameter& single, const NamedParameter& twin) {
   const auto refuse = [&](const std::string& how) {
-    throw UsageError(fmt::format(
-        "[twin_check] {} and its twin {} {}: they must agree; make the twin with to(model, "
-        "DType::float64) just before",
-        single.name, twin.name, how));
+    fail<UsageError>("twin_check",
+                     "{} and its twin {} {}: they must agree; make the twin with to(model, "
+                     "DType::float64) just before",
+                     single.name, twin.name, how);
   };
   for (const auto& [p, wanted] : {std::pair(&single, DType::float32), {&twin, DType::float64}}) {
     if (p->value().dtype() == wanted) continue;
-    throw DtypeError(fmt::format("[twin_check] {} is {}: the {} must be {}", p->name,
-                                 to_string(p->value().dtype()),
-                                 wanted == DType::float32 ? "model" : "twin", to_string(wanted)));
+    fail<DtypeError>("twin_check", "{} is {}: the {} must be {}", p->name, p->value().dtype(),
+                     wanted == DType::float32 ? "model" : "twin", wanted);
   }
   if (single.name != twin.name) refuse("have different names");
   if (single.value().shape() != twin.value().shape()) refuse("have different shapes");
@@ -107,10 +106,10 @@ TwinReport twin_check(const std::function<Var(Tape&)>& single, const Parameters&
                       const std::function<Var(Tape&)>& twin, const Parameters& twin_parameters,
                       const GradcheckOptions& options) {
   if (single_parameters.size() != twin_parameters.size()) {
-    throw UsageError(fmt::format(
-        "[twin_check] the model has {} Parameters but its twin has {}: they must agree; make the "
-        "twin with to(model, DType::float64)",
-        single_parameters.size(), twin_parameters.size()));
+    fail<UsageError>("twin_check",
+                     "the model has {} Parameters but its twin has {}: they must agree; make the "
+                     "twin with to(model, DType::float64)",
+                     single_parameters.size(), twin_parameters.size());
   }
   for (std::size_t i = 0; i < single_parameters.size(); ++i) {
     check_pair(single_parameters[i], twin_parameters[i]);

@@ -1,9 +1,10 @@
 #include "graph.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
-#include <iterator>
+#include <algorithm>
 
+#include "../../core/words-inl.h"
 #include "../tape_state-inl.h"
 
 namespace tapegrad {
@@ -30,7 +31,6 @@ std::string name_of(const NodeView& node, const Parameters& parameters) {
 
 std::string to_text(const Tape& tape, const Parameters& parameters) {
   std::string text;
-  const auto out = std::back_inserter(text);
   for (const NodeView& node : nodes(tape)) {
     std::vector<std::string> inputs, outputs;
     if (std::string name = name_of(node, parameters); !name.empty()) inputs.push_back(name);
@@ -43,8 +43,8 @@ std::string to_text(const Tape& tape, const Parameters& parameters) {
     for (std::size_t k = 0; k < node.outputs.size(); ++k) {
       outputs.push_back(fmt::format("#{} {}", node.first_output + k, to_string(node.outputs[k])));
     }
-    fmt::format_to(out, "{}  {}({})", fmt::join(outputs, ", "), node.name, fmt::join(inputs, ", "));
-    if (!node.scope.empty()) fmt::format_to(out, "  {}", node.scope);
+    text += fmt::format("{}  {}({})", joined(outputs, ", "), node.name, joined(inputs, ", "));
+    if (!node.scope.empty()) text += "  " + node.scope;
     text += '\n';
   }
   return text;

@@ -1,6 +1,6 @@
 #include "observer.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 
@@ -50,8 +50,8 @@ void TapeState::show(Interest interest, const Tensor& shown, Show show) {
   for (std::size_t i = 0; i < count; ++i) {
     if (observers[i] == nullptr || !overlap(observers[i]->interests(), interest)) continue;
     show(*observers[i]);
-    require_tape("observer");
-    if (shown.version() != version) tape_errors::shown_was_overwritten("observer");
+    require_tape("Observer");
+    if (shown.version() != version) tape_errors::shown_was_overwritten("Observer");
   }
 }
 

@@ -1,10 +1,11 @@
 #include "trace.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "../../core/words-inl.h"
 #include "../tape_state-inl.h"
 
 namespace tapegrad {
@@ -33,14 +34,13 @@ std::string Trace::called(std::size_t number) const {
 
 std::string Trace::numbers(const Var& v) const {
   const Tensor& values = v.value();
-  std::vector<double> shown;
+  std::vector<std::string> shown;
   for (std::size_t i = 0; i < std::min(values.numel(), elements_); ++i) {
-    shown.push_back(values.at(i));
+    shown.push_back(fmt::format("{:.6g}", values.at(i)));
   }
   if (values.rank() == 0) return fmt::format("{:.6g}", values.item());
   const char* const more = shown.empty() ? "..." : ", ...";
-  return fmt::format("[{:.6g}{}]", fmt::join(shown, ", "),
-                     shown.size() < values.numel() ? more : "");
+  return fmt::format("[{}{}]", joined(shown, ", "), shown.size() < values.numel() ? more : "");
 }
 
 void Trace::on_value(const NodeView& node, std::size_t number, const Var& value) {
@@ -51,8 +51,7 @@ void Trace::on_value(const NodeView& node, std::size_t number, const Var& value)
   for (const Note& note : node.notes) {
     inputs.push_back(fmt::format("{}={}", note.name, note.value));
   }
-  line_(
-      fmt::format("#{} = {}({}) = {}", number, node.name, fmt::join(inputs, ", "), numbers(value)));
+  line_(fmt::format("#{} = {}({}) = {}", number, node.name, joined(inputs, ", "), numbers(value)));
 }
 
 void Trace::on_gradient(const NodeView&, std::size_t number, const Var& gradient) {

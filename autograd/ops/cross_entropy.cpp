@@ -1,9 +1,9 @@
 #include "cross_entropy.h"
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/cross_entropy.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
-#include "check-inl.h"
 #include "elementwise.h"
 #include "loss_weights-inl.h"
 #include "reduce.h"

@@ -1,17 +1,17 @@
 #include "dropout.h"
 
-#include "../../core/error.h"
+#include "../../core/check-inl.h"
+#include "../../core/fail-inl.h"
 #include "../../core/kernels/dropout.h"
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
-#include "check-inl.h"
 
 namespace tapegrad {
 namespace {
 
 /// y = x mask, and 0 where mask is 0, whatever x is there.   dx = the same of dy
 Var drop(const Var& x, const Var& mask, double p) {
-  check::defined("drop", {{"x", x}, {"mask", mask}});
+  check::defined("dropout", {{"x", x}, {"mask", mask}});
   Node n("dropout", {x});
   n.note("p", p);
   Var y = n.out(kernels::masked(x.value(), mask.value()));
@@ -25,9 +25,10 @@ std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site
   check::probability("dropout", "p", p);
   if (p == 0 || tape.mode() == Tape::Mode::evaluation) return std::nullopt;
   if (tape.mode() == Tape::Mode::unspecified) {
-    throw UsageError(
-        "[dropout] this tape says neither training nor evaluation: make it with "
-        "Tape::training({.seed = ..., .pass = ...}), Tape::evaluation() or Tape::inference()");
+    fail<UsageError>(
+        "dropout",
+        "this tape says neither training nor evaluation: make it with Tape::training({{.seed = "
+        "..., .pass = ...}}), Tape::evaluation() or Tape::inference()");
   }
   return tape.random_key(site);
 }

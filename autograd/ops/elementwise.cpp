@@ -1,9 +1,9 @@
 #include "elementwise.h"
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/elementwise.h"
 #include "../node.h"
 #include "../tape_state-inl.h"
-#include "check-inl.h"
 #include "reduce.h"
 
 namespace tapegrad {
@@ -76,7 +76,7 @@ using Binary = Tensor (*)(const Tensor&, const Tensor&);
 
 /// y = a or b, da = dy share(a, b), db = dy share(b, a)
 Var choose(const char* op, const Var& a, const Var& b, Binary kernel, Binary share) {
-  check::defined("choose", {{"a", a}, {"b", b}});
+  check::defined(op, {{"a", a}, {"b", b}});
   check::broadcastable(op, a.shape(), b.shape());
   Node n(op, {a, b});
   Var y = n.out(kernel(a.value(), b.value()));

@@ -1,8 +1,8 @@
 #include "embedding.h"
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/indexing.h"
 #include "../node.h"
-#include "check-inl.h"
 
 namespace tapegrad {
 

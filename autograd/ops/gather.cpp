@@ -1,8 +1,8 @@
 #include "gather.h"
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/indexing.h"
 #include "../node.h"
-#include "check-inl.h"
 #include "embedding.h"
 #include "shape.h"
 

@@ -1,9 +1,9 @@
 #include "layer_norm.h"
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/layer_norm.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
-#include "check-inl.h"
 #include "elementwise.h"
 #include "reduce.h"
 

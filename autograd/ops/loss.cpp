@@ -1,19 +1,19 @@
 #include "loss.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cmath>
 #include <limits>
 #include <numbers>
 #include <string>
 
-#include "../../core/error.h"
+#include "../../core/check-inl.h"
+#include "../../core/fail-inl.h"
 #include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/loss.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
 #include "../tape_errors-inl.h"
-#include "check-inl.h"
 #include "elementwise.h"
 #include "loss_weights-inl.h"
 #include "reduce.h"
@@ -53,8 +53,8 @@ void check_elements(const char* op, const char* what, const Tensor& x, Wrong wro
                     const char* rule) {
   for (std::size_t i = 0; i < x.numel(); ++i) {
     if (!wrong(x.at(i))) continue;
-    throw UsageError(fmt::format("[{}] {} is {} at position {} of shape {}: {}", op, what, x.at(i),
-                                 i, to_string(x.shape()), rule));
+    fail<UsageError>(op, "{} is {} at position {} of shape {}: {}", what, x.at(i), i, x.shape(),
+                     rule);
   }
 }
 
@@ -210,8 +210,8 @@ Var masked_mean(const Var& x, const Tensor& mask) {
   check::defined("masked_mean", {{"x", x}});
   check::real("masked_mean", "x", x.dtype());
   if (!mask.defined()) {
-    throw UsageError(
-        "[masked_mean] the mask is undefined: it must have the shape of x; mean() takes none");
+    fail<UsageError>("masked_mean",
+                     "the mask is undefined: it must have the shape of x; mean() takes none");
   }
   const LossWeights w("masked_mean", mask, "x", x, "mask");
   return w.mean(w.select(x));

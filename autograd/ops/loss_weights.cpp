@@ -1,15 +1,13 @@
 #include "loss_weights-inl.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
-#include "../../core/error.h"
+#include "../../core/check-inl.h"
+#include "../../core/fail-inl.h"
 #include "../../core/kernels/loss.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
-#include "check-inl.h"
 #include "elementwise.h"
 #include "reduce.h"
 
@@ -19,9 +17,9 @@ void check_finite_weights(std::string_view op, std::string_view name, const Tens
   for (std::size_t i = 0; weights.defined() && i < weights.numel(); ++i) {
     const double w = weights.at(i);
     if (w >= 0 && std::isfinite(w)) continue;
-    throw UsageError(fmt::format(
-        "[{}] {} has {} at position {} of shape {}: all of it must be finite and at least 0", op,
-        name, w, i, to_string(weights.shape())));
+    fail<UsageError>(
+        op, "{} has {} at position {} of shape {}: all of it must be finite and at least 0", name,
+        w, i, weights.shape());
   }
 }
 

@@ -4,10 +4,10 @@
 #include <array>
 #include <string_view>
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
 #include "../tape_errors-inl.h"
-#include "check-inl.h"
 #include "reduce.h"
 #include "shape.h"
 

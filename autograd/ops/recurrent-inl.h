@@ -2,8 +2,8 @@
 
 #include <string_view>
 
+#include "../../core/check-inl.h"
 #include "../var.h"
-#include "check-inl.h"
 
 #pragma GCC visibility push(hidden)
 

@@ -1,6 +1,6 @@
-#include <fmt/format.h>
+#include <fmt/core.h>
 
-#include "../../core/error.h"
+#include "../../core/fail-inl.h"
 #include "recurrent-inl.h"
 
 namespace tapegrad::check {
@@ -13,9 +13,8 @@ void state(std::string_view op, const Var& x, std::string_view name, const Var& 
   if (shape == demanded) return;
   const std::string make = fmt::format("make the state with zero_state({})", batch);
   if (stack && (shape.rank() != 3 || shape[0] != demanded[0])) {
-    throw ShapeError(
-        fmt::format("[{}] the stack has {} layers but {} has shape {}: states are (L, B, H); {}",
-                    op, demanded[0], name, to_string(shape), make));
+    fail<ShapeError>(op, "the stack has {} layers but {} has shape {}: states are (L, B, H); {}",
+                     demanded[0], name, shape, make);
   }
   if (shape.rank() != demanded.rank()) wrong_shape(op, name, shape, "a state, (B, H); " + make);
   const Named input{"x", sequence ? "(T, B, I)" : "(B, I)", x.shape()};

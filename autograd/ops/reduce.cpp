@@ -2,11 +2,11 @@
 
 #include <cstdint>
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/indexing.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
-#include "check-inl.h"
 #include "elementwise.h"
 #include "gather.h"
 #include "shape.h"

@@ -3,10 +3,10 @@
 #include <functional>
 #include <utility>
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/indexing.h"
 #include "../node.h"
 #include "../tape_errors-inl.h"
-#include "check-inl.h"
 
 namespace tapegrad {
 namespace {

@@ -1,8 +1,8 @@
 #include "softmax.h"
 
+#include "../../core/check-inl.h"
 #include "../../core/kernels/softmax.h"
 #include "../node.h"
-#include "check-inl.h"
 #include "elementwise.h"
 #include "reduce.h"
 

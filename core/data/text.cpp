@@ -1,12 +1,12 @@
 #include "text.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <charconv>
 #include <utility>
 
-#include "../error.h"
+#include "../fail-inl.h"
 #include "../io/atomic_file.h"
 
 namespace tapegrad {
@@ -22,10 +22,10 @@ unsigned char byte_at(std::string_view text, std::size_t offset) {
 }
 
 [[noreturn]] void not_utf8(std::string_view text, std::size_t offset, std::string_view why) {
-  throw UsageError(
-      fmt::format("[decode_utf8] byte {:#04x} at offset {} {}: the text is not UTF-8; "
-                  "TextUnit::bytes takes any text",
-                  byte_at(text, offset), offset, why));
+  fail<UsageError>(
+      "decode_utf8",
+      "byte {:#04x} at offset {} {}: the text is not UTF-8; TextUnit::bytes takes any text",
+      byte_at(text, offset), offset, why);
 }
 
 /// The character at `offset`, which is moved behind it. Unicode 15, table 3-7: only the second byte
@@ -74,7 +74,7 @@ std::size_t count_symbols(std::string_view text, TextUnit unit) {
 }
 
 std::vector<char32_t> symbols_of(std::string_view text, TextUnit unit) {
-  if (text.empty()) throw UsageError("[vocabulary] the text is empty: there must be a symbol");
+  if (text.empty()) fail<UsageError>("CharVocabulary", "the text is empty: there must be a symbol");
   std::vector<bool> occurs(last_character + 1);
   for_each_symbol(text, unit, [&](char32_t symbol, std::size_t) { occurs[symbol] = true; });
   std::vector<char32_t> symbols;
@@ -99,10 +99,9 @@ std::vector<char32_t> parse_bytes(std::string_view digits) {
     unsigned value = 0;
     const auto [end, error] = std::from_chars(pair.data(), pair.data() + pair.size(), value, 16);
     if (error != std::errc() || end != pair.data() + 2) {
-      throw FileError(
-          fmt::format("[vocabulary] the stored bytes are not pairs of hexadecimal digits "
-                      "at offset {}",
-                      bytes_prefix.size() + i));
+      fail<FileError>("CharVocabulary",
+                      "the stored bytes are not pairs of hexadecimal digits at offset {}",
+                      bytes_prefix.size() + i);
     }
     bytes.push_back(value);
   }
@@ -113,7 +112,7 @@ std::vector<char32_t> parse_characters(std::string_view text) {
   try {
     return decode_utf8(text);
   } catch (const UsageError& error) {
-    throw FileError(fmt::format("[vocabulary] the stored characters: {}", error.what()));
+    fail<FileError>("CharVocabulary", "the stored characters: {}", error.what());
   }
 }
 
@@ -122,7 +121,7 @@ std::vector<char32_t> parse_characters(std::string_view text) {
 std::string read_text_file(const std::filesystem::path& path) {
   std::string text = read_file(path, max_text_bytes, "read_text_file");
   if (text.empty()) {
-    throw FileError(fmt::format("[read_text_file] {}: is empty", path.string()));
+    fail<FileError>("read_text_file", "{}: is empty", path.string());
   }
   return text;
 }
@@ -138,10 +137,9 @@ std::vector<char32_t> decode_utf8(std::string_view text) {
 std::string encode_utf8(char32_t character) {
   const auto code = static_cast<std::uint32_t>(character);
   if (code > last_character || (code >= 0xD800 && code <= 0xDFFF)) {
-    throw UsageError(
-        fmt::format("[encode_utf8] U+{:04X} is not a character: U+0000 to U+D7FF and "
-                    "U+E000 to U+10FFFF are",
-                    code));
+    fail<UsageError>("encode_utf8",
+                     "U+{:04X} is not a character: U+0000 to U+D7FF and U+E000 to U+10FFFF are",
+                     code);
   }
   const auto continuation = [code](unsigned shift) {
     return static_cast<char>(0x80U | (code >> shift & 0x3FU));
@@ -165,7 +163,7 @@ CharVocabulary::CharVocabulary(std::vector<char32_t> symbols, TextUnit unit)
   for (const char32_t symbol : symbols_) {
     // Only a stored vocabulary can have duplicates.
     if (std::exchange(ids_[symbol], next++) >= 0) {
-      throw FileError(fmt::format("[vocabulary] {} is stored twice", name_of(symbol, unit)));
+      fail<FileError>("CharVocabulary", "{} is stored twice", name_of(symbol, unit));
     }
   }
 }
@@ -179,11 +177,11 @@ CharVocabulary CharVocabulary::from_string(std::string_view stored) {
     symbols = parse_characters(stored.substr(characters_prefix.size()));
     unit = TextUnit::characters;
   } else {
-    throw FileError(
-        "[vocabulary] what is stored begins neither with 'bytes:' nor with "
-        "'characters:'");
+    fail<FileError>("CharVocabulary",
+                    "what is stored begins neither with 'bytes:' nor with 'characters:'");
   }
-  if (symbols.empty()) throw FileError("[vocabulary] nothing is stored: there must be a symbol");
+  if (symbols.empty())
+    fail<FileError>("CharVocabulary", "nothing is stored: there must be a symbol");
   return {std::move(symbols), unit};
 }
 
@@ -203,9 +201,9 @@ Tensor CharVocabulary::encode(std::string_view text) const {
   for_each_symbol(text, unit_, [&](char32_t symbol, std::size_t offset) {
     const std::int32_t id = symbol < ids_.size() ? ids_[symbol] : -1;
     if (id < 0) {
-      throw UsageError(fmt::format("[encode] {} at offset {} is not in the vocabulary of {} {}",
-                                   name_of(symbol, unit_), offset, size(),
-                                   unit_ == TextUnit::bytes ? "bytes" : "characters"));
+      fail<UsageError>("encode", "{} at offset {} is not in the vocabulary of {} {}",
+                       name_of(symbol, unit_), offset, size(),
+                       unit_ == TextUnit::bytes ? "bytes" : "characters");
     }
     *next++ = id;
   });
@@ -217,10 +215,8 @@ std::string CharVocabulary::decode(std::span<const std::int32_t> ids) const {
   text.reserve(ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || static_cast<std::size_t>(ids[i]) >= size()) {
-      throw UsageError(
-          fmt::format("[decode] id {} at position {} is not in the vocabulary: ids are "
-                      "0 to {}",
-                      ids[i], i, size() - 1));
+      fail<UsageError>("decode", "id {} at position {} is not in the vocabulary: ids are 0 to {}",
+                       ids[i], i, size() - 1);
     }
     const char32_t symbol = symbols_[static_cast<std::size_t>(ids[i])];
     if (unit_ == TextUnit::bytes) {

@@ -1,12 +1,12 @@
 #include "archive.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <charconv>
 #include <utility>
 
-#include "../error.h"
+#include "../fail-inl.h"
+#include "../words-inl.h"
 #include "safetensors.h"
 #include "safetensors_header-inl.h"
 
@@ -15,10 +15,6 @@ namespace {
 
 constexpr const char* format_key = "tapegrad.state";
 constexpr const char* format = "1";
-
-std::string described(const Tensor& t) {
-  return fmt::format("{} {}", to_string(t.dtype()), to_string(t.shape()));
-}
 
 /// Whether all of `text` is a number of this type.
 template <class N>
@@ -32,8 +28,8 @@ bool parse(const std::string& text, N& value) {
 
 void Archive::add(const std::string& path, std::string text) {
   if (!named_.insert(path).second) {
-    throw UsageError(fmt::format(
-        "[save_state] two parts are called {}: give the objects names of their own", path));
+    fail<UsageError>("save_state", "two parts are called {}: give the objects names of their own",
+                     path);
   }
   texts_.emplace(path, std::move(text));
 }
@@ -91,7 +87,7 @@ void Archive::fact(std::string_view name, std::string_view text) {
 }
 
 void Archive::fact(std::string_view name, std::uint64_t number) {
-  fact(name, fmt::to_string(number));
+  fact(name, std::to_string(number));
 }
 
 std::uint64_t Archive::peek(std::string_view name, std::uint64_t now) const {
@@ -127,10 +123,10 @@ void Archive::tensor(std::string_view name, Tensor& tensor, bool present, const 
   if (loading()) {
     if (found != tensors_.end()) tensor = found->second;
   } else if (found == tensors_.end()) {
-    problem(fmt::format("missing {}, {} {}", path, to_string(dtype), to_string(shape)));
+    problem(fmt::format("missing {}, {}", path, described(dtype, shape)));
   } else if (found->second.shape() != shape || found->second.dtype() != dtype) {
-    problem(fmt::format("{} is {} in the file but {} {} here", path, described(found->second),
-                        to_string(dtype), to_string(shape)));
+    problem(fmt::format("{} is {} in the file but {} here", path, described(found->second),
+                        described(dtype, shape)));
   }
 }
 
@@ -160,8 +156,8 @@ void load_state(const std::filesystem::path& path, const std::function<void(Arch
     }
   }
   if (!archive.problems_.empty()) {
-    throw FileError(fmt::format("[load_state] {} does not fit, nothing was loaded: {}",
-                                path.string(), fmt::join(archive.problems_, "; ")));
+    fail<FileError>("load_state", "{} does not fit, nothing was loaded: {}", path.string(),
+                    joined(archive.problems_, "; "));
   }
   archive.mode_ = Archive::Mode::load;
   state(archive);

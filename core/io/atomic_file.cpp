@@ -1,7 +1,7 @@
 #include "atomic_file.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,22 +11,28 @@
 #include <system_error>
 #include <utility>
 
-#include "../error.h"
+#include "../fail-inl.h"
 
 namespace tapegrad {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string prefix(std::string_view op, const fs::path& path) {
-  return fmt::format("[{}] {}: ", op, path.string());
+/// What a message begins with: "[op] path: ".
+struct Place {
+  std::string_view op;
+  const fs::path& path;
+};
+
+[[noreturn]] void fail_at(Place at, std::string_view what) {
+  fail<FileError>(at.op, "{}: {}", at.path.string(), what);
 }
 
 /// Throws with the system's text for errno. `what` is a literal, so that nothing can change errno
 /// on the way here.
-[[noreturn]] void fail_with_errno(std::string_view prefix, const char* what) {
+[[noreturn]] void fail_with_errno(Place at, const char* what) {
   const int error = errno;
-  throw FileError(fmt::format("{}{}: {}", prefix, what, std::generic_category().message(error)));
+  fail_at(at, fmt::format("{}: {}", what, std::generic_category().message(error)));
 }
 
 const char* kind_of(mode_t mode) {
@@ -102,7 +108,7 @@ class TemporaryFile {
 
 /// The file that `path` names in the end. Links are followed one by one, so that the last may point
 /// to a file that is yet to be made.
-fs::path follow_links(fs::path path, std::string_view prefix) {
+fs::path follow_links(fs::path path, Place at) {
   constexpr int most_links = 40;  // as the kernel's own limit
   for (int links = 0; links < most_links; ++links) {
     std::error_code not_a_link;
@@ -111,26 +117,26 @@ fs::path follow_links(fs::path path, std::string_view prefix) {
     path = path.parent_path() / target;
   }
   errno = ELOOP;
-  fail_with_errno(prefix, "cannot follow the link");
+  fail_with_errno(at, "cannot follow the link");
 }
 
-void write_all(int descriptor, std::span<const std::byte> bytes, std::string_view prefix) {
+void write_all(int descriptor, std::span<const std::byte> bytes, Place at) {
   while (!bytes.empty()) {
     const ssize_t written =
         uninterrupted([&] { return ::write(descriptor, bytes.data(), bytes.size()); });
-    if (written < 0) fail_with_errno(prefix, "cannot write");
+    if (written < 0) fail_with_errno(at, "cannot write");
     bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
 }
 
 /// The permission bits of the file that is to be replaced, if there is one.
-std::optional<mode_t> mode_of(int directory, const std::string& name, std::string_view prefix) {
+std::optional<mode_t> mode_of(int directory, const std::string& name, Place at) {
   struct stat status;
   if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) return std::nullopt;
-    fail_with_errno(prefix, "cannot look at the file that is there");
+    fail_with_errno(at, "cannot look at the file that is there");
   }
-  if (!S_ISREG(status.st_mode)) throw FileError(std::string(prefix) + kind_of(status.st_mode));
+  if (!S_ISREG(status.st_mode)) fail_at(at, kind_of(status.st_mode));
   return status.st_mode & mode_t{0777};
 }
 
@@ -138,10 +144,10 @@ std::optional<mode_t> mode_of(int directory, const std::string& name, std::strin
 
 void write_file_atomically(const fs::path& path, std::span<const std::span<const std::byte>> parts,
                            std::string_view op) {
-  const std::string at = prefix(op, path);
+  const Place at{op, path};
   const fs::path target = follow_links(path, at);
   const std::string name = target.filename().string();
-  if (name.empty()) throw FileError(at + "does not name a file");
+  if (name.empty()) fail_at(at, "does not name a file");
   const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
   const Descriptor directory(
       uninterrupted([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
@@ -172,14 +178,15 @@ void write_file_atomically(const fs::path& path, std::string_view content, std::
 }
 
 InputFile::InputFile(const fs::path& path, std::string_view op)
-    : prefix_(prefix(op, path)),
+    : op_(op),
+      path_(path),
       // A pipe without a writer would be waited for; regular files do not know O_NONBLOCK.
       descriptor_(uninterrupted(
           [&] { return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); })) {
-  if (descriptor_ < 0) fail_with_errno(prefix_, "cannot open");
+  if (descriptor_ < 0) fail_with_errno({op_, path_}, "cannot open");
   Descriptor guard(descriptor_);  // until the destructor takes over
   struct stat status;
-  if (::fstat(descriptor_, &status) != 0) fail_with_errno(prefix_, "cannot look at it");
+  if (::fstat(descriptor_, &status) != 0) fail_with_errno({op_, path_}, "cannot look at it");
   if (!S_ISREG(status.st_mode)) fail(kind_of(status.st_mode));
   size_ = static_cast<std::uint64_t>(status.st_size);
   guard.release();
@@ -190,7 +197,7 @@ InputFile::~InputFile() { ::close(descriptor_); }
 std::size_t InputFile::read_some(std::span<std::byte> into) {
   const ssize_t count =
       uninterrupted([&] { return ::read(descriptor_, into.data(), into.size()); });
-  if (count < 0) fail_with_errno(prefix_, "cannot read");
+  if (count < 0) fail_with_errno({op_, path_}, "cannot read");
   return static_cast<std::size_t>(count);
 }
 
@@ -204,7 +211,7 @@ void InputFile::read_exactly(std::span<std::byte> into) {
   }
 }
 
-void InputFile::fail(std::string_view what) const { throw FileError(prefix_ + std::string(what)); }
+void InputFile::fail(std::string_view what) const { fail_at({op_, path_}, what); }
 
 std::string read_file(const fs::path& path, std::size_t max_bytes, std::string_view op) {
   InputFile file(path, op);

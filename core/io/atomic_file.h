@@ -29,10 +29,10 @@ namespace tapegrad {
 /// directory fails, the error says so, and the new file is in its place.
 void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts,
-                           std::string_view op = "write_file");
+                           std::string_view op = "write_file_atomically");
 /// The same for one piece of text.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content,
-                           std::string_view op = "write_file");
+                           std::string_view op = "write_file_atomically");
 
 /// A regular file, read from its beginning on.
 class InputFile {
@@ -56,7 +56,8 @@ class InputFile {
   [[noreturn]] void fail(std::string_view what) const;
 
  private:
-  std::string prefix_;  // "[op] path: "
+  std::string op_;
+  std::filesystem::path path_;
   int descriptor_;
   std::uint64_t size_ = 0;
 };

@@ -1,6 +1,6 @@
 #include "safetensors.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
@@ -14,7 +14,8 @@
 #include <utility>
 
 #include "../dispatch-inl.h"
-#include "../error.h"
+#include "../fail-inl.h"
+#include "../words-inl.h"
 #include "../write-inl.h"
 #include "atomic_file.h"
 #include "safetensors_header-inl.h"
@@ -51,8 +52,7 @@ std::optional<std::string_view> find_duplicate(const std::vector<Named>& items) 
 
 class HeaderWriter {
  public:
-  explicit HeaderWriter(const std::filesystem::path& path)
-      : prefix_(fmt::format("[save_tensors] {}: ", path.string())) {}
+  explicit HeaderWriter(const std::filesystem::path& path) : path_(path.string()) {}
 
   void check(const std::vector<NamedTensor>& tensors) const {
     for (const auto& [name, tensor] : tensors) {
@@ -76,10 +76,10 @@ class HeaderWriter {
       const std::size_t end = offset + bytes_of(tensor).size();
       items.push_back(fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
                                   quoted(name, "the name"), format_name(tensor.dtype()),
-                                  fmt::join(tensor.shape().dims(), ","), offset, end));
+                                  joined(tensor.shape().dims(), ","), offset, end));
       offset = end;
     }
-    std::string header = fmt::format("{{{}}}", fmt::join(items, ","));
+    std::string header = "{" + joined(items, ",") + "}";
     header.append((alignment - header.size() % alignment) % alignment, ' ');
     if (header.size() > max_header_bytes) {
       fail(fmt::format("the header has {} bytes but readers take at most {}: shorten the metadata",
@@ -92,7 +92,7 @@ class HeaderWriter {
 
  private:
   [[noreturn]] void fail(std::string_view what) const {
-    throw UsageError(prefix_ + std::string(what));
+    tapegrad::fail<UsageError>("save_tensors", "{}: {}", path_, what);
   }
 
   std::string metadata_item(const std::map<std::string, std::string>& metadata) const {
@@ -101,7 +101,7 @@ class HeaderWriter {
     for (const auto& [key, text] : metadata) {
       items.push_back(quoted(key, "the key") + ":" + quoted(text, "metadata"));
     }
-    return fmt::format(R"("{}":{{{}}})", metadata_key, fmt::join(items, ","));
+    return fmt::format(R"("{}":{{{}}})", metadata_key, joined(items, ","));
   }
 
   std::string quoted(const std::string& text, std::string_view what) const {
@@ -112,7 +112,7 @@ class HeaderWriter {
     }
   }
 
-  std::string prefix_;
+  std::string path_;
 };
 
 /// The shape of `entry`, checked against its place in the data.
@@ -129,8 +129,7 @@ Shape shape_of(const InputFile& file, const Entry& entry) {
   try {
     shape = Shape(dims);
   } catch (const ShapeError&) {
-    fail(
-        fmt::format("shape ({}) has more elements than memory can address", fmt::join(dims, ", ")));
+    fail(fmt::format("shape ({}) has more elements than memory can address", joined(dims, ", ")));
   }
   const std::size_t bytes = shape.numel() * size_of(entry.dtype);
   if (end - begin != bytes) {
@@ -169,9 +168,9 @@ void check_cover(const InputFile& file, std::vector<Entry>& entries, std::uint64
 const std::string& TensorFile::text(const std::string& key) const& {
   const auto found = metadata.find(key);
   if (found != metadata.end()) return found->second;
-  throw FileError(fmt::format(
-      "[load_tensors] {} has no metadata '{}': it must be a file that was written for this use",
-      path.string(), key));
+  fail<FileError>("TensorFile",
+                  "{} has no metadata '{}': it must be a file that was written for this use",
+                  path.string(), key);
 }
 
 std::uint64_t TensorFile::number(const std::string& key, std::uint64_t low,
@@ -181,9 +180,8 @@ std::uint64_t TensorFile::number(const std::string& key, std::uint64_t low,
   const char* const end = digits.data() + digits.size();
   const auto [stop, error] = std::from_chars(digits.data(), end, value);
   if (error == std::errc{} && stop == end && value >= low && value <= high) return value;
-  throw FileError(
-      fmt::format("[load_tensors] {} has '{}' as metadata '{}': it must be a number in [{}, {}]",
-                  path.string(), shown(digits), key, low, high));
+  fail<FileError>("TensorFile", "{} has '{}' as metadata '{}': it must be a number in [{}, {}]",
+                  path.string(), shown(digits), key, low, high);
 }
 
 void save_tensors(const std::filesystem::path& path, const TensorFile& file) {

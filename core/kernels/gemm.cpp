@@ -1,15 +1,13 @@
 #include "gemm.h"
 
 #include <cblas.h>
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <concepts>
 #include <limits>
 #include <string_view>
 
 #include "../dispatch-inl.h"
-#include "../error.h"
+#include "../fail-inl.h"
 #include "../flush_subnormals-inl.h"
 #include "../scratch-inl.h"
 #include "../threads.h"
@@ -47,8 +45,8 @@ constexpr std::size_t large_run = 16384;
 blasint to_blas(std::string_view name, std::size_t size) {
   constexpr auto largest = static_cast<std::size_t>(std::numeric_limits<blasint>::max());
   if (size > largest) {
-    throw ShapeError(fmt::format("[gemm] {} = {} but a size is at most {}: split the product", name,
-                                 size, largest));
+    fail<ShapeError>("gemm", "{} = {} but a size is at most {}: split the product", name, size,
+                     largest);
   }
   return static_cast<blasint>(size);
 }
@@ -56,9 +54,8 @@ blasint to_blas(std::string_view name, std::size_t size) {
 /// OpenBLAS would print a line and leave C as it is.
 void check_stride(std::string_view name, std::size_t stride, std::size_t columns) {
   if (stride < columns) {
-    throw ShapeError(
-        fmt::format("[gemm] {} = {} but a stored row has {} elements: it must be at least that",
-                    name, stride, columns));
+    fail<ShapeError>("gemm", "{} = {} but a stored row has {} elements: it must be at least that",
+                     name, stride, columns);
   }
 }
 

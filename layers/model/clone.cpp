@@ -1,10 +1,8 @@
 #include "clone.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
-#include "../../core/error.h"
+#include "../../core/fail-inl.h"
 
 namespace tapegrad::detail {
 namespace {
@@ -34,16 +32,14 @@ void Recorder::module(VisitedModule module) {
   if (module.polymorphic) return;  // the compiler's own bytes look like a gap
   for (const Gap& gap : gaps(module)) {
     if (gap.bytes < module.alignment) continue;
-    throw UsageError(fmt::format("[{}] visit {}: name all members, or the copy would lose them",
-                                 op_, gap.where));
+    fail<UsageError>(op_, "visit {}: name all members, or the copy would lose them", gap.where);
   }
 }
 
 Filler::Filler(const Recorder& original, std::optional<DType> dtype)
     : original_(original), dtype_(dtype) {
   if (dtype == DType::int32) {
-    throw DtypeError(
-        fmt::format("[{}] the dtype is int32: it must be float32 or float64", original.op()));
+    fail<DtypeError>(original.op(), "the dtype is int32: it must be float32 or float64");
   }
   const auto& members = original.members();
   // A module may well have no Parameter at all (Dropout), but not a place for one that is empty.
@@ -55,18 +51,19 @@ Filler::Filler(const Recorder& original, std::optional<DType> dtype)
     return as_parameter(m) != nullptr || (m.type == typeid(Walk) && m.size == 0);
   });
   if (weights || !places) return;
-  throw UsageError(fmt::format(
-      "[{}] the model has no parameters: construct it first, and do not use it after a move",
-      original.op()));
+  fail<UsageError>(
+      original.op(),
+      "the model has no parameters: construct it first, and do not use it after a move");
 }
 
 void Filler::differs(const std::string& here) const {
   const auto& members = original_.members();
   const std::string there = position_ < members.size() ? members[position_].path : "nothing more";
-  throw UsageError(fmt::format(
-      "[{}] visit names {} in the model but {} in a default-constructed one: it must name the same "
+  fail<UsageError>(
+      original_.op(),
+      "visit names {} in the model but {} in a default-constructed one: it must name the same "
       "members in the same order, a setting before the members that depend on it",
-      original_.op(), there, here));
+      there, here);
 }
 
 const Recorder::Member& Filler::next(const std::string& path, const std::type_info& type) {

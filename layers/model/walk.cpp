@@ -1,7 +1,7 @@
 #include "walk.h"
 
 #include <cxxabi.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -10,7 +10,7 @@
 #include <functional>
 #include <memory>
 
-#include "../../core/error.h"
+#include "../../core/fail-inl.h"
 
 namespace tapegrad::detail {
 namespace {
@@ -130,11 +130,11 @@ void Census::check(const char* op) {
       for (const auto& found : {search.in_bytes(alive), search.in_fields()}) {
         for (const Parameter* p : found) {
           if (!p->defined() || std::ranges::binary_search(met_, p->data().get())) continue;
-          throw UsageError(fmt::format(
-              "[{}] visit of {} {}, which hold or point to a Parameter of shape {}: it would be "
-              "neither trained nor saved; name the member in visit, or say v.skip(\"name\", "
-              "member) if that is meant",
-              op, readable(module.type), gap.where, to_string(p->value().shape())));
+          fail<UsageError>(op,
+                           "visit of {} {}, which hold or point to a Parameter of shape {}: it "
+                           "would be neither trained nor saved; name the member in visit, or say "
+                           "v.skip(\"name\", member) if that is meant",
+                           readable(module.type), gap.where, p->value().shape());
         }
       }
     }
@@ -146,8 +146,8 @@ void Lister::parameter(const std::string& path, Parameter& parameter) {
   census_.met(parameter);
   for (const NamedParameter& p : found_) {
     if (p.name != path && std::ranges::find(p.ties, path) == p.ties.end()) continue;
-    throw UsageError(fmt::format(
-        "[parameters] visit names {} twice: each member must have a name of its own", path));
+    fail<UsageError>("parameters", "visit names {} twice: each member must have a name of its own",
+                     path);
   }
   found_.add(path, parameter);
 }

@@ -9,7 +9,7 @@ struct Cell {
   using State = LSTMState;
   using Layer = LSTMParameters;
   static constexpr const char* type = "LSTM";
-  static constexpr const char* op = "lstm";
+  static constexpr const char* scope = "lstm";
   static constexpr stack_of::Part<State> parts[] = {{"h", &State::h}, {"c", &State::c}};
 };
 

@@ -1,11 +1,11 @@
 #include "lstm_cell.h"
 
-#include "../../autograd/ops/check-inl.h"
+#include "../../core/check-inl.h"
 
 namespace tapegrad {
 
 LSTMState LSTMCell::operator()(Tape& tape, const Var& x, const LSTMState& state) const {
-  for (const Var* v : {&x, &state.h, &state.c}) tape.require_same_tape(*v, "lstm_cell");
+  for (const Var* v : {&x, &state.h, &state.c}) tape.require_same_tape(*v, "LSTMCell");
   return lstm_cell(x, state, weights.on(tape));
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../../autograd/ops/check-inl.h"
+#include "../../core/check-inl.h"
 #include "../init.h"
 
 namespace tapegrad {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <array>
 #include <string>
@@ -12,7 +12,7 @@
 #include "../../autograd/ops/recurrent.h"
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/tape.h"
-#include "../../core/error.h"
+#include "../../core/fail-inl.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -21,8 +21,8 @@
 ///
 ///   using State = ...;                   what is carried from step to step
 ///   using Layer = ...;                   one layer's Parameters, with on(tape) and weight_hh
-///   static constexpr const char* type;   "LSTM", for errors of the constructor
-///   static constexpr const char* op;     "lstm", for errors of a call, and the name of scopes
+///   static constexpr const char* type;   "LSTM", for errors
+///   static constexpr const char* scope;  "lstm", the name of scopes
 ///   static constexpr Part<State> parts[] = {{"h", &State::h}, ...};
 namespace tapegrad::stack_of {
 
@@ -37,13 +37,13 @@ template <class Cell>
 void check_options(std::size_t layers, double dropout) {
   check::probability(Cell::type, "dropout", dropout);
   if (layers == 0) {
-    throw UsageError(fmt::format("[{}] layers is 0: it must be at least 1", Cell::type));
+    fail<UsageError>(Cell::type, "layers is 0: it must be at least 1");
   }
   if (dropout > 0 && layers == 1) {
-    throw UsageError(fmt::format(
-        "[{0}] dropout = {1} acts between layers, but there is only one: put a Dropout after the "
-        "{0}",
-        Cell::type, dropout));
+    fail<UsageError>(
+        Cell::type,
+        "dropout = {} acts between layers, but there is only one: put a Dropout after the {}",
+        dropout, Cell::type);
   }
 }
 
@@ -51,8 +51,9 @@ void check_options(std::size_t layers, double dropout) {
 template <class Cell>
 const Tensor& weight_hh(const std::vector<typename Cell::Layer>& layers) {
   if (layers.empty()) {
-    throw UsageError(fmt::format(
-        "[{0}] this {0} has no layers: construct it with {0}Options and an Rng first", Cell::type));
+    fail<UsageError>(Cell::type,
+                     "this {0} has no layers: construct it with {0}Options and an Rng first",
+                     Cell::type);
   }
   return layers.front().weight_hh.value();
 }
@@ -73,10 +74,10 @@ typename Cell::State zero_state(const std::vector<typename Cell::Layer>& layers,
 
 template <class Cell>
 void check_sequence(const Var& x) {
-  check::defined(Cell::op, {{"x", x}});
+  check::defined(Cell::type, {{"x", x}});
   if (x.shape().rank() == 3) return;
   check::wrong_shape(
-      Cell::op, "x", x.shape(),
+      Cell::type, "x", x.shape(),
       fmt::format("a sequence, (T, B, I); one step (B, I) is for {}Cell", Cell::type));
 }
 
@@ -88,17 +89,17 @@ Unrolled<typename Cell::State> run(Tape& tape, const Var& x, const typename Cell
   constexpr std::size_t parts = std::size(Cell::parts);
   const std::size_t hidden = weight_hh<Cell>(layers).size(1);
   check_sequence<Cell>(x);
-  tape.require_same_tape(x, Cell::op);
+  tape.require_same_tape(x, Cell::type);
   for (const auto& part : Cell::parts) {
-    check::defined(Cell::op, {{fmt::format("state.{}", part.name), state.*part.value}});
-    check::state(Cell::op, x, part.name, state.*part.value, {layers.size(), x.size(1), hidden});
-    tape.require_same_tape(state.*part.value, Cell::op);
+    check::defined(Cell::type, {{fmt::format("state.{}", part.name), state.*part.value}});
+    check::state(Cell::type, x, part.name, state.*part.value, {layers.size(), x.size(1), hidden});
+    tape.require_same_tape(state.*part.value, Cell::type);
   }
   std::array<Vars, parts> before, after;  // part -> layer -> (B, H)
   for (std::size_t k = 0; k < parts; ++k) before[k] = unbind(state.*Cell::parts[k].value);
   Var y = x;
   for (std::size_t l = 0; l < layers.size(); ++l) {
-    const Scope scope(tape, Cell::op, l);
+    const Scope scope(tape, Cell::scope, l);
     if (l > 0) y = dropout(tape, y, p);
     typename Cell::State first;
     for (std::size_t k = 0; k < parts; ++k) first.*Cell::parts[k].value = before[k][l];

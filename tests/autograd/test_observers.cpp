@@ -307,7 +307,7 @@ TEST_CASE("observers: one that overwrites what it is shown is refused") {
     void on_internal(const NodeView&, const Internal& i) override { Tensor(i.value).fill(0); }
   };
   const std::string message =
-      "[observer] the elements that were shown were overwritten: other values use them; write into "
+      "[Observer] the elements that were shown were overwritten: other values use them; write into "
       "a clone(), and return that from a hook";
   for (const Interest i :
        {Interest::values, Interest::gradients, Interest::branches, Interest::internals}) {
@@ -353,7 +353,7 @@ TEST_CASE("observers: one that destroys the tape is refused, wherever it is call
           loss += sum(relu(in[0]));
           (void)tape->gradient(loss, in);
         }(),
-        "[observer] the tape was destroyed while it was in use, by a hook, an observer or a rule: "
+        "[Observer] the tape was destroyed while it was in use, by a hook, an observer or a rule: "
         "let it live until the call returns",
         UsageError);
     CHECK(tape == nullptr);

@@ -230,7 +230,7 @@ TEST_CASE("elementwise ops: bad input") {
   using U = Var (*)(const Var&);
   for (const U f : {U(abs), U(softplus), U(log1p), U(expm1), U(relu)}) {
     CHECK_THROWS_WITH_AS(
-        f(ids), "[tensor] the elements are int32 but float32 was asked for: convert with to()",
+        f(ids), "[Tensor] the elements are int32 but float32 was asked for: convert with to()",
         DtypeError);
   }
 }

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import errors
 import headers
 import layering
 import op_coverage
@@ -20,6 +21,8 @@ CLEAN = {
     "optim/meson.build": "'a.h'\n",
     "core/tensor.h": "#pragma once\nnamespace tapegrad { struct Tensor {}; }\n",
     "core/secret-inl.h": "#pragma once\n#include <fmt/core.h>\n",
+    "core/fail-inl.h": "#pragma once\nstruct ShapeError {};\ninline void fail() { throw ShapeError(); }\n",
+    "core/tensor.cpp": 'void f() { fail<ShapeError>("Tensor"); }  // throw ShapeError("no")\n',
     "core/kernels/gemm.cpp": "#include <cblas.h>\n",
     "core/kernels/per_target-inl.h": '#include "hwy/highway.h"\nHWY_BEFORE_NAMESPACE();\n',
     "autograd/tape.h": '#pragma once\n#include "../core/tensor.h"\n',
@@ -61,6 +64,9 @@ PLANTED = [  # check, file, its text, part of the complaint
     (op_coverage, "tests/test_maths.cpp", 'gradcheck("tanh"); // "exp"\n', 'op "exp"'),
     (op_coverage, "tests/test_maths.cpp", 'check_op("tanh"); check_op("exp");\n', 'op "tanh"'),
     (op_coverage, "tests/autograd/test_torch_ops.cpp", 'ops = {"tanh"};\n', 'op "exp" is not in tests/autograd/test_torch_ops.cpp'),
+    (errors, "core/a.cpp", '\nthrow ShapeError("[Tensor] x");\n', "core/a.cpp:2: throws a ShapeError itself"),
+    (errors, "core/a.cpp", 'fail<ShapeError>("tensor");\n', "core/a.cpp:1: [tensor] is not declared"),
+    (errors, "layers/a.cpp", 'tape.require_same_tape(x,\n"linear");\n', "layers/a.cpp:2: [linear] is not declared"),
     (refusals, "layers/model/walk.h", "", "double is refused as a member"),
     (words, "README.md", "./tests/run.sh\n", "does not name ./examples/quickstart.sh"),
     (words, "README.md", READING.format(3, 2), "'(3)' in the reading order, but these files have 2 lines"),
@@ -80,7 +86,7 @@ def complaints(check, planted):
 
 
 failed = 0
-for module in (layering, headers, snippets, op_coverage, refusals, words):
+for module in (layering, headers, snippets, op_coverage, refusals, errors, words):
     for said in complaints(module, {}):
         failed += 1
         print(f"selftest: {module.__name__} complains about a clean tree: {said}")

@@ -112,7 +112,7 @@ TEST_CASE("atomic_file: a write error leaves the old file and no temporary one")
   }
   CHECK(said == "[save_tensors] " + (folder / "model").string() + ": cannot write: File too large");
   CHECK(said_of_new ==
-        "[write_file] " + (folder / "new").string() + ": cannot write: File too large");
+        "[write_file_atomically] " + (folder / "new").string() + ": cannot write: File too large");
   CHECK(slurp(folder / "model") == "old content");
   CHECK(folder.names() == std::set<std::string>{"model"});
   write_file_atomically(folder / "model", big);
@@ -130,20 +130,21 @@ TEST_CASE("atomic_file: what cannot be written to is refused and stays what it i
   const auto said = [&](const fs::path& path) {
     return failure([&] { write_file_atomically(path, "y"); });
   };
-  const std::string at = "[write_file] " + folder.path().string() + "/";
+  const std::string at = "[write_file_atomically] " + folder.path().string() + "/";
   CHECK(said(folder / "folder") == at + "folder: is a directory: a regular file is wanted");
   CHECK(said(folder / "pipe") == at + "pipe: is a pipe: a regular file is wanted");
   CHECK(said(folder / "to_pipe") == at + "to_pipe: is a pipe: a regular file is wanted");
   CHECK(said(folder / "loop") ==
         at + "loop: cannot follow the link: Too many levels of symbolic links");
   CHECK(said(folder / "folder/") == at + "folder/: does not name a file");
-  CHECK(said("") == "[write_file] : does not name a file");
+  CHECK(said("") == "[write_file_atomically] : does not name a file");
   CHECK(said(folder / "file/below") ==
         at + "file/below: cannot open the directory: Not a directory");
   CHECK(said(folder / "none/below") ==
         at + "none/below: cannot open the directory: No such file or directory");
   CHECK(said("/proc/self/none") ==
-        "[write_file] /proc/self/none: cannot create a temporary file beside it: No such file or "
+        "[write_file_atomically] /proc/self/none: cannot create a temporary file beside it: No "
+        "such file or "
         "directory");
   CHECK(folder.names() == names);
   CHECK(fs::is_fifo(folder / "pipe"));

@@ -138,7 +138,7 @@ TEST_CASE("elementwise: dtypes are never mixed") {
     CHECK_THROWS_AS(f.kernel(Tensor::scalar(1), twice), DtypeError);
     CHECK_THROWS_WITH_AS(
         f.kernel(ids_of({2}, {1, 2}), ids_of({2}, {1, 2})),
-        "[tensor] the elements are int32 but float32 was asked for: convert with to()", DtypeError);
+        "[Tensor] the elements are int32 but float32 was asked for: convert with to()", DtypeError);
   }
 }
 

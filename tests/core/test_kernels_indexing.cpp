@@ -28,7 +28,7 @@ TEST_CASE("rows: take_rows of any shape of ids") {
   const Tensor table = Tensor::zeros({3, 2});
   CHECK_THROWS_WITH_AS(
       kernels::take_rows(table, Tensor::zeros({2})),
-      "[tensor] the elements are float32 but int32 was asked for: convert with to()", DtypeError);
+      "[Tensor] the elements are float32 but int32 was asked for: convert with to()", DtypeError);
 }
 
 TEST_CASE("rows: add_rows adds repeated ids in double") {

@@ -161,7 +161,7 @@ TEST_CASE("rng: below is even over its range, and without bias where 2^64 mod n 
   }
   CHECK(std::abs(first_third - 10000) < 4.5 * std::sqrt(30000 * 2.0 / 9));
   for (int i = 0; i < 100; ++i) CHECK(rng.below(1) == 0);
-  CHECK_THROWS_WITH_AS(rng.below(0), "[rng] below(0): there is no number below 0", UsageError);
+  CHECK_THROWS_WITH_AS(rng.below(0), "[below] below(0): there is no number below 0", UsageError);
 }
 
 TEST_CASE("rng: tensors are the numbers one by one, row-major, in both real dtypes") {
@@ -180,7 +180,7 @@ TEST_CASE("rng: tensors are the numbers one by one, row-major, in both real dtyp
   CHECK(rng.uniform({0, 3}, 0, 1).numel() == 0);
   CHECK(rng.uniform({}, 2, 2).item() == 2);
   const char* refused =
-      "[rng] the dtype is int32: it must be float32 or float64; integers are below(n)";
+      "[Rng] the dtype is int32: it must be float32 or float64; integers are below(n)";
   CHECK_THROWS_WITH_AS(rng.uniform({2}, 0, 9, DType::int32), refused, DtypeError);
   CHECK_THROWS_WITH_AS(rng.normal({2}, 0, 9, DType::int32), refused, DtypeError);
 }
@@ -237,7 +237,7 @@ TEST_CASE("rng: intervals without numbers and deviations that are none are refus
     CHECK_THROWS_AS(rng.uniform({0}, low, high, DType::float64), UsageError);
   }
   CHECK_THROWS_WITH_AS(rng.uniform(1, 0),
-                       "[Rng::uniform] low is 1 but high is 0: both must be finite, low not above "
+                       "[uniform] low is 1 but high is 0: both must be finite, low not above "
                        "high, and a float64 between them",
                        UsageError);
   CHECK_THROWS_AS(rng.uniform({2}, -1e308, 1e308), UsageError);         // beyond float32

@@ -70,27 +70,27 @@ TEST_CASE("shape: suffixes broadcast") {
 
 TEST_CASE("shape: messages") {
   CHECK_THROWS_WITH_AS((Shape{1, 2, 3, 4, 5}),
-                       "[shape] (1, 2, 3, 4, 5) has 5 axes: at most 4 are possible", ShapeError);
+                       "[Shape] (1, 2, 3, 4, 5) has 5 axes: at most 4 are possible", ShapeError);
   CHECK_THROWS_WITH_AS((Shape{2, 3}[2]),
-                       "[shape] axis 2 of shape (2, 3) does not exist: it has 2 axes", ShapeError);
+                       "[Shape] axis 2 of shape (2, 3) does not exist: it has 2 axes", ShapeError);
   CHECK_THROWS_WITH_AS(Shape{}.without(0),
-                       "[shape] axis 0 of shape () does not exist: it has 0 axes", ShapeError);
+                       "[Shape] axis 0 of shape () does not exist: it has 0 axes", ShapeError);
   CHECK_THROWS_WITH_AS((Shape{2, 3}.with(4, 1)),
-                       "[shape] axis 4 of shape (2, 3) does not exist: it has 2 axes", ShapeError);
+                       "[Shape] axis 4 of shape (2, 3) does not exist: it has 2 axes", ShapeError);
   CHECK_THROWS_WITH_AS((Shape{2, 3}.inserted(3, 1)),
-                       "[shape] axis 3 of shape (2, 3) does not exist: it has 2 axes", ShapeError);
+                       "[Shape] axis 3 of shape (2, 3) does not exist: it has 2 axes", ShapeError);
   CHECK_THROWS_WITH_AS((Shape{1, 2, 3, 4}.inserted(4, 5)),
-                       "[shape] (1, 2, 3, 4, 5) has 5 axes: at most 4 are possible", ShapeError);
+                       "[Shape] (1, 2, 3, 4, 5) has 5 axes: at most 4 are possible", ShapeError);
 }
 
 TEST_CASE("shape: more elements than can be addressed, whether or not a size of 0 hides it") {
   constexpr std::size_t most = PTRDIFF_MAX / 8;
   CHECK(Shape{most}.numel() == most);
   CHECK_THROWS_WITH_AS((Shape{most + 1}),
-                       "[shape] (1152921504606846976) has more elements than memory can address",
+                       "[Shape] (1152921504606846976) has more elements than memory can address",
                        ShapeError);
   CHECK_THROWS_WITH_AS((Shape{4294967296, 4294967296}),
-                       "[shape] (4294967296, 4294967296) has more elements than memory can address",
+                       "[Shape] (4294967296, 4294967296) has more elements than memory can address",
                        ShapeError);
   CHECK_THROWS_AS((Shape{0, 4294967296, 4294967296}), ShapeError);
   CHECK_THROWS_AS((Shape{SIZE_MAX, 0}), ShapeError);

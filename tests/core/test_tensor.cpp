@@ -237,7 +237,7 @@ TEST_CASE("tensor: messages") {
   Tensor writable = counted({2, 3});
   Tensor nothing;
   CHECK_FALSE(nothing.defined());
-  const char* undefined = "[tensor] this tensor is undefined: give it a value first";
+  const char* undefined = "[Tensor] this tensor is undefined: give it a value first";
   CHECK_THROWS_WITH_AS(nothing.shape(), undefined, UsageError);
   CHECK_THROWS_WITH_AS(nothing.dtype(), undefined, UsageError);
   CHECK_THROWS_WITH_AS(nothing.data<float>(), undefined, UsageError);
@@ -253,13 +253,13 @@ TEST_CASE("tensor: messages") {
   CHECK_THROWS_WITH_AS(nothing.slice(0, 1), undefined, UsageError);
 
   CHECK_THROWS_WITH_AS(Tensor::of({2, 2}, {1, 2, 3}),
-                       "[tensor] shape (2, 2) has 4 elements but 3 values were given", ShapeError);
+                       "[Tensor] shape (2, 2) has 4 elements but 3 values were given", ShapeError);
   CHECK_THROWS_WITH_AS(
       t.data<double>(),
-      "[tensor] the elements are float32 but float64 was asked for: convert with to()", DtypeError);
+      "[Tensor] the elements are float32 but float64 was asked for: convert with to()", DtypeError);
   CHECK_THROWS_WITH_AS(
       writable.mutable_data<std::int32_t>(),
-      "[tensor] the elements are float32 but int32 was asked for: convert with to()", DtypeError);
+      "[Tensor] the elements are float32 but int32 was asked for: convert with to()", DtypeError);
   CHECK(writable.version() == 0);  // a refused write is none
   CHECK_THROWS_WITH_AS(writable.copy_from(counted({3, 2})),
                        "[copy_from] source has shape (3, 2) but this tensor has shape (2, 3)",
@@ -268,7 +268,7 @@ TEST_CASE("tensor: messages") {
       writable.copy_from(counted({2, 3}, DType::float64)),
       "[copy_from] source is float64 but this tensor is float32: convert it with to()", DtypeError);
   CHECK(writable.version() == 0);
-  CHECK_THROWS_WITH_AS(t.at(6), "[tensor] index 6 is outside of shape (2, 3) with 6 elements",
+  CHECK_THROWS_WITH_AS(t.at(6), "[at] index 6 is outside of shape (2, 3) with 6 elements",
                        UsageError);
   CHECK_THROWS_WITH_AS(
       t.item(), "[item] the tensor has shape (2, 3): it must have exactly one element", ShapeError);
@@ -286,7 +286,7 @@ TEST_CASE("tensor: messages") {
                        ShapeError);
   CHECK_THROWS_WITH_AS(t.reshape({4}), "[reshape] shape (2, 3) has 6 elements but (4) has 4",
                        ShapeError);
-  CHECK_THROWS_WITH_AS(t.size(2), "[shape] axis 2 of shape (2, 3) does not exist: it has 2 axes",
+  CHECK_THROWS_WITH_AS(t.size(2), "[Shape] axis 2 of shape (2, 3) does not exist: it has 2 axes",
                        ShapeError);
 }
 

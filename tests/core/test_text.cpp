@@ -190,8 +190,8 @@ TEST_CASE("text: what a vocabulary refuses, in whole messages") {
                        "[decode] id -1 at position 0 is not in the vocabulary: ids are 0 to 2",
                        UsageError);
   CHECK_THROWS_AS(characters.decode(Tensor::zeros({1})), DtypeError);
-  CHECK_THROWS_WITH_AS(CharVocabulary(""), "[vocabulary] the text is empty: there must be a symbol",
-                       UsageError);
+  CHECK_THROWS_WITH_AS(CharVocabulary(""),
+                       "[CharVocabulary] the text is empty: there must be a symbol", UsageError);
   CHECK_THROWS_WITH_AS(CharVocabulary("a\xff"),
                        not_utf8("byte 0xff at offset 1 starts no character").c_str(), UsageError);
 }
@@ -205,20 +205,20 @@ TEST_CASE("text: stored vocabularies that are refused, in whole messages") {
     }
     return "accepted";
   };
-  const std::string nothing = "[vocabulary] nothing is stored: there must be a symbol";
+  const std::string nothing = "[CharVocabulary] nothing is stored: there must be a symbol";
   const std::string no_prefix =
-      "[vocabulary] what is stored begins neither with 'bytes:' nor with 'characters:'";
+      "[CharVocabulary] what is stored begins neither with 'bytes:' nor with 'characters:'";
   for (const char* stored : {"", "abc", "Bytes:61", "bytes", "character:a"}) {
     CHECK(said(stored) == no_prefix);
   }
   CHECK(said("bytes:") == nothing);
   CHECK(said("characters:") == nothing);
-  CHECK(said("characters:aéba") == "[vocabulary] character 'a' (U+0061) is stored twice");
-  CHECK(said("bytes:00ff6100") == "[vocabulary] byte 0x00 is stored twice");
-  CHECK(said("characters:a\xff") == "[vocabulary] the stored characters: " +
+  CHECK(said("characters:aéba") == "[CharVocabulary] character 'a' (U+0061) is stored twice");
+  CHECK(said("bytes:00ff6100") == "[CharVocabulary] byte 0x00 is stored twice");
+  CHECK(said("characters:a\xff") == "[CharVocabulary] the stored characters: " +
                                         not_utf8("byte 0xff at offset 1 starts no character"));
   const auto no_pair = [](int offset) {
-    return "[vocabulary] the stored bytes are not pairs of hexadecimal digits at offset " +
+    return "[CharVocabulary] the stored bytes are not pairs of hexadecimal digits at offset " +
            std::to_string(offset);
   };
   CHECK(said("bytes:6") == no_pair(6));

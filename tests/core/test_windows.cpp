@@ -138,26 +138,30 @@ TEST_CASE("windows: what is refused, in whole messages") {
     return message<UsageError>([&] { StreamWindows(counted(n), steps, batch); });
   };
   CHECK(usage(12, 3, 4) ==
-        "[windows] ids has shape (n) = (12) but (T, B) = (3, 4): n must be at least B T + 1 = 13; "
+        "[StreamWindows] ids has shape (n) = (12) but (T, B) = (3, 4): n must be at least B T + 1 "
+        "= 13; "
         "take a longer text or a smaller T or B");
   CHECK(usage(0, 1, 1) ==
-        "[windows] ids has shape (n) = (0) but (T, B) = (1, 1): n must be at least B T + 1 = 2; "
+        "[StreamWindows] ids has shape (n) = (0) but (T, B) = (1, 1): n must be at least B T + 1 = "
+        "2; "
         "take a longer text or a smaller T or B");
   const std::size_t huge = std::size_t{1} << 63;
-  CHECK(usage(5, huge, 4) ==
-        "[windows] ids has shape (n) = (5) but (T, B) = (9223372036854775808, 4): n must be at "
-        "least B T + 1 = 36893488147419103232; take a longer text or a smaller T or B");
-  CHECK(usage(5, 4, huge).starts_with("[windows] ids has shape (n) = (5) but (T, B) = (4, 92"));
-  CHECK(usage(5, 0, 1) == "[windows] (T, B) = (0, 1): both must be at least 1");
-  CHECK(usage(5, 1, 0) == "[windows] (T, B) = (1, 0): both must be at least 1");
+  CHECK(
+      usage(5, huge, 4) ==
+      "[StreamWindows] ids has shape (n) = (5) but (T, B) = (9223372036854775808, 4): n must be at "
+      "least B T + 1 = 36893488147419103232; take a longer text or a smaller T or B");
+  CHECK(
+      usage(5, 4, huge).starts_with("[StreamWindows] ids has shape (n) = (5) but (T, B) = (4, 92"));
+  CHECK(usage(5, 0, 1) == "[StreamWindows] (T, B) = (0, 1): both must be at least 1");
+  CHECK(usage(5, 1, 0) == "[StreamWindows] (T, B) = (1, 0): both must be at least 1");
   CHECK(message<ShapeError>([] {
           StreamWindows(counted(6).reshape({2, 3}), 1, 1);
-        }) == "[windows] ids has shape (2, 3) but must have shape (n)");
+        }) == "[StreamWindows] ids has shape (2, 3) but must have shape (n)");
   CHECK(message<DtypeError>([] { StreamWindows(Tensor::zeros({5}), 1, 1); }) ==
-        "[windows] ids is float32 but must be int32");
+        "[StreamWindows] ids is float32 but must be int32");
   CHECK_THROWS_AS(StreamWindows(Tensor(), 1, 1), UsageError);
   CHECK(message<UsageError>([] { StreamWindows(counted(12), 2, 2).at(3); }) ==
-        "[windows] window 3 does not exist: there are 3");
+        "[at] window 3 does not exist: there are 3");
 }
 
 TEST_CASE("split_in_time: the last part is for validation, nothing is lost or mixed") {

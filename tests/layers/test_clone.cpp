@@ -259,7 +259,7 @@ TEST_CASE("clone: nothing is cloned from a model that was moved from or never co
                        UsageError);
   CHECK(parameters(m).empty());
   const char* undefined =
-      "[parameter] the parameter is undefined: construct the layer with its sizes and an Rng "
+      "[Parameter] the parameter is undefined: construct the layer with its sizes and an Rng "
       "first, and do not use it after a move";
   CHECK_THROWS_WITH_AS(m.shift.value(), undefined, UsageError);
   CHECK_THROWS_WITH_AS(m.shift.grad(), undefined, UsageError);

@@ -245,11 +245,10 @@ TEST_CASE("state: metadata are read with their names and limits") {
     return "";
   };
   CHECK(message([&] { (void)file.text("layers"); }) ==
-        "[load_tensors] " + path +
+        "[TensorFile] " + path +
             " has no metadata 'layers': it must be a file that was written for this use");
   CHECK(message([&] { (void)file.number("hidden", 1, 10); }) ==
-        "[load_tensors] " + path +
-            " has '12' as metadata 'hidden': it must be a number in [1, 10]");
+        "[TensorFile] " + path + " has '12' as metadata 'hidden': it must be a number in [1, 10]");
   CHECK(has(message([&] { (void)file.number("bad", 1, 100); }), "has '12 ' as metadata 'bad'"));
 }
 

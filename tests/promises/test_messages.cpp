@@ -152,7 +152,7 @@ TEST_CASE("messages: shapes that no LSTM has") {
         "match");
   Tape tape;
   CHECK_THROWS_WITH_AS((void)two_layers()(tape, values({4, 10})),
-                       "[lstm] x has shape (4, 10): it must be a sequence, (T, B, I); one step (B, "
+                       "[LSTM] x has shape (4, 10): it must be a sequence, (T, B, I); one step (B, "
                        "I) is for LSTMCell",
                        ShapeError);
 }

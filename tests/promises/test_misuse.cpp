@@ -23,7 +23,7 @@ using namespace tapegrad::testing;
 namespace {
 
 const char* const overwritten =
-    "[var] the elements of this value were overwritten after it was used: gradients would be "
+    "[Var] the elements of this value were overwritten after it was used: gradients would be "
     "wrong; make a Tape for each pass, inside the loop, and give it a tensor of its own, or "
     "clone() "
     "before writing";
@@ -141,7 +141,7 @@ TEST_CASE("misuse: a value of a tape that is gone, a state carried without detac
     mistake.is<UsageError>(over("scale"), [&] { (void)(old * 2.0); });
     mistake.is<UsageError>(over("backward"), [&] { tape.backward(old); });
     mistake.is<UsageError>(over("gradient"), [&] { (void)tape.gradient(t.loss(tape), {old}); });
-    mistake.is<UsageError>(over("lstm"), [&] {
+    mistake.is<UsageError>(over("LSTM"), [&] {
       const LSTMState detached = std::exchange(t.state, carried);
       try {
         (void)t.loss(tape);
@@ -160,7 +160,7 @@ TEST_CASE("misuse: two tapes at once") {
     const Var h = t.model.embed(tape, t.x);
     const Var far = sum(t.model.embed(other, t.x));
     mistake.is<UsageError>(
-        "[lstm] the inputs were recorded on two tapes: use one tape for a pass, or detach() one of "
+        "[LSTM] the inputs were recorded on two tapes: use one tape for a pass, or detach() one of "
         "them",
         [&] { (void)t.model.lstm(other, h, t.state); });
     mistake.is<UsageError>(other_tape("backward"), [&] { tape.backward(far); });

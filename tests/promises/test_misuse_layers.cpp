@@ -24,7 +24,7 @@ using namespace tapegrad::testing;
 namespace {
 
 const char* const undefined_parameter =
-    "[parameter] the parameter is undefined: construct the layer with its sizes and an Rng "
+    "[Parameter] the parameter is undefined: construct the layer with its sizes and an Rng "
     "first, and do not use it after a move";
 const char* const undefined_leaf =
     "[leaf] the parameter is undefined: construct the layer with its sizes and an Rng "
@@ -98,9 +98,9 @@ TEST_CASE("misuse: an id out of range, a negative one, targets with an axis too 
         [&] {
           (void)mse(logits, Tensor::zeros({B, V}));
         });
-    mistake.is<UsageError>("[tensor] the value 3000000000 does not fit in an int32",
+    mistake.is<UsageError>("[Tensor] the value 3000000000 does not fit in an int32",
                            [&] { t.x.fill(3e9); });
-    mistake.is<UsageError>("[tensor] the value nan does not fit in an int32",
+    mistake.is<UsageError>("[Tensor] the value nan does not fit in an int32",
                            [&] { (void)Tensor::of({1}, {NAN}).to(DType::int32); });
   });
 }
@@ -115,26 +115,26 @@ TEST_CASE("misuse: sequences, steps and states that do not fit the layer") {
     };
     const Var h = t.model.embed(tape, t.x);
     mistake.is<ShapeError>(
-        "[lstm] x has shape (3, 3): it must be a sequence, (T, B, I); one step (B, I) is for "
+        "[LSTM] x has shape (3, 3): it must be a sequence, (T, B, I); one step (B, I) is for "
         "LSTMCell",
         [&] {
           (void)lstm(tape, zeros({B, E}), t.state);
         });
     mistake.is<ShapeError>(
-        "[lstm] x has shape (T, B, I) = (5, 3, 3) but h has shape (L, B, H) = (2, 4, 4): B must "
+        "[LSTM] x has shape (T, B, I) = (5, 3, 3) but h has shape (L, B, H) = (2, 4, 4): B must "
         "match; make the state with zero_state(3)",
         [&] { (void)lstm(tape, h, state(2, B + 1)); });
     mistake.is<ShapeError>(
-        "[lstm] the stack has 2 layers but h has shape (1, 3, 4): states are (L, B, H); make the "
+        "[LSTM] the stack has 2 layers but h has shape (1, 3, 4): states are (L, B, H); make the "
         "state with zero_state(3)",
         [&] { (void)lstm(tape, h, state(1, B)); });
     mistake.is<ShapeError>(
-        "[lstm] c has shape (2, 3, 5): it must be (L, B, H) with H = 4; make the state with "
+        "[LSTM] c has shape (2, 3, 5): it must be (L, B, H) with H = 4; make the state with "
         "zero_state(3)",
         [&] {
           (void)lstm(tape, h, {t.state.h, zeros({2, B, H + 1})});
         });
-    mistake.is<UsageError>("[lstm] state.h is undefined: give it a value first",
+    mistake.is<UsageError>("[LSTM] state.h is undefined: give it a value first",
                            [&] { (void)lstm(tape, h, LSTMState{}); });
     mistake.is<ShapeError>(
         "[lstm] x has shape (0, 3, 3): it must be (T, B, I) with T >= 1 (in lstm.0)", [&] {
@@ -170,7 +170,7 @@ TEST_CASE("misuse: the batch where time should be") {
     Tape tape = t.tape();
     const Tensor ids = transpose(Var(t.x), 0, 1).value();
     mistake.is<ShapeError>(
-        "[lstm] x has shape (T, B, I) = (3, 5, 3) but h has shape (L, B, H) = (2, 3, 4): B must "
+        "[LSTM] x has shape (T, B, I) = (3, 5, 3) but h has shape (L, B, H) = (2, 3, 4): B must "
         "match; x looks like (B, T, I), and transpose(x, 0, 1) makes it (T, B, I)",
         [&] { (void)t.model.lstm(tape, t.model.embed(tape, ids), t.state); });
     const LSTMCell cell({.input = E, .hidden = H}, t.rng);
@@ -305,7 +305,7 @@ TEST_CASE("misuse: a gradient put in by hand that does not fit, or lies in the v
     mistake.is<DtypeError>(
         "[set_grad] the gradient is float64 but the value is float32: convert it with to()",
         [&] { bias.set_grad(Tensor::zeros({V}, DType::float64)); });
-    mistake.is<UsageError>("[tensor] this tensor is undefined: give it a value first",
+    mistake.is<UsageError>("[Tensor] this tensor is undefined: give it a value first",
                            [&] { bias.set_grad(Tensor()); });
     bias.set_grad(bias.value());  // a copy
     CHECK_FALSE(bias.grad().shares_elements_with(bias.value()));

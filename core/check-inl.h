@@ -5,11 +5,11 @@
 #include <span>
 #include <string_view>
 
-#include "../../core/tensor.h"
+#include "tensor.h"
 
 #pragma GCC visibility push(hidden)
 
-/// What ops demand of their inputs, and the words they say it in. Private to autograd/ and layers/.
+/// What ops and layers demand of their inputs, and the words they say it in.
 namespace tapegrad::check {
 
 /// `letters`: what the axes mean, as in "(T, B, I)".

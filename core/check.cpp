@@ -1,12 +1,12 @@
 #include "check-inl.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "../../core/error.h"
+#include "fail-inl.h"
+#include "words-inl.h"
 
 namespace tapegrad::check {
 namespace {
@@ -26,8 +26,8 @@ bool is_open(const Named& x) {
 Axis counted(std::string_view op, const Shape& shape, Axis axis, std::size_t count) {
   const auto n = static_cast<std::ptrdiff_t>(count);
   if (axis.number >= -n && axis.number < n) return axis.number + (axis.number < 0 ? n : 0);
-  throw ShapeError(fmt::format("[{}] axis {} of shape {} does not exist: it has {} axes", op,
-                               axis.number, to_string(shape), shape.rank()));
+  fail<ShapeError>(op, "axis {} of shape {} does not exist: it has {} axes", axis.number, shape,
+                   shape.rank());
 }
 
 }  // namespace
@@ -43,23 +43,22 @@ bool looks_swapped(const Shape& a, const Shape& b) {
 
 void mismatch(std::string_view op, Named a, Named b, std::string_view rule) {
   const bool swapped = is_open(a) && is_open(b) && looks_swapped(a.shape, b.shape);
-  throw ShapeError(fmt::format(
-      "[{}] {} but {}: {}{}", op, described(a), described(b), rule,
-      swapped ? "; the first two axes of one look swapped: sequences are (T, B, ...), and "
-                "transpose(x, 0, 1) makes them so"
-              : ""));
+  fail<ShapeError>(op, "{} but {}: {}{}", described(a), described(b), rule,
+                   swapped
+                       ? "; the first two axes of one look swapped: sequences are (T, B, ...), and "
+                         "transpose(x, 0, 1) makes them so"
+                       : "");
 }
 
 void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
                  std::string_view rule) {
-  throw ShapeError(
-      fmt::format("[{}] {} has shape {}: it must be {}", op, name, to_string(shape), rule));
+  fail<ShapeError>(op, "{} has shape {}: it must be {}", name, shape, rule);
 }
 
 void defined(std::string_view op, std::initializer_list<Argument> arguments) {
   for (const Argument& a : arguments) {
     if (a.defined) continue;
-    throw UsageError(fmt::format("[{}] {} is undefined: give it a value first", op, a.name));
+    fail<UsageError>(op, "{} is undefined: give it a value first", a.name);
   }
 }
 
@@ -84,21 +83,20 @@ Axis new_axis(std::string_view op, const Shape& shape, Axis axis) {
 
 void no_such_range(std::string_view op, const Shape& shape, Axis axis, std::size_t begin,
                    std::size_t end) {
-  throw ShapeError(fmt::format("[{}] [{}, {}) of axis {} does not exist in shape {}", op, begin,
-                               end, axis.number, to_string(shape)));
+  fail<ShapeError>(op, "[{}, {}) of axis {} does not exist in shape {}", begin, end, axis.number,
+                   shape);
 }
 
 void no_equal_parts(std::string_view op, const Shape& shape, Axis axis, std::size_t parts) {
-  throw ShapeError(fmt::format("[{}] axis {} of shape {} cannot be cut into {} equal parts", op,
-                               axis.number, to_string(shape), parts));
+  fail<ShapeError>(op, "axis {} of shape {} cannot be cut into {} equal parts", axis.number, shape,
+                   parts);
 }
 
 void count_in_axis(std::string_view op, std::string_view name, std::size_t count,
                    const Shape& shape, Axis axis) {
   if (count >= 1 && count <= shape[axis]) return;
-  throw UsageError(
-      fmt::format("[{}] {} is {} but axis {} of shape {} has size {}: it must be in [1, {}]", op,
-                  name, count, axis.number, to_string(shape), shape[axis], shape[axis]));
+  fail<UsageError>(op, "{} is {} but axis {} of shape {} has size {}: it must be in [1, {}]", name,
+                   count, axis.number, shape, shape[axis], shape[axis]);
 }
 
 void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,
@@ -110,58 +108,52 @@ void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,
     return true;
   });
   if (fit && left == 0) return;
-  throw ShapeError(fmt::format(
-      "[{}] axis {} of shape {} has size {} but the parts have sizes {}: they must sum to it", op,
-      axis.number, to_string(shape), shape[axis], fmt::join(sizes, " + ")));
+  fail<ShapeError>(
+      op, "axis {} of shape {} has size {} but the parts have sizes {}: they must sum to it",
+      axis.number, shape, shape[axis], joined(sizes, " + "));
 }
 
 void no_parts(std::string_view op) {
-  throw UsageError(fmt::format("[{}] there are no parts: at least one is needed", op));
+  fail<UsageError>(op, "there are no parts: at least one is needed");
 }
 
 void ids(std::string_view op, const Tensor& ids, std::size_t rows, const std::int32_t* ignore) {
   if (ids.dtype() != DType::int32) {
-    throw DtypeError(
-        fmt::format("[{}] ids are {}: they must be int32", op, to_string(ids.dtype())));
+    fail<DtypeError>(op, "ids are {}: they must be int32", ids.dtype());
   }
   const std::span<const std::int32_t> values = ids.values<std::int32_t>();
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::int32_t id = values[i];
     if (id >= 0 && static_cast<std::size_t>(id) < rows) continue;
     if (ignore != nullptr && id == *ignore) continue;
-    throw UsageError(
-        fmt::format("[{}] id {} at position {} of shape {} is out of range: ids must be in [0, {})",
-                    op, id, i, to_string(ids.shape()), rows));
+    fail<UsageError>(op, "id {} at position {} of shape {} is out of range: ids must be in [0, {})",
+                     id, i, ids.shape(), rows);
   }
 }
 
 void real(std::string_view op, std::string_view name, DType dtype) {
   if (dtype != DType::int32) return;
-  throw DtypeError(fmt::format(
-      "[{}] {} is int32: it must be float32 or float64; convert it with to()", op, name));
+  fail<DtypeError>(op, "{} is int32: it must be float32 or float64; convert it with to()", name);
 }
 
 void range(std::string_view op, double low, double high) {
   if (low <= high) return;
-  throw UsageError(
-      fmt::format("[{}] low is {} but high is {}: low must not be above high", op, low, high));
+  fail<UsageError>(op, "low is {} but high is {}: low must not be above high", low, high);
 }
 
 void condition(std::string_view op, DType dtype) {
   if (dtype == DType::int32) return;
-  throw DtypeError(
-      fmt::format("[{}] condition is {}: it must be int32, 0 for false", op, to_string(dtype)));
+  fail<DtypeError>(op, "condition is {}: it must be int32, 0 for false", dtype);
 }
 
 void probability(std::string_view op, std::string_view name, double p) {
   if (p >= 0 && p < 1) return;
-  throw UsageError(fmt::format("[{}] {} is {}: it must be in [0, 1)", op, name, p));
+  fail<UsageError>(op, "{} is {}: it must be in [0, 1)", name, p);
 }
 
 void positive(std::string_view op, std::string_view name, double value) {
   if (value > 0 && std::isfinite(value)) return;
-  throw UsageError(
-      fmt::format("[{}] {} is {}: it must be greater than 0 and finite", op, name, value));
+  fail<UsageError>(op, "{} is {}: it must be greater than 0 and finite", name, value);
 }
 
 }  // namespace tapegrad::check
