@@ -17,6 +17,7 @@
 // differences: <u, J v> by jvp equals <J^T u, v> by one reverse sweep, and Hessians are symmetric.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -120,7 +121,7 @@ TEST_CASE("hessian: of a loss behind a fused LSTM it is symmetric, and agrees wi
     for (std::size_t k = 0; k < n; ++k) {
       largest = std::max(largest, std::abs(h.at(n * i + k)));
       const double difference = std::abs(h.at(n * i + k) - h.at(n * k + i));
-      if (testing::is_worse(difference, asymmetry)) asymmetry = difference;
+      if (is_worse(difference, asymmetry)) asymmetry = difference;
     }
   }
   CHECK(largest > 1e-3);

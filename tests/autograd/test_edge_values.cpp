@@ -20,6 +20,7 @@
 //   the rest; at a tie each of two operands gets half, the first of several elements all.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

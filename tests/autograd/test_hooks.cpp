@@ -13,18 +13,12 @@
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/tape.h"
 #include "../../core/error.h"
+#include "../support/small_values.h"
 
 // Hooks, kept gradients and scopes: looking into a pass, and reaching into it.
 
 using namespace tapegrad;
-
-namespace {
-
-Parameter parameter(std::initializer_list<double> values) {
-  return Parameter(Tensor::of({values.size()}, values, DType::float64));
-}
-
-}  // namespace
+using namespace tapegrad::testing;
 
 TEST_CASE("hooks: read a gradient when it is complete, and only then") {
   const Parameter w = parameter({2, 3});

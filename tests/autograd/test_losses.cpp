@@ -57,7 +57,7 @@ const Tensor labels = Tensor::of({2, 3}, {1, 0, 0.25, 0, 1, 0.5}, DType::float64
 }  // namespace
 
 TEST_CASE("gradcheck: losses, with and without weights" * doctest::test_suite("gradients")) {
-  const testing::OpOptions apart{.distinct = true};
+  const OpOptions apart{.distinct = true};
   // Targets small enough that the two terms of a slope do not cancel in float32.
   const auto few = [](const Var& x) { return 0.03 * sigmoid(x); };
   for (const Shape& s : std::vector<Shape>{{}, {3}, {2, 2}}) {

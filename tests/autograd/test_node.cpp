@@ -11,10 +11,12 @@
 #include "../../core/error.h"
 #include "../../core/kernels/elementwise.h"
 #include "../../core/rng.h"
+#include "../support/small_values.h"
 
 // What authors of ops rely on.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -40,8 +42,6 @@ Var affine(const Var& a, const Var& x, const Var& b, bool by_twin) {
   });
   return out;
 }
-
-Tensor number(double value) { return Tensor::scalar(value, DType::float64); }
 
 }  // namespace
 

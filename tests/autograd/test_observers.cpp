@@ -17,14 +17,14 @@
 #include "../../autograd/ops/shape.h"
 #include "../../core/error.h"
 #include "../../core/kernels/elementwise.h"
+#include "../support/small_values.h"
 
 // Observers: several of them, what they ask for, what fused ops show, and what they must not do.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
-
-Tensor number(double value) { return Tensor::scalar(value, DType::float64); }
 
 /// All that an observer is shown, as text.
 class Log : public Observer {

@@ -25,6 +25,7 @@
 #include "../support/temp_folder.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

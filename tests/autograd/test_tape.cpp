@@ -10,18 +10,12 @@
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/tape.h"
 #include "../../core/error.h"
+#include "../support/small_values.h"
 
 TEST_SUITE_BEGIN("tape");
 
 using namespace tapegrad;
-
-namespace {
-
-Parameter parameter(std::initializer_list<double> values) {
-  return Parameter(Tensor::of({values.size()}, values, DType::float64));
-}
-
-}  // namespace
+using namespace tapegrad::testing;
 
 TEST_CASE("tape: a leaf is one node however often it is used, and its uses add up") {
   const Parameter w = parameter({2, 3});

@@ -17,6 +17,7 @@
 #include "../../autograd/ops/softmax.h"
 #include "../../autograd/tape.h"
 #include "../fixtures/torch_ops.h"
+#include "../support/filled.h"
 #include "../support/is_worse.h"
 
 TEST_SUITE_BEGIN("goldens");
@@ -33,15 +34,6 @@ using namespace tapegrad::testing;
 namespace {
 
 using In = const Vars&;
-
-/// The script's filled(): both sides have the same bits.
-Tensor filled(const Shape& shape, std::size_t seed, double scale = 1, double shift = 0) {
-  Tensor t = Tensor::empty(shape, DType::float64);
-  for (std::size_t i = 0; double& v : t.mutable_values<double>()) {
-    v = (static_cast<double>((i++ * 1103 + seed * 677) % 2003) - 1001) / 2048 * scale + shift;
-  }
-  return t;
-}
 
 Tensor ids(const Shape& shape, std::initializer_list<double> values) {
   return Tensor::of(shape, values, DType::int32);

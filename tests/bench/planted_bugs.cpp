@@ -1,5 +1,5 @@
 // The planted bugs for callers from other languages: planted_bugs_torch.py compiles this file with
-// tests/planted_*.cpp to a shared library. Models and bugs go by their number; values and gradients
+// tests/gradcheck/planted_*.cpp to a shared library. Models and bugs go by their number; values and gradients
 // are all arrays of the model one after the other.
 
 #include <algorithm>
@@ -8,6 +8,8 @@
 #include <string>
 
 #include "../gradcheck/planted_bugs.h"
+
+using namespace tapegrad::testing;
 
 namespace {
 

@@ -6,8 +6,7 @@
 
 int main() {
   for (const bool wrong : {false, true}) {
-    Lstm net;
-    net.wrong = wrong;
+    Lstm net(wrong);
     const auto report = check(net);
     assert(report || !(std::cerr << report << '\n'));
     std::cerr << "1 passed\n";

@@ -9,12 +9,11 @@
 #include "gradcheck_lstm.h"
 
 TEST_CASE("right") {
-  Lstm net;
+  Lstm net(false);
   CHECK(check(net));
 }
 
 TEST_CASE("wrong") {
-  Lstm net;
-  net.wrong = true;
+  Lstm net(true);
   CHECK(check(net));
 }

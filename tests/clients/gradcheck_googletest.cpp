@@ -4,14 +4,13 @@
 #include "gradcheck_lstm.h"
 
 TEST(Lstm, Right) {
-  Lstm net;
+  Lstm net(false);
   const auto report = check(net);
   EXPECT_TRUE(report) << report;
 }
 
 TEST(Lstm, Wrong) {
-  Lstm net;
-  net.wrong = true;
+  Lstm net(true);
   const auto report = check(net);
   EXPECT_TRUE(report) << report;
 }

@@ -19,6 +19,7 @@
 #include "../support/temp_folder.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 namespace fs = std::filesystem;
 
 namespace {

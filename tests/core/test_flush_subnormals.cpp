@@ -13,6 +13,7 @@
 #include "../../core/kernels/gemm.h"
 #include "../../core/recurrent/lstm.h"
 #include "../../core/threads.h"
+#include "../support/threads.h"
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -21,6 +22,7 @@
 TEST_SUITE_BEGIN("numerics");
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -50,11 +52,6 @@ struct Environment {
   std::fenv_t before;
   Environment() { std::fegetenv(&before); }
   ~Environment() { std::fesetenv(&before); }
-};
-
-struct Threads {
-  explicit Threads(std::size_t count) { set_threads(count); }
-  ~Threads() { set_threads(1); }
 };
 
 /// Calls f on two threads, and does not return before each of them has run it.

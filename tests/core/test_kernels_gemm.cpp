@@ -12,6 +12,7 @@
 TEST_SUITE_BEGIN("numerics");
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -71,7 +72,7 @@ void check_gemm(Transpose ta, Transpose tb, Sizes s, std::size_t gap, double alp
       for (std::size_t l = 0; l < s.k; ++l) product += a.at(ta, i, l) * b.at(tb, l, j);
       const double expected = alpha * product + beta * before.at(Transpose::no, i, j);
       const double error = std::abs(c.at(Transpose::no, i, j) - expected);
-      if (testing::is_worse(error, worst)) worst = error;
+      if (is_worse(error, worst)) worst = error;
     }
     for (std::size_t j = s.n; j < c.stride; ++j) CHECK(c.values[i * c.stride + j] == 99);
   }

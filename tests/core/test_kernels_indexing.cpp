@@ -11,6 +11,7 @@
 #include "../support/kernel_cases.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 TEST_CASE("rows: take_rows of any shape of ids") {
   for (const DType dtype : float_types) {

@@ -9,6 +9,7 @@
 #include "../support/kernel_cases.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

@@ -14,14 +14,14 @@
 #include "../oracles/naive_lstm.h"
 #include "../support/for_targets.h"
 #include "../support/is_worse.h"
+#include "../support/lstm_kernel_cases.h"
 
 TEST_SUITE_BEGIN("numerics");
 
 namespace {
 
 namespace kernels = tapegrad::kernels;
-using namespace tapegrad::testing::naive;
-using tapegrad::testing::is_worse;
+using namespace tapegrad::testing;
 
 template <class T>
 constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
@@ -39,7 +39,7 @@ bool same_bits(const Values<T>& a, const Values<T>& b) {
 /// A case as the kernel gets it: every output starts as NaN, and so does all scratch memory.
 template <class T>
 struct Kernel {
-  Case c;
+  NaiveCase c;
   std::vector<std::size_t> active;
   Inputs<T> in;
   Values<T> mask, zoneout_h, zoneout_c, dy, dh_last, dc_last;
@@ -47,7 +47,7 @@ struct Kernel {
   Inputs<T> grads;  // B_HH: none
   Values<T> dgates, dh, dc;
 
-  Kernel(const Case& problem, const Data& d) : c(problem), active(problem.active()) {
+  Kernel(const NaiveCase& problem, const NaiveData& d) : c(problem), active(problem.active()) {
     tapegrad::pool::poison(true);
     for (const Values<double>& v : d.in) in.push_back(cast(v));
     mask = cast(d.mask), zoneout_h = cast(d.zoneout_h), zoneout_c = cast(d.zoneout_c);
@@ -63,7 +63,7 @@ struct Kernel {
     grads[B_IH] = fresh(4 * c.H);
     grads[B_HH] = {};
   }
-  Kernel(const Case& problem) : Kernel(problem, Data(problem)) {}
+  Kernel(const NaiveCase& problem) : Kernel(problem, numbers_for(problem)) {}
 
   static Values<T> cast(const Values<double>& v) {
     Values<T> r;
@@ -144,10 +144,10 @@ struct Worst {
 
 /// All results of forward and backward against the loops above.
 template <class T>
-void compare_with_naive(const Case& c, Worst& worst) {
-  const Data d(c);
+void compare_with_naive(const NaiveCase& c, Worst& worst) {
+  const NaiveData d = numbers_for(c);
   const NaiveForward<double> fwd = naive_forward(c, d, d.in);
-  const Gradients bwd = naive_backward(c, d);
+  const NaiveGradients bwd = naive_backward(c, d);
   Kernel<T> k(c, d);
   k.forward();
   k.backward();
@@ -179,9 +179,9 @@ TEST_CASE_TEMPLATE("lstm kernel: all results, all options, against plain loops",
       for (const std::size_t hidden : {1U, 3U, 8U, 17U, 33U}) {
         // A tensor of one element has no larger one to compare a cancelled sum with.
         if (sizeof(T) == 4 && hidden == 1) continue;
-        for (Case set : option_sets()) {
+        for (NaiveCase set : option_sets()) {
           set.T = steps, set.B = batch, set.H = hidden, set.I = 1 + hidden / 2;
-          for (Case c : layouts(set)) {
+          for (NaiveCase c : layouts(set)) {
             c.loss = static_cast<Loss>(cases % 4);
             c.seed = ++cases;
             compare_with_naive<T>(c, worst);
@@ -191,9 +191,9 @@ TEST_CASE_TEMPLATE("lstm kernel: all results, all options, against plain loops",
     }
   }
   for (const std::size_t batch : {17U, 40U}) {  // several blocks of rows
-    for (Case set : option_sets()) {
+    for (NaiveCase set : option_sets()) {
       set.T = 4, set.B = batch, set.H = 5, set.seed = ++cases;
-      for (const Case& c : layouts(set)) compare_with_naive<T>(c, worst);
+      for (const NaiveCase& c : layouts(set)) compare_with_naive<T>(c, worst);
     }
   }
   MESSAGE((sizeof(T) * 8) << " bits, " << worst.comparisons << " tensors: at most " << worst.value
@@ -202,12 +202,12 @@ TEST_CASE_TEMPLATE("lstm kernel: all results, all options, against plain loops",
 }
 
 TEST_CASE_TEMPLATE("lstm kernel: every instruction set", T, double, float) {
-  tapegrad::testing::for_targets([](const std::string& target) {
+  for_targets([](const std::string& target) {
     Worst worst;
     for (const std::size_t hidden : {3U, 8U, 33U}) {
-      for (Case set : option_sets()) {
+      for (NaiveCase set : option_sets()) {
         set.H = hidden;
-        for (const Case& c : layouts(set)) compare_with_naive<T>(c, worst);
+        for (const NaiveCase& c : layouts(set)) compare_with_naive<T>(c, worst);
       }
     }
     MESSAGE(target << ", " << (sizeof(T) * 8) << " bits: at most " << worst.value);
@@ -221,13 +221,13 @@ TEST_CASE("lstm kernel: gradients against the complex step") {
   for (const std::size_t steps : {1U, 3U}) {
     for (const std::size_t batch : {1U, 3U}) {
       for (const std::size_t hidden : {1U, 3U, 8U, 17U, 33U}) {
-        for (Case set : option_sets()) {
+        for (NaiveCase set : option_sets()) {
           if (hidden > 8 && set.zoneout) continue;
           set.T = steps, set.B = batch, set.H = hidden, set.gradient_clip = 0;
-          for (Case c : layouts(set)) {
+          for (NaiveCase c : layouts(set)) {
             c.loss = static_cast<Loss>(cases % 4);
             c.seed = ++cases;
-            const Data d(c);
+            const NaiveData d = numbers_for(c);
             Kernel<double> k(c, d);
             k.forward();
             k.backward();
@@ -237,7 +237,7 @@ TEST_CASE("lstm kernel: gradients against the complex step") {
               const std::size_t stride = 1 + d.in[i].size() / 12;
               Values<double> exact, computed;
               for (std::size_t n = cases % stride; n < d.in[i].size(); n += stride) {
-                exact.push_back(complex_step(c, d, static_cast<Input>(i), n));
+                exact.push_back(complex_step(c, {&d, 1}, 0, i, n));
                 computed.push_back(k.grads[i][n]);
               }
               worst.compare(describe(c) + " d" + input_names[i], computed, exact);
@@ -254,9 +254,9 @@ TEST_CASE("lstm kernel: gradients against the complex step") {
 
 TEST_CASE_TEMPLATE("lstm kernel: what is asked for does not change what is computed", T, double,
                    float) {
-  for (Case set : option_sets()) {
+  for (NaiveCase set : option_sets()) {
     set.T = 4, set.B = 3, set.H = 9;
-    for (const Case& c : layouts(set)) {
+    for (const NaiveCase& c : layouts(set)) {
       CAPTURE(describe(c));
       Kernel<T> all(c);
       all.forward();
@@ -317,11 +317,11 @@ TEST_CASE_TEMPLATE("lstm kernel: what is asked for does not change what is compu
 TEST_CASE_TEMPLATE("lstm kernel: the number of threads changes no bit" *
                        doctest::test_suite("threads"),
                    T, double, float) {
-  for (Case set : option_sets()) {
+  for (NaiveCase set : option_sets()) {
     set.T = 5, set.B = 40, set.H = 96, set.I = 24;  // large enough for several threads
-    for (const Case& c : layouts(set)) {
+    for (const NaiveCase& c : layouts(set)) {
       CAPTURE(describe(c));
-      const Data d(c);
+      const NaiveData d = numbers_for(c);
       std::vector<Kernel<T>> runs;
       for (const std::size_t threads : {1U, 2U}) {
         tapegrad::set_threads(threads);
@@ -340,19 +340,19 @@ TEST_CASE_TEMPLATE("lstm kernel: the number of threads changes no bit" *
 }
 
 TEST_CASE("lstm kernel: a sequence in two pieces with a carried state") {
-  for (Case set : option_sets()) {
+  for (NaiveCase set : option_sets()) {
     set.T = 7, set.B = 3, set.H = 5, set.initial = true;
     CAPTURE(describe(set));
     const std::size_t first = 3, rows = first * set.B;
-    const Data whole_data(set);
+    const NaiveData whole_data = numbers_for(set);
     Kernel<double> whole(set, whole_data);
     whole.forward();
     whole.backward();
 
-    Case cases[] = {set, set};
+    NaiveCase cases[] = {set, set};
     cases[0].T = first, cases[1].T = set.T - first;
     const auto piece = [&](std::size_t p) {
-      Data d = whole_data;
+      NaiveData d = whole_data;
       const auto cut = [&](Values<double>& v, std::size_t columns) {
         if (v.empty()) return;
         const auto middle = v.begin() + static_cast<std::ptrdiff_t>(rows * columns);
@@ -388,25 +388,25 @@ TEST_CASE("lstm kernel: a sequence in two pieces with a carried state") {
 }
 
 TEST_CASE("lstm kernel: a packed batch is its sequences one by one") {
-  for (Case set : option_sets()) {
+  for (NaiveCase set : option_sets()) {
     set.T = 6, set.B = 4, set.H = 5;
-    for (const Case& c : layouts(set)) {
+    for (const NaiveCase& c : layouts(set)) {
       CAPTURE(describe(c));
-      const Data d(c);
+      const NaiveData d = numbers_for(c);
+      const std::vector<std::size_t> offsets = c.offsets();
       Kernel<double> batch(c, d);
       batch.forward();
       batch.backward();
       Inputs<double> sums(INPUTS);  // of the gradients that all sequences share
       for (const Input i : {W_IH, W_HH, B_IH, PEEPHOLE}) sums[i].resize(batch.grads[i].size());
       for (std::size_t row = 0; row < c.B; ++row) {
-        Case single = c;
+        NaiveCase single = c;
         single.B = 1, single.T = std::max<std::size_t>(1, c.length(row));
         single.lengths = {c.length(row)};
         const auto rows_of = [&](const Values<double>& v, std::size_t columns) {
           Values<double> r;
           for (std::size_t t = 0; t < c.length(row) && !v.empty(); ++t) {
-            const auto from =
-                v.begin() + static_cast<std::ptrdiff_t>((c.offset(t) + row) * columns);
+            const auto from = v.begin() + static_cast<std::ptrdiff_t>((offsets[t] + row) * columns);
             r.insert(r.end(), from, from + static_cast<std::ptrdiff_t>(columns));
           }
           return r;
@@ -415,10 +415,12 @@ TEST_CASE("lstm kernel: a packed batch is its sequences one by one") {
           const auto from = v.begin() + static_cast<std::ptrdiff_t>(v.empty() ? 0 : row * c.H);
           return Values<double>(from, v.empty() ? from : from + static_cast<std::ptrdiff_t>(c.H));
         };
-        Data one = d;
+        NaiveData one = d;
         one.in[X] = rows_of(d.in[X], c.I);
-        for (auto v : {&Data::dy, &Data::zoneout_h, &Data::zoneout_c}) one.*v = rows_of(d.*v, c.H);
-        for (auto v : {&Data::dh_last, &Data::dc_last, &Data::mask}) one.*v = state_of(d.*v);
+        for (auto v : {&NaiveData::dy, &NaiveData::zoneout_h, &NaiveData::zoneout_c})
+          one.*v = rows_of(d.*v, c.H);
+        for (auto v : {&NaiveData::dh_last, &NaiveData::dc_last, &NaiveData::mask})
+          one.*v = state_of(d.*v);
         one.in[H0] = state_of(d.in[H0]), one.in[C0] = state_of(d.in[C0]);
         Kernel<double> k(single, one);
         k.forward();
@@ -442,8 +444,8 @@ TEST_CASE("lstm kernel: a packed batch is its sequences one by one") {
 
 TEST_CASE("lstm kernel: long sequences are multiplied in pieces, in training as in inference") {
   for (const bool reverse : {false, true}) {
-    Case c{.T = 700, .B = 3, .H = 4, .reverse = reverse};  // 2100 rows, at most 1024 a piece
-    const Data d(c);
+    NaiveCase c{.T = 700, .B = 3, .H = 4, .reverse = reverse};  // 2100 rows, at most 1024 a piece
+    const NaiveData d = numbers_for(c);
     Kernel<double> training(c, d), inference(c, d);
     training.forward();
     inference.reserve = inference.gates = {};
@@ -455,7 +457,7 @@ TEST_CASE("lstm kernel: long sequences are multiplied in pieces, in training as 
 }
 
 TEST_CASE("lstm kernel: no rows at all") {
-  Case c{.T = 2, .B = 2, .lengths = {0, 0}};
+  NaiveCase c{.T = 2, .B = 2, .lengths = {0, 0}};
   Kernel<double> k(c);
   CHECK(kernels::rows(k.shape().sequence) == 0);
   k.forward();
@@ -470,9 +472,9 @@ TEST_CASE("lstm kernel: no rows at all") {
 }
 
 TEST_CASE("lstm kernel: a NaN is passed on, not clipped away") {
-  for (const Case& c : option_sets()) {
+  for (const NaiveCase& c : option_sets()) {
     CAPTURE(describe(c));
-    Data d(c);
+    NaiveData d = numbers_for(c);
     d.in[X][0] = not_a_number<double>;
     Kernel<double> k(c, d);
     k.forward();

@@ -20,6 +20,7 @@ TEST_SUITE_BEGIN("numerics");
 namespace {
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 namespace lstm = kernels::lstm;
 
 /// One step of two rows with one input, weights 0 but for W_hh = `recurrent`; row 1 has ordinary
@@ -99,7 +100,7 @@ constexpr T inf = std::numeric_limits<T>::infinity();
 
 TEST_CASE_TEMPLATE("lstm kernel: slopes of the gates in their tails", T, float, double) {
   const T far = sizeof(T) == 4 ? 40 : 300;  // the slopes are normal numbers there
-  tapegrad::testing::for_targets([&](const std::string& target) {
+  for_targets([&](const std::string& target) {
     CAPTURE(target);
     for (const bool with_variant : {false, true}) {
       double worst = 0;

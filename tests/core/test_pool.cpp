@@ -19,27 +19,16 @@
 
 #include "../../core/pool.h"
 #include "../../core/tensor.h"
+#include "../support/extended.h"
 
 TEST_SUITE_BEGIN("threads");
 
 using namespace tapegrad;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define POOL_BYPASSED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-    __has_feature(memory_sanitizer)
-#define POOL_BYPASSED 1
-#endif
-#endif
+using namespace tapegrad::testing;
 
 namespace {
 
-#ifdef POOL_BYPASSED
-constexpr bool reuses = false;
-#else
-constexpr bool reuses = true;
-#endif
+constexpr bool reuses = !sanitized;
 
 /// Hands blocks from one thread to another.
 class Channel {

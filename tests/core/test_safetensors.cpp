@@ -13,6 +13,7 @@
 #include "../support/safetensors_files.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 namespace fs = std::filesystem;
 using namespace std::string_literals;
 

@@ -11,6 +11,7 @@
 #include "../support/temp_folder.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 using namespace std::string_literals;
 
 namespace {

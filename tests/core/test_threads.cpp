@@ -10,19 +10,12 @@
 #include <vector>
 
 #include "../../core/threads.h"
+#include "../support/threads.h"
 
 TEST_SUITE_BEGIN("threads");
 
 using namespace tapegrad;
-
-namespace {
-
-struct Threads {
-  explicit Threads(std::size_t count) { set_threads(count); }
-  ~Threads() { set_threads(1); }
-};
-
-}  // namespace
+using namespace tapegrad::testing;
 
 TEST_CASE("threads: one until set; 0 is what the machine has") {
   CHECK(threads() == 1);

@@ -19,7 +19,7 @@ TEST_SUITE_BEGIN("numerics");
 namespace {
 
 namespace kernels = tapegrad::kernels;
-using tapegrad::testing::for_targets;
+using namespace tapegrad::testing;
 
 template <class T>
 struct Function {
@@ -113,7 +113,7 @@ TEST_CASE_TEMPLATE("vector_math: error in units of the last place", T, float, do
       T where{};
       for (std::size_t i = 0; i < x.size(); ++i) {
         const double error = ulp_error(y[i], exact[i]);
-        if (tapegrad::testing::is_worse(error, worst)) {
+        if (is_worse(error, worst)) {
           worst = error;
           where = x[i];
         }

@@ -19,6 +19,7 @@
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
 #include "../support/documents.h"
+#include "../support/small_values.h"
 #include "../support/temp_folder.h"
 
 // docs/errors.md: each mistake there throws what the page quotes, its cure does not throw, and what
@@ -33,10 +34,6 @@ struct Head {
   Linear head;
   void visit(auto&& v) { v("head", head); }
 };
-
-Var values(const Shape& shape, DType dtype = DType::float32) {
-  return Tensor::full(shape, 0.5, dtype);
-}
 
 /// A message as the page writes it: its type before it.
 std::string thrown_by(const std::function<void()>& f) {

@@ -11,7 +11,7 @@
 /// them, in models of his own. Expectations were written before the first run and follow the cause:
 /// a step that is missing is `time`, even where the numbers alone cannot tell. Classes: zero,
 /// factor, sign, doubled, transpose, gates, time, mask, value, part, other.
-namespace blind {
+namespace tapegrad::testing::blind {
 
 struct Wrong {
   std::string_view block;
@@ -230,4 +230,4 @@ inline std::vector<Case> planted() {
   };
 }
 
-}  // namespace blind
+}  // namespace tapegrad::testing::blind

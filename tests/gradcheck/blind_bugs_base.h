@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-namespace blind {
+namespace tapegrad::testing::blind {
 
 using std::size_t;
 using View = std::span<double>;
@@ -121,4 +121,4 @@ struct Model {
   virtual void backward() = 0;
 };
 
-}  // namespace blind
+}  // namespace tapegrad::testing::blind

@@ -6,7 +6,7 @@
 
 /// Models of language, classes, attention and labels in plain loops, with a backward pass written
 /// by hand and mistakes in it.
-namespace blind {
+namespace tapegrad::testing::blind {
 
 /// Language model, h = tanh(W e + U h + b), whose embedding is its output matrix too (Press and
 /// Wolf 2017); mean cross-entropy. Token 0 pads; here it is only ever a wrong answer.
@@ -319,4 +319,4 @@ struct ChainCRF : Model {
   }
 };
 
-}  // namespace blind
+}  // namespace tapegrad::testing::blind

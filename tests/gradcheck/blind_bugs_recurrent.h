@@ -5,7 +5,7 @@
 #include "blind_bugs_base.h"
 
 /// Recurrent models in plain loops, with a backward pass written by hand and mistakes in it.
-namespace blind {
+namespace tapegrad::testing::blind {
 
 /// LSTM with peepholes (the output gate sees the new cell) and a projection, r = V h; squares of
 /// all steps. Sak, Senior and Beaufays 2014.
@@ -259,4 +259,4 @@ struct Bidirectional : Model {
   }
 };
 
-}  // namespace blind
+}  // namespace tapegrad::testing::blind

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <random>
 
-namespace planted {
+namespace tapegrad::testing::planted {
 
 Vector noise(std::size_t size, std::uint32_t seed, double amplitude) {
   std::mt19937 random(seed);
@@ -238,4 +238,4 @@ const std::vector<Bug>& bugs() {
   return all;
 }
 
-}  // namespace planted
+}  // namespace tapegrad::testing::planted

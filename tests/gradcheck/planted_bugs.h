@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace planted {
+namespace tapegrad::testing::planted {
 
 using Vector = std::vector<double>;
 
@@ -81,4 +81,4 @@ const std::vector<Bug>& bugs();
 /// Uniform in [-amplitude, amplitude).
 Vector noise(std::size_t size, std::uint32_t seed, double amplitude);
 
-}  // namespace planted
+}  // namespace tapegrad::testing::planted

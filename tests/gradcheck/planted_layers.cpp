@@ -4,7 +4,7 @@
 
 #include "planted_bugs.h"
 
-namespace planted {
+namespace tapegrad::testing::planted {
 namespace {
 
 /// Mean over the rows that are not ignored of -log softmax(h W^T + b)[target].
@@ -295,4 +295,4 @@ std::unique_ptr<Model> make_embedding() { return std::make_unique<Embedding>(); 
 std::unique_ptr<Model> make_attention() { return std::make_unique<Attention>(); }
 std::unique_ptr<Model> make_mean_over_time() { return std::make_unique<MeanOverTime>(); }
 
-}  // namespace planted
+}  // namespace tapegrad::testing::planted

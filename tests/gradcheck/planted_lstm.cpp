@@ -4,7 +4,7 @@
 
 #include "planted_bugs.h"
 
-namespace planted {
+namespace tapegrad::testing::planted {
 namespace {
 
 constexpr std::size_t T = 5, B = 2, I = 3, H = 4, G = 4 * H;
@@ -205,4 +205,4 @@ void Lstm::afterwards() {
 
 std::unique_ptr<Model> make_lstm() { return std::make_unique<Lstm>(); }
 
-}  // namespace planted
+}  // namespace tapegrad::testing::planted

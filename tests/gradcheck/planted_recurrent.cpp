@@ -2,7 +2,7 @@
 
 #include "planted_bugs.h"
 
-namespace planted {
+namespace tapegrad::testing::planted {
 namespace {
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
@@ -185,4 +185,4 @@ class Bidirectional final : public Model {
 std::unique_ptr<Model> make_gru() { return std::make_unique<Gru>(); }
 std::unique_ptr<Model> make_bidirectional() { return std::make_unique<Bidirectional>(); }
 
-}  // namespace planted
+}  // namespace tapegrad::testing::planted

@@ -13,6 +13,7 @@
 TEST_SUITE_BEGIN("gradients");
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -57,7 +58,7 @@ TEST_CASE("gradcheck: bugs planted without knowing the diagnosis are found, in t
                       report.text());
       if (wrong == c.wrong.end()) continue;
       const std::string word = b.diagnosis.substr(0, b.diagnosis.find(':'));
-      const bool right = testing::is_one_of(wrong->classes, word);
+      const bool right = is_one_of(wrong->classes, word);
       named += right;
       row += fmt::format("{}{} {}{}", row.empty() ? "" : ", ", b.block.name, word,
                          right ? "" : fmt::format(" (expected {})", wrong->classes));

@@ -19,86 +19,15 @@
 #include <vector>
 
 #include "../../autograd/gradcheck/gradcheck.h"
+#include "../oracles/lstm_by_hand.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 using Vector = std::vector<double>;
 
 namespace {
 
 const double not_a_number = std::numeric_limits<double>::quiet_NaN();
-
-Vector wave(std::size_t n, double frequency, double amplitude) {
-  Vector v(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    v[i] = amplitude * std::sin(frequency * static_cast<double>(i + 1));
-  }
-  return v;
-}
-
-// One LSTM layer over T steps with plain arrays, batch 1, zero initial state, gates i, f, g, o;
-// loss = mean of (h - y)^2 / 2. The gradients are backpropagation through time by hand.
-struct PlainLstm {
-  static constexpr std::size_t I = 3, H = 4, G = 4 * H;
-  std::size_t T;
-  Vector w_ih = wave(G * I, 1.7, 0.5), w_hh = wave(G * H, 2.3, 0.5), bias = wave(G, 0.9, 0.3);
-  Vector x = wave(T * I, 1.1, 1.0), y = wave(T * H, 0.7, 0.8);
-  Vector gates = Vector(T * G), c = Vector((T + 1) * H), h = Vector((T + 1) * H);
-  Vector dw_ih = Vector(G * I), dw_hh = Vector(G * H), dbias = Vector(G);
-
-  explicit PlainLstm(std::size_t steps) : T(steps) { backward(); }
-
-  double loss() {
-    double sum = 0;
-    for (std::size_t t = 0; t < T; ++t) {
-      double* a = &gates[t * G];
-      for (std::size_t r = 0; r < G; ++r) {
-        double z = bias[r];
-        for (std::size_t k = 0; k < I; ++k) z += w_ih[r * I + k] * x[t * I + k];
-        for (std::size_t k = 0; k < H; ++k) z += w_hh[r * H + k] * h[t * H + k];
-        a[r] = r / H == 2 ? std::tanh(z) : 1 / (1 + std::exp(-z));
-      }
-      for (std::size_t j = 0, s = t * H; j < H; ++j, ++s) {
-        c[s + H] = a[H + j] * c[s] + a[j] * a[2 * H + j];
-        h[s + H] = a[3 * H + j] * std::tanh(c[s + H]);
-        sum += (h[s + H] - y[s]) * (h[s + H] - y[s]) / 2;
-      }
-    }
-    return sum / static_cast<double>(T * H);
-  }
-
-  void backward() {
-    loss();
-    Vector dh(H), dc(H), dz(G);
-    for (std::size_t t = T; t-- > 0;) {
-      for (std::size_t j = 0, s = t * H; j < H; ++j, ++s) {
-        const double* a = &gates[t * G + j];
-        const double i = a[0], f = a[H], g = a[2 * H], o = a[3 * H], u = std::tanh(c[s + H]);
-        dh[j] += (h[s + H] - y[s]) / static_cast<double>(T * H);
-        dc[j] += dh[j] * o * (1 - u * u);
-        dz[j] = dc[j] * g * i * (1 - i);
-        dz[H + j] = dc[j] * c[s] * f * (1 - f);
-        dz[2 * H + j] = dc[j] * i * (1 - g * g);
-        dz[3 * H + j] = dh[j] * u * o * (1 - o);
-        dc[j] *= f;
-        dh[j] = 0;
-      }
-      for (std::size_t r = 0; r < G; ++r) {
-        dbias[r] += dz[r];
-        for (std::size_t k = 0; k < I; ++k) dw_ih[r * I + k] += dz[r] * x[t * I + k];
-        for (std::size_t k = 0; k < H; ++k) {
-          dw_hh[r * H + k] += dz[r] * h[t * H + k];
-          dh[k] += dz[r] * w_hh[r * H + k];
-        }
-      }
-    }
-  }
-
-  GradcheckReport check() {
-    return gradcheck([&] { return loss(); }, {grad_block("weight_ih", w_ih, dw_ih, {G, I}),
-                                              grad_block("weight_hh", w_hh, dw_hh, {G, H}),
-                                              grad_block("bias", bias, dbias)});
-  }
-};
 
 // f(x) of one variable with the claimed derivative.
 GradcheckReport check_scalar(double (*f)(double), double x, double claimed,
@@ -147,8 +76,12 @@ TEST_CASE("gradcheck: scale of the loss and of the values does not matter" *
 TEST_CASE("gradcheck: LSTM by hand, every entry decided, at T = 1, 20, 50, 300" *
           doctest::test_suite("gradients")) {
   for (const std::size_t steps : {1u, 20u, 50u, 300u}) {
-    PlainLstm lstm(steps);
-    const GradcheckReport report = lstm.check();
+    LstmByHand lstm({.T = steps, .B = 1, .I = 3, .H = 4, .initial = false});
+    Inputs<double>&w = lstm.data.in, &dw = lstm.gradients;
+    const GradcheckReport report =
+        gradcheck([&] { return lstm.loss(); }, {grad_block("weight_ih", w[W_IH], dw[W_IH], {16, 3}),
+                                                grad_block("weight_hh", w[W_HH], dw[W_HH], {16, 4}),
+                                                grad_block("bias", w[B_IH], dw[B_IH])});
     MESSAGE("T = ", steps, ": ", report);
     CHECK(report);
     CHECK(report.checked == 128);

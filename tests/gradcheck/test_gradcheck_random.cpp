@@ -23,6 +23,7 @@
 TEST_SUITE_BEGIN("random functions");
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -164,7 +165,7 @@ struct NetworkCase {
 
 TEST_CASE("gradcheck: no random composition of ops fails") {
   Tally tally;
-  for (std::uint64_t seed = 0; seed < 1000 * testing::seeds(); ++seed) {
+  for (std::uint64_t seed = 0; seed < 1000 * seeds(); ++seed) {
     Rng rng(seed);
     const double in = seed % 4 == 0 ? power_of_ten(rng) : 1, out = power_of_ten(rng);
     const std::vector<GradcheckInput> inputs = {
@@ -180,7 +181,7 @@ TEST_CASE("gradcheck: no random composition of ops fails") {
 
 TEST_CASE("gradcheck: no random LSTM fails") {
   Tally tally;
-  for (std::uint64_t seed = 0; seed < 100 * testing::seeds(); ++seed) {
+  for (std::uint64_t seed = 0; seed < 100 * seeds(); ++seed) {
     const NetworkCase c(seed, DType::float64);
     tally.add(gradcheck([&](Tape& tape) { return NetworkCase::loss(tape, c.model, c.x, c.y); },
                         parameters(c.model)),
@@ -191,7 +192,7 @@ TEST_CASE("gradcheck: no random LSTM fails") {
 
 TEST_CASE("gradcheck: no random LSTM in float32 fails, through the door of doubles") {
   Tally tally;
-  for (std::uint64_t seed = 0; seed < 50 * testing::seeds(); ++seed) {
+  for (std::uint64_t seed = 0; seed < 50 * seeds(); ++seed) {
     const NetworkCase c(seed, DType::float32);
     const SequenceModel twin = to(c.model, DType::float64);
     const Tensor x = c.x.to(DType::float64), y = c.y.to(DType::float64);

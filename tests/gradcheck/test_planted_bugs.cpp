@@ -19,6 +19,7 @@
 #include "planted_bugs.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 using planted::Array;
 using planted::Bug;
 using planted::Model;
@@ -131,8 +132,7 @@ void find_all(GradcheckReport (*check)(Model&, const std::string&)) {
     CHECK(seen.size() == bug.wrong.size());
     for (const auto& [block, expected] : bug.wrong) {
       REQUIRE(seen.contains(block));
-      const bool ok = testing::is_one_of(expected, seen.at(block)),
-                 name = !testing::is_one_of(expected, "other");
+      const bool ok = is_one_of(expected, seen.at(block)), name = !is_one_of(expected, "other");
       ++blocks;
       right += ok;
       named += name;

@@ -20,6 +20,7 @@
 #include "../support/char_lm.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

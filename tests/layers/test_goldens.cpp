@@ -18,6 +18,7 @@
 TEST_SUITE_BEGIN("goldens");
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -26,7 +27,7 @@ double worst_difference(const Tensor& ours, std::span<const double> theirs) {
   double worst = 0;
   for (std::size_t i = 0; i < theirs.size(); ++i) {
     const double difference = std::abs(ours.at(i) - theirs[i]);
-    if (testing::is_worse(difference, worst)) worst = difference;
+    if (is_worse(difference, worst)) worst = difference;
   }
   return worst;
 }
@@ -128,7 +129,7 @@ void check_trajectory(const std::string& name, const MakeOptimizer& make,
     for (const NamedParameter& p : optimizer->parameters()) {
       const double difference =
           worst_difference(p.value(), sample.weights.subspan(first, p.value().numel()));
-      if (testing::is_worse(difference, worst)) worst = difference;
+      if (is_worse(difference, worst)) worst = difference;
       first += p.value().numel();
     }
     MESSAGE(name, " after ", sample.steps, " steps: worst weight differs by ", worst);

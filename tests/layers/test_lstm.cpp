@@ -6,7 +6,8 @@
 #include "../../core/error.h"
 #include "../../core/pool.h"
 #include "../../core/threads.h"
-#include "../oracles/complex_lstm.h"
+#include "../oracles/naive_lstm.h"
+#include "../support/extended.h"
 #include "../support/lstm_cases.h"
 
 using namespace tapegrad;
@@ -14,16 +15,51 @@ using namespace tapegrad::testing;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t longest = 50;  // a sanitizer build takes a hundred times as long
-#else
-constexpr std::size_t longest = 300;
-#endif
+constexpr std::size_t longest = sanitized ? 50 : 300;  // a sanitizer takes a hundred times as long
 
 /// Fresh memory is NaN while it lives, so that nothing can pass by reading what was there.
 struct PoisonedMemory {
   PoisonedMemory() { pool::poison(true); }
   ~PoisonedMemory() { pool::poison(false); }
+};
+
+/// A problem as the plain loops have it. Its inputs are numbered as the gradients of
+/// LstmProblem::solve().
+struct PlainLoops {
+  NaiveCase sizes;
+  std::vector<NaiveData> layers;
+
+  static Values<double> numbers(const Tensor& t) {
+    Values<double> n(t.numel());
+    for (std::size_t i = 0; i < n.size(); ++i) n[i] = t.at(i);
+    return n;
+  }
+
+  PlainLoops(const LstmCase& c, LstmProblem& p)
+      : sizes{.T = c.steps, .B = c.batch, .I = c.input, .H = c.hidden} {
+    const Parameters weights = parameters(p.model);
+    for (std::size_t l = 0; l < c.layers; ++l) {
+      NaiveData d;
+      d.in.resize(INPUTS);
+      if (l == 0) d.in[X] = numbers(p.x);
+      d.in[H0] = numbers(p.h0.row(l)), d.in[C0] = numbers(p.c0.row(l));
+      for (std::size_t k = 0; k < 4; ++k) d.in[W_IH + k] = numbers(weights[4 * l + k].value());
+      if (l + 1 == c.layers) d.dy = numbers(p.wy);
+      d.dh_last = numbers(p.wh.row(l)), d.dc_last = numbers(p.wc.row(l));
+      layers.push_back(std::move(d));
+    }
+  }
+
+  std::size_t inputs() const { return W_IH + 4 * layers.size(); }
+  /// Returns d loss / d (number `index` of input `which`).
+  double derivative(std::size_t which, std::size_t index) const {
+    if (which == X) return complex_step(sizes, layers, 0, X, index);
+    if (which >= W_IH) {
+      return complex_step(sizes, layers, (which - W_IH) / 4, W_IH + (which - W_IH) % 4, index);
+    }
+    const std::size_t state = sizes.B * sizes.H;  // of one layer
+    return complex_step(sizes, layers, index / state, which, index % state);
+  }
 };
 
 /// The worst deviation beyond what float32 may lose on the way back through the steps, about a unit
@@ -104,8 +140,8 @@ TEST_CASE("lstm: gradients against the complex step") {
         c.loss = loss;
         LstmProblem problem(c);
         const std::vector<NamedValue> ours = problem.solve(true, Loss::all);
-        ComplexLstm oracle(c, problem);
-        for (std::size_t which = 0; which < oracle.inputs.size(); ++which) {
+        const PlainLoops oracle(c, problem);
+        for (std::size_t which = 0; which < oracle.inputs(); ++which) {
           const NamedValue& gradient = ours[3 + which];
           Tensor truth = gradient.value.clone();
           const std::span<double> values = truth.mutable_values<double>();

@@ -15,6 +15,7 @@
 #include "../support/temp_folder.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -30,7 +31,7 @@ struct Other {
   }
 };
 
-CharLM model(std::uint64_t seed, std::size_t hidden = 3, LSTMBias bias = LSTMBias::two) {
+CharLM char_lm(std::uint64_t seed, std::size_t hidden = 3, LSTMBias bias = LSTMBias::two) {
   Rng rng(seed);
   return {Embedding(5, 2, rng),
           LSTM({.input = 2, .hidden = hidden, .layers = 2, .bias = bias}, rng),
@@ -45,7 +46,7 @@ struct TemporaryFile {
 }  // namespace
 
 TEST_CASE("save_load: parameters are named by their path") {
-  CharLM m = model(1);
+  CharLM m = char_lm(1);
   std::vector<std::string> names;
   for (const NamedParameter& p : parameters(m)) names.push_back(p.name);
   CHECK(names == std::vector<std::string>{"embed.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0",
@@ -56,12 +57,12 @@ TEST_CASE("save_load: parameters are named by their path") {
 
 TEST_CASE("save_load: what was saved is loaded, bit for bit, with its metadata") {
   const TemporaryFile file;
-  CharLM a = model(1);
-  CharLM b = model(2);
+  CharLM a = char_lm(1);
+  CharLM b = char_lm(2);
   save_parameters(file.path, parameters(a), {{"vocabulary", "ab\"c\n\u00e9"}});
-  CHECK_FALSE(testing::same_bits(parameters(a), parameters(b)));
+  CHECK_FALSE(same_bits(parameters(a), parameters(b)));
   const Metadata metadata = load_parameters(file.path, parameters(b));
-  CHECK(testing::same_bits(parameters(a), parameters(b)));
+  CHECK(same_bits(parameters(a), parameters(b)));
   CHECK(metadata.at("vocabulary") == "ab\"c\n\u00e9");
 }
 
@@ -69,7 +70,7 @@ TEST_CASE(
     "save_load: missing, unexpected and misshaped names are listed together and nothing is "
     "loaded") {
   const TemporaryFile file;
-  CharLM saved = model(1, 3, LSTMBias::one);
+  CharLM saved = char_lm(1, 3, LSTMBias::one);
   save_parameters(file.path, parameters(saved));
   Rng rng(3);
   Other other{Embedding(5, 4, rng), Linear(3, 5, rng)};
@@ -93,16 +94,16 @@ TEST_CASE(
 
 TEST_CASE("save_load: a truncated file loads nothing, at whatever byte it ends") {
   const TemporaryFile file;
-  CharLM a = model(1);
+  CharLM a = char_lm(1);
   save_parameters(file.path, parameters(a));
   std::ifstream in(file.path, std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  CharLM b = model(2);
-  CharLM untouched = model(2);
+  CharLM b = char_lm(2);
+  CharLM untouched = char_lm(2);
   for (std::size_t size = 0; size < bytes.size(); size += 41) {
     std::ofstream(file.path, std::ios::binary | std::ios::trunc)
         .write(bytes.data(), static_cast<std::streamsize>(size));
     CHECK_THROWS_AS(load_parameters(file.path, parameters(b)), FileError);
   }
-  CHECK(testing::same_bits(parameters(b), parameters(untouched)));
+  CHECK(same_bits(parameters(b), parameters(untouched)));
 }

@@ -7,6 +7,7 @@
 #include "../../optim/sgd.h"
 #include "../fixtures/lstm_training.h"
 #include "../support/char_lm.h"
+#include "../support/filled.h"
 #include "../support/is_worse.h"
 #include "../support/lstm_cases.h"
 
@@ -20,15 +21,6 @@ using namespace tapegrad::testing;
 namespace {
 
 constexpr std::size_t T = 5, B = 3, I = 4, O = 3;
-
-/// The script's number(): a multiple of 2^-11, so both sides have the same bits.
-Tensor filled(const Shape& shape, std::size_t seed) {
-  Tensor t = Tensor::empty(shape, DType::float64);
-  for (std::size_t i = 0; double& v : t.mutable_values<double>()) {
-    v = (static_cast<double>((i++ * 1103 + seed * 677) % 2003) - 1001) / 2048;
-  }
-  return t;
-}
 
 void fill(const Parameters& all) {
   for (std::size_t seed = 1; const NamedParameter& p : all) {

@@ -13,6 +13,7 @@
 #include "../support/is_worse.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -234,7 +235,7 @@ TEST_CASE("optim: large Parameters: every element moves, the same for any number
       for (std::size_t i = 0; i < n; ++i) {
         const double sign = p.grad().at(i) > 0 ? 1 : -1;
         const double error = std::abs(p.value().at(i) - (start.at(i) - 0.125 * sign));
-        if (testing::is_worse(error, worst)) worst = error;
+        if (is_worse(error, worst)) worst = error;
       }
       CHECK(worst < (dtype == DType::float32 ? 1e-6 : 1e-12));
       sgd.step();

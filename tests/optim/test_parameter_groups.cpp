@@ -13,6 +13,7 @@
 // Several groups of Parameters in one optimizer: each moves as if it had an optimizer of its own.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

@@ -26,6 +26,7 @@
 // A training that is saved, and goes on from the file in new objects, ends with the same bits.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

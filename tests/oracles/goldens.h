@@ -8,7 +8,7 @@
 /// x = (24 - i) / 24 in (T, B, I) = (3, 4, 2). Published with 4 digits; the other digits, and the derivatives of
 /// L = sum_n (n / 24) y_n, n = 1 ... 24, were recomputed in double by the complex step. Parameters: weight_ih, weight_hh, bias
 /// (the sum of both biases); dx in the order (b, t, i).
-namespace golden_lstm {
+namespace tapegrad::testing::golden_lstm {
 constexpr double published_y[] = {
     0.4391, 0.5402, 0.433, 0.5324,
     0.4261, 0.5239, 0.4183, 0.5147,
@@ -58,11 +58,11 @@ constexpr double dx[] = {
     0.08574465394285569, 0.10185046746630295, 0.0678080797562684, 0.09283445336459016,
     0.09697370590686236, 0.12292911972225565, 0.1062429871505051, 0.12536560750706197,
 };
-}  // namespace golden_lstm
+}  // namespace tapegrad::testing::golden_lstm
 
 /// libtorch, test/cpp/api/optim_baseline.h: a 2-3-1 network of sigmoids, minimising the sum of its outputs on (.1, .2), (.3, .4),
 /// (.5, .6); weights W1 (3, 2), b1, W2 (1, 3), b2 after so many steps. The start was recovered from the first recorded step.
-namespace golden_optimizers {
+namespace tapegrad::testing::golden_optimizers {
 constexpr double start[] = {
     -0.21089885683388712, -0.4975560466422629, -0.14129216202471762, -0.3420288967865903,
     -0.25236350828037235, 0.6975570255493778, -0.10853121966252377, -0.29794849968753295,
@@ -117,4 +117,4 @@ constexpr double adam_decay_1000[] = {
     0.6287216343837067, -1.4123467490671706, -1.412346749067171, -1.4123467490671706,
     -2.0633690434349052,
 };
-}  // namespace golden_optimizers
+}  // namespace tapegrad::testing::golden_optimizers

@@ -5,15 +5,14 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <span>
 #include <utility>
 #include <vector>
 
-#include "../../core/rng.h"
-
-/// The formulas of core/recurrent/lstm.h in plain loops, with all options, forward and backward: what
-/// the kernel is tested against. Padding does not exist here either: rows are packed.
-namespace tapegrad::testing::naive {
+/// The formulas of core/recurrent/lstm.h in plain loops, with all options: what kernel, op and
+/// module are tested against. Padding does not exist here either: rows are packed. It needs nothing
+/// but the standard library, so that a client of gradcheck.hpp can be compiled with it.
+namespace tapegrad::testing {
 
 using Complex = std::complex<double>;
 template <class S>
@@ -21,8 +20,8 @@ using Values = std::vector<S>;
 
 enum class Loss { y, h, c, all };
 
-/// A problem for the kernel. `lengths` of the sequences, sorted; empty: all T.
-struct Case {
+/// A problem. `lengths` of the sequences, sorted; empty: all T.
+struct NaiveCase {
   std::size_t T = 3, B = 2, I = 2, H = 3;
   std::vector<std::size_t> lengths = {};
   bool reverse = false, biases = true, initial = true;
@@ -39,116 +38,50 @@ struct Case {
     }
     return rows;
   }
-  std::size_t offset(std::size_t t) const {
-    const std::vector<std::size_t> rows = active();
-    std::size_t sum = 0;
-    for (std::size_t s = 0; s < t; ++s) sum += rows[s];
-    return sum;
+  /// The first row of each step, and the number of all rows.
+  std::vector<std::size_t> offsets() const {
+    std::vector<std::size_t> sums = {0};
+    for (const std::size_t rows : active()) sums.push_back(sums.back() + rows);
+    return sums;
   }
-  std::size_t rows() const { return offset(T); }
+  std::size_t rows() const { return offsets().back(); }
 };
 
-inline std::string describe(const Case& c) {
-  std::string s = "T=" + std::to_string(c.T) + " B=" + std::to_string(c.B) +
-                  " H=" + std::to_string(c.H) + " lengths=";
-  for (const std::size_t l : c.lengths) s += std::to_string(l) + ",";
-  const std::pair<const char*, bool> on[] = {
-      {" reverse", c.reverse},     {" no-bias", !c.biases},
-      {" null-state", !c.initial}, {" mask", c.mask},
-      {" peephole", c.peephole},   {" zoneout", c.zoneout},
-      {" clip", c.cell_clip > 0},  {" gradient-clip", c.gradient_clip > 0}};
-  for (const auto& [name, is_on] : on) s += is_on ? name : "";
-  const char* const losses[] = {" y", " h_T", " c_T", " all"};
-  return s + " loss=" + losses[static_cast<std::size_t>(c.loss)];
-}
-
-/// The option sets; the last one has all of them.
-inline std::vector<Case> option_sets() {
-  return {
-      {},
-      {.biases = false, .initial = false},
-      {.mask = true},
-      {.peephole = true},
-      {.zoneout = true},
-      {.cell_clip = 0.5},
-      {.gradient_clip = 0.2},
-      {.peephole = true, .zoneout = true, .mask = true, .cell_clip = 0.7, .gradient_clip = 0.2}};
-}
-
-/// Full, packed, packed with an empty sequence, with steps that no sequence reaches; each both
-/// ways.
-inline std::vector<Case> layouts(Case c) {
-  std::vector<std::vector<std::size_t>> lengths(4, std::vector<std::size_t>(c.B, c.T));
-  for (std::size_t r = 0; r < c.B; ++r) {
-    lengths[1][r] = c.T - c.T * r / (c.B + 1);
-    lengths[2][r] = r == c.B - 1 ? 0 : lengths[1][r];
-    lengths[3][r] = lengths[1][r] - 1;
-  }
-  lengths[0] = {};
-  std::vector<Case> r;
-  for (const auto& l : lengths) {
-    for (const bool reverse : {false, true}) {
-      c.lengths = l;
-      c.reverse = reverse;
-      r.push_back(c);
-    }
-  }
-  return r;
-}
-
-/// What can be differentiated, in this order; S is a number or a complex one.
+/// What can be differentiated, in this order; S is float, double or Complex.
 enum Input { X, H0, C0, W_IH, W_HH, B_IH, B_HH, PEEPHOLE, INPUTS };
-inline const char* const input_names[] = {"x",    "h0",   "c0",   "w_ih",
-                                          "w_hh", "b_ih", "b_hh", "peephole"};
 template <class S>
 using Inputs = std::vector<Values<S>>;
 
-struct Data {
+/// The numbers of one layer.
+struct NaiveData {
   Inputs<double> in;
   Values<double> mask, zoneout_h, zoneout_c;  // empty: off
   Values<double> dy, dh_last, dc_last;        // weights of the loss; empty: not in it
-
-  explicit Data(const Case& c) {
-    Rng rng(c.seed, "lstm kernel");
-    const auto normal = [&](std::size_t n, double deviation, bool on = true) {
-      Values<double> v(on ? n : 0);  // rounded, so that float problems are the same problems
-      for (double& x : v) x = static_cast<double>(static_cast<float>(deviation * rng.normal()));
-      return v;
-    };
-    const double scale = 0.7 / std::sqrt(static_cast<double>(c.H));
-    const std::size_t N = c.rows(), BH = c.B * c.H;
-    in = {normal(N * c.I, 1),
-          normal(BH, 0.5, c.initial),
-          normal(BH, 1, c.initial),
-          normal(4 * c.H * c.I, 0.7),
-          normal(4 * c.H * c.H, scale),
-          normal(4 * c.H, 0.5, c.biases),
-          normal(4 * c.H, 0.5, c.biases),
-          normal(3 * c.H, 0.5, c.peephole)};
-    mask = normal(BH, 1, c.mask);
-    for (double& m : mask) m = m > -0.3 ? 1.5 : 0;
-    zoneout_h = normal(N * c.H, 1, c.zoneout);
-    zoneout_c = normal(N * c.H, 1, c.zoneout);
-    for (auto* zoneout : {&zoneout_h, &zoneout_c}) {  // kept, updated, and inference's mixture
-      for (double& z : *zoneout) z = z > 0.7 ? 1 : z > -0.3 ? 0 : 0.25;
-    }
-    dy = normal(N * c.H, 1, c.loss == Loss::y || c.loss == Loss::all);
-    dh_last = normal(BH, 1, c.loss == Loss::h || c.loss == Loss::all);
-    dc_last = normal(BH, 1, c.loss == Loss::c || c.loss == Loss::all);
-  }
 };
 
 // --- the formulas of lstm.h, a row, a step and an element at a time ------------------------------
 
-inline double clipped(double x, double limit) {
-  return limit > 0 ? std::min(limit, std::max(-limit, x)) : x;
+/// The real part: what a complex number is compared by, since what is cut does not depend on the
+/// imaginary one.
+template <class R>
+R real_part(R x) {
+  return x;
 }
-inline Complex clipped(Complex x, double limit) {  // what is cut does not depend on its input
-  return limit > 0 && std::abs(x.real()) > limit ? clipped(x.real(), limit) : x;
+template <class R>
+R real_part(std::complex<R> x) {
+  return x.real();
+}
+template <class S>
+using Real = decltype(real_part(S()));
+
+template <class S>
+S clipped(S x, double limit) {
+  const auto cut = static_cast<Real<S>>(limit);
+  return cut > 0 && std::abs(real_part(x)) > cut ? S(std::copysign(cut, real_part(x))) : x;
 }
 template <class S>
 S sigmoid(S x) {
-  return 1.0 / (1.0 + std::exp(-x));
+  return Real<S>(1) / (Real<S>(1) + std::exp(-x));
 }
 template <class S>
 S at(const Values<S>& v, std::size_t index) {
@@ -162,8 +95,9 @@ struct NaiveForward {
 };
 
 template <class S>
-NaiveForward<S> naive_forward(const Case& c, const Data& d, const Inputs<S>& in) {
-  const std::size_t H = c.H, N = c.rows();
+NaiveForward<S> naive_forward(const NaiveCase& c, const NaiveData& d, const Inputs<S>& in) {
+  const std::vector<std::size_t> offsets = c.offsets();
+  const std::size_t H = c.H, N = offsets.back();
   const Values<S> none(N * H);
   NaiveForward<S> r{
       none, Values<S>(c.B * H), Values<S>(c.B * H), Values<S>(N * 4 * H), none, none, none, none,
@@ -175,14 +109,14 @@ NaiveForward<S> naive_forward(const Case& c, const Data& d, const Inputs<S>& in)
       cell[j] = at(in[C0], row * H + j);
     }
     for (std::size_t k = 0; k < c.length(row); ++k) {
-      const std::size_t n = c.offset(c.reverse ? c.length(row) - 1 - k : k) + row;
+      const std::size_t n = offsets[c.reverse ? c.length(row) - 1 - k : k] + row;
       Values<S> a(4 * H);
       for (std::size_t q = 0; q < 4 * H; ++q) {
         a[q] = at(in[B_IH], q) + at(in[B_HH], q);
         for (std::size_t i = 0; i < c.I; ++i) a[q] += in[W_IH][q * c.I + i] * in[X][n * c.I + i];
         for (std::size_t j = 0; j < H; ++j) {
           const double m = d.mask.empty() ? 1 : d.mask[row * H + j];
-          a[q] += in[W_HH][q * H + j] * (m * h[j]);
+          a[q] += in[W_HH][q * H + j] * (static_cast<Real<S>>(m) * h[j]);
         }
       }
       for (std::size_t j = 0; j < H; ++j) {
@@ -195,7 +129,8 @@ NaiveForward<S> naive_forward(const Case& c, const Data& d, const Inputs<S>& in)
         r.sum[e] = f * cell[j] + i * g;
         r.new_c[e] = clipped(r.sum[e], c.cell_clip);
         const S o = sigmoid(a[3 * H + j] + at(in[PEEPHOLE], 2 * H + j) * r.new_c[e]);
-        const double zc = at(d.zoneout_c, e), zh = at(d.zoneout_h, e);
+        const auto zc = static_cast<Real<S>>(at(d.zoneout_c, e));
+        const auto zh = static_cast<Real<S>>(at(d.zoneout_h, e));
         cell[j] = zc * cell[j] + (1 - zc) * r.new_c[e];
         h[j] = zh * h[j] + (1 - zh) * o * std::tanh(r.new_c[e]);
         const S gates[] = {i, f, g, o};
@@ -210,26 +145,39 @@ NaiveForward<S> naive_forward(const Case& c, const Data& d, const Inputs<S>& in)
   return r;
 }
 
-struct Gradients {
+/// Layers on one another: the x of all but the first is the y of the one below.
+template <class S>
+std::vector<NaiveForward<S>> naive_forward(NaiveCase c, std::span<const NaiveData> layers,
+                                           std::vector<Inputs<S>> in) {
+  std::vector<NaiveForward<S>> r;
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    if (l > 0) in[l][X] = r.back().y, c.I = c.H;
+    r.push_back(naive_forward(c, layers[l], in[l]));
+  }
+  return r;
+}
+
+struct NaiveGradients {
   Inputs<double> in;  // of B_HH: the same as of B_IH, not repeated
   Values<double> dgates, dh, dc;
 };
 
-inline Gradients naive_backward(const Case& c, const Data& d) {
+inline NaiveGradients naive_backward(const NaiveCase& c, const NaiveData& d) {
+  const std::vector<std::size_t> offsets = c.offsets();
   const NaiveForward<double> fwd = naive_forward(c, d, d.in);
-  const std::size_t H = c.H, N = c.rows();
+  const std::size_t H = c.H, N = offsets.back();
   const Values<double>&w_ih = d.in[W_IH], &w_hh = d.in[W_HH], &p = d.in[PEEPHOLE];
-  Gradients r{{Values<double>(N * c.I),
-               Values<double>(c.B * H),
-               Values<double>(c.B * H),
-               Values<double>(4 * H * c.I),
-               Values<double>(4 * H * H),
-               Values<double>(4 * H),
-               {},
-               Values<double>(3 * H)},
-              Values<double>(N * 4 * H),
-              Values<double>(N * H),
-              Values<double>(N * H)};
+  NaiveGradients r{{Values<double>(N * c.I),
+                    Values<double>(c.B * H),
+                    Values<double>(c.B * H),
+                    Values<double>(4 * H * c.I),
+                    Values<double>(4 * H * H),
+                    Values<double>(4 * H),
+                    {},
+                    Values<double>(3 * H)},
+                   Values<double>(N * 4 * H),
+                   Values<double>(N * H),
+                   Values<double>(N * H)};
   for (std::size_t row = 0; row < c.B; ++row) {
     Values<double> dh(H), dc(H);
     for (std::size_t j = 0; j < H; ++j) {
@@ -237,7 +185,7 @@ inline Gradients naive_backward(const Case& c, const Data& d) {
       dc[j] = at(d.dc_last, row * H + j);
     }
     for (std::size_t k = c.length(row); k-- > 0;) {
-      const std::size_t n = c.offset(c.reverse ? c.length(row) - 1 - k : k) + row;
+      const std::size_t n = offsets[c.reverse ? c.length(row) - 1 - k : k] + row;
       Values<double> dh_before(H), dc_before(H), da(4 * H);
       for (std::size_t j = 0; j < H; ++j) {
         const std::size_t e = n * H + j;
@@ -287,18 +235,26 @@ inline Gradients naive_backward(const Case& c, const Data& d) {
   return r;
 }
 
-/// The derivative of the loss by one input number, by the complex step.
-inline double complex_step(const Case& c, const Data& d, Input which, std::size_t index) {
+/// The derivative of the loss by one input number of one layer, by the complex step: with the number
+/// moved by i 1e-30, the imaginary part of the loss is 1e-30 times its derivative, without any
+/// cancellation (Squire and Trapp 1998).
+inline double complex_step(const NaiveCase& c, std::span<const NaiveData> layers, std::size_t layer,
+                           std::size_t which, std::size_t index) {
   constexpr double step = 1e-30;  // nothing is subtracted, so it may be as small as one likes
-  Inputs<Complex> in;
-  for (const Values<double>& v : d.in) in.emplace_back(v.begin(), v.end());
-  in[which][index] += Complex(0, step);
-  const NaiveForward<Complex> r = naive_forward(c, d, in);
+  std::vector<Inputs<Complex>> in(layers.size());
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    for (const Values<double>& v : layers[l].in) in[l].emplace_back(v.begin(), v.end());
+  }
+  in[layer][which][index] += Complex(0, step);
+  const std::vector<NaiveForward<Complex>> r = naive_forward(c, layers, std::move(in));
   Complex loss = 0;
-  for (std::size_t n = 0; n < d.dy.size(); ++n) loss += d.dy[n] * r.y[n];
-  for (std::size_t n = 0; n < d.dh_last.size(); ++n) loss += d.dh_last[n] * r.h_last[n];
-  for (std::size_t n = 0; n < d.dc_last.size(); ++n) loss += d.dc_last[n] * r.c_last[n];
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const NaiveData& d = layers[l];
+    for (std::size_t n = 0; n < d.dy.size(); ++n) loss += d.dy[n] * r[l].y[n];
+    for (std::size_t n = 0; n < d.dh_last.size(); ++n) loss += d.dh_last[n] * r[l].h_last[n];
+    for (std::size_t n = 0; n < d.dc_last.size(); ++n) loss += d.dc_last[n] * r[l].c_last[n];
+  }
   return loss.imag() / step;
 }
 
-}  // namespace tapegrad::testing::naive
+}  // namespace tapegrad::testing

@@ -28,7 +28,7 @@ tests = pathlib.Path(__file__).resolve().parent.parent
 folder = tempfile.TemporaryDirectory()
 library = pathlib.Path(folder.name) / "planted.so"
 subprocess.run([os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-shared", "-fPIC", "-o", library,
-                tests / "bench/planted_bugs.cpp", *sorted(tests.glob("planted_*.cpp"))], check=True)
+                tests / "bench/planted_bugs.cpp", *sorted(tests.glob("gradcheck/planted_*.cpp"))], check=True)
 c = ctypes.CDLL(str(library))
 c.planted_bug_model.restype = c.planted_bug_name.restype = ctypes.c_char_p
 c.planted_loss.restype = ctypes.c_double

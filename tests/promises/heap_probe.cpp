@@ -80,6 +80,7 @@ int munmap(void* at, std::size_t n) noexcept {
 namespace {
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 int passed = 0, failed = 0;
 

@@ -13,6 +13,7 @@
 #ifndef TAPEGRAD_SANITIZED  // they bypass the pool
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 // The first step leaves gradients, moments and a state behind, in blocks that the second must
 // replace.
@@ -25,7 +26,7 @@ TEST_CASE("allocations: a training step asks the heap for nothing from the third
   Tensor ids = Tensor::zeros({7, 3}, DType::int32);
   LSTMState state = m.lstm.zero_state(3);
   for (std::uint64_t step = 0; step < 10; ++step) {
-    const std::size_t before = testing::allocations();
+    const std::size_t before = allocations();
     {
       Tape tape = Tape::training({.seed = 1, .pass = step});
       const auto [h, next] = m.lstm(tape, m.embed(tape, ids), state);
@@ -36,7 +37,7 @@ TEST_CASE("allocations: a training step asks the heap for nothing from the third
       adam.step();
       state = next.detach();
     }
-    if (step >= 2) CHECK(testing::allocations() == before);
+    if (step >= 2) CHECK(allocations() == before);
   }
 }
 
@@ -48,7 +49,7 @@ TEST_CASE("allocations: weighted losses ask the heap for nothing from the second
   const Tensor weights = Tensor::full({5, 3}, 2), rows = Tensor::full({5}, 2);
   const Tensor classes = Tensor::full({3}, 2);
   for (int step = 0; step < 6; ++step) {
-    const std::size_t before = testing::allocations();
+    const std::size_t before = allocations();
     {
       Tape tape;
       const Var y = tape.leaf(x);
@@ -62,7 +63,7 @@ TEST_CASE("allocations: weighted losses ask the heap for nothing from the second
                         {.label_smoothing = 0.1, .class_weights = classes, .weights = rows});
       tape.gradient(loss, {y});
     }
-    if (step >= 1) CHECK(testing::allocations() == before);
+    if (step >= 1) CHECK(allocations() == before);
   }
 }
 

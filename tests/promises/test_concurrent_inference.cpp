@@ -15,6 +15,7 @@
 #include "../../layers/recurrent/lstm.h"
 #include "../../optim/adam.h"
 #include "../support/kernel_cases.h"
+#include "../support/threads.h"
 
 TEST_SUITE_BEGIN("threads");
 
@@ -22,6 +23,7 @@ TEST_SUITE_BEGIN("threads");
 // thread sanitizer (-Db_sanitize=thread) watches these, too.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -82,11 +84,6 @@ std::vector<Tensor> trained(const Model& m, std::uint64_t seed) {
   for (const NamedParameter& p : parameters(m)) weights.push_back(p.value());
   return weights;
 }
-
-struct Threads {
-  explicit Threads(std::size_t count) { set_threads(count); }
-  ~Threads() { set_threads(1); }
-};
 
 /// f(0), ..., f(count - 1) at the same time.
 template <class F>

@@ -19,6 +19,7 @@ TEST_SUITE_BEGIN("long runs");
 // would overflow it, and what took time or memory in T^2 would not end.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -26,7 +27,7 @@ namespace {
 void on_small_stack(std::function<void()> work) {
   pthread_attr_t attributes;
   REQUIRE(pthread_attr_init(&attributes) == 0);
-  REQUIRE(pthread_attr_setstacksize(&attributes, (testing::sanitized ? 1024U : 256U) << 10) == 0);
+  REQUIRE(pthread_attr_setstacksize(&attributes, (sanitized ? 1024U : 256U) << 10) == 0);
   pthread_t thread;
   const auto run = [](void* f) -> void* {
     (*static_cast<std::function<void()>*>(f))();
@@ -67,7 +68,7 @@ struct Problem {
 }  // namespace
 
 TEST_CASE("deep: a chain of a million nodes") {
-  const std::size_t depth = testing::length(1'000'000, 5'000'000);
+  const std::size_t depth = length(1'000'000, 5'000'000);
   on_small_stack([depth] {
     Tape tape;
     const Var x = tape.leaf(Tensor::scalar(0.5, DType::float64));
@@ -80,7 +81,7 @@ TEST_CASE("deep: a chain of a million nodes") {
 
 TEST_CASE("deep: the gradient of the gradient of a long chain") {
   // y = x (1 + r)^n is linear; its square has second derivative 2 (1 + r)^2n.
-  const std::size_t depth = testing::length(100'000, 300'000);
+  const std::size_t depth = length(100'000, 300'000);
   on_small_stack([depth] {
     Tape tape;
     const Var x = tape.leaf(Tensor::scalar(0.5, DType::float64));
@@ -95,7 +96,7 @@ TEST_CASE("deep: the gradient of the gradient of a long chain") {
 }
 
 TEST_CASE("deep: an LSTM composed of primitives over a long sequence equals the fused one") {
-  const std::size_t steps = testing::length(100'000, 300'000);
+  const std::size_t steps = length(100'000, 300'000);
   on_small_stack([steps] {
     const Problem p(steps);
     const auto gradients = [&](auto&& lstm_of) {
@@ -119,7 +120,7 @@ TEST_CASE("deep: an LSTM composed of primitives over a long sequence equals the 
 }
 
 TEST_CASE("deep: the fused LSTM over a million steps") {
-  const std::size_t steps = testing::length(1'000'000, 5'000'000);
+  const std::size_t steps = length(1'000'000, 5'000'000);
   on_small_stack([steps] {
     const Problem p(steps);
     Tape tape;
@@ -137,7 +138,7 @@ TEST_CASE("deep: the fused LSTM over a million steps") {
 }
 
 TEST_CASE("deep: a tape that is dropped without backward") {
-  const std::size_t depth = testing::length(1'000'000, 5'000'000);
+  const std::size_t depth = length(1'000'000, 5'000'000);
   on_small_stack([depth] {
     Tape tape;
     Var y = tape.leaf(Tensor::scalar(0.5, DType::float64));

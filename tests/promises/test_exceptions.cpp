@@ -19,6 +19,7 @@ TEST_SUITE_BEGIN("long runs");
 // notice, and nothing is left behind.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -94,7 +95,7 @@ const char* first_wrong(const Parameter& w, Where where, const Tape::Options& op
 TEST_CASE(
     "exceptions: an op that throws harms neither its tape nor another one, and leaks nothing") {
   const Parameter w(Tensor::of({1}, {3}, DType::float64));
-  const std::size_t rounds = testing::length(6'000, 20'000);
+  const std::size_t rounds = length(6'000, 20'000);
   for (const Where where : {Where::before_output, Where::between_outputs, Where::before_rule,
                             Where::paused, Where::in_rule, Where::in_twin}) {
     for (const Tape::Options& options :
@@ -106,11 +107,11 @@ TEST_CASE(
         const std::string wrong = first_wrong(w, where, options);
         if (!wrong.empty()) FAIL("round ", round, ": ", wrong);
         if (round != 20) continue;
-        blocks = testing::blocks_in_use();
-        bytes = testing::bytes_in_use();
+        blocks = blocks_in_use();
+        bytes = bytes_in_use();
       }
-      CHECK(testing::blocks_in_use() == blocks);
-      CHECK(testing::bytes_in_use() < bytes + 1000);
+      CHECK(blocks_in_use() == blocks);
+      CHECK(bytes_in_use() < bytes + 1000);
     }
   }
 }

@@ -26,6 +26,7 @@ TEST_SUITE_BEGIN("long runs");
 // operator new, so they count), nor what the system says of this process.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -51,12 +52,12 @@ void check_growth(std::size_t steps, Step&& step) {
     step(i);
     if (i + 1 != warm_up) continue;
     before = resident();
-    blocks = testing::blocks_in_use();
-    bytes = testing::bytes_in_use();
+    blocks = blocks_in_use();
+    bytes = bytes_in_use();
   }
-  CHECK(testing::blocks_in_use() == blocks);
-  CHECK(testing::bytes_in_use() < bytes + 1000);
-  if (testing::sanitized) return;  // it keeps what was freed
+  CHECK(blocks_in_use() == blocks);
+  CHECK(bytes_in_use() < bytes + 1000);
+  if (sanitized) return;  // it keeps what was freed
   if (!before) {
     MESSAGE("skipped: memory of the process: the system does not say");
     return;
@@ -77,7 +78,7 @@ TEST_CASE("growth: training, with a state that is carried from pass to pass") {
   }
   const StreamWindows windows(ids, 4, 2);
   LSTMState state = model.lstm.zero_state(2);
-  check_growth(testing::length(2'000, 100'000), [&](std::size_t i) {
+  check_growth(length(2'000, 100'000), [&](std::size_t i) {
     const Window w = windows.at(i % windows.size());
     if (w.first) state = model.lstm.zero_state(2);
     Tape tape = Tape::training({.seed = 1, .pass = i});
@@ -96,7 +97,7 @@ TEST_CASE("growth: a million passes over one endless sequence") {
   const LSTM lstm({.input = 1, .hidden = 2}, rng);
   const Tensor x = Tensor::full({2, 1, 1}, 0.5);
   LSTMState state = lstm.zero_state(1);
-  check_growth(testing::length(20'000, 1'000'000), [&](std::size_t) {
+  check_growth(length(20'000, 1'000'000), [&](std::size_t) {
     Tape tape;
     const auto [h, next] = lstm(tape, x, state);
     tape.backward(sum(square(h)));
@@ -109,7 +110,7 @@ TEST_CASE("growth: passes of many lengths, gradients of gradients, and passes th
   Rng rng(1);
   const LSTM lstm({.input = 1, .hidden = 2}, rng);
   const Tensor x = Tensor::full({7, 1, 1}, 0.5);
-  check_growth(testing::length(1'000, 50'000), [&](std::size_t i) {
+  check_growth(length(1'000, 50'000), [&](std::size_t i) {
     Tape tape = i % 3 == 0 ? Tape::training({.seed = 1, .pass = i}) : Tape::evaluation();
     const Var in = tape.leaf(x.slice(0, 1 + i % 7));
     const Var h = lstm(tape, in).y;

@@ -31,6 +31,7 @@ TEST_SUITE_BEGIN("long runs");
 // bits wide anywhere on the way would hit another element, or none.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -66,7 +67,7 @@ void must_lend(std::size_t floats, int times = 1) {
 template <class F>
 void with_address_space(const std::string& name, F&& test) {
   pool::trim();
-  if (testing::sanitized) {
+  if (sanitized) {
     MESSAGE("skipped: ", name, ": a sanitizer touches an eighth of every block");
     return;
   }
@@ -237,7 +238,7 @@ TEST_CASE("large: sizes that no memory has are refused, and none wraps around") 
   CHECK_THROWS_AS(pad(Var(x), 1, 0, most), ShapeError);
   CHECK_THROWS_AS(x.shape().with(1, most), ShapeError);
   CHECK_THROWS_AS(x.shape().inserted(0, most), ShapeError);
-  if (testing::sanitized) return;  // it ends the program for a request that no memory has
+  if (sanitized) return;  // it ends the program for a request that no memory has
   // The largest shapes there are: their bytes are counted without wrapping, and refused.
   for (const DType dtype : {DType::float32, DType::float64, DType::int32}) {
     CHECK_THROWS_AS(Tensor::empty({most}, dtype), std::bad_alloc);

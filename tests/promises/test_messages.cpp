@@ -13,17 +13,15 @@
 #include "../../layers/linear.h"
 #include "../../layers/recurrent/lstm.h"
 #include "../../layers/recurrent/lstm_cell.h"
+#include "../support/small_values.h"
 
 // Shapes and dtypes that an op or a layer cannot take: the type of the exception and its whole
 // message. Mistakes in the use of tapes, layers and optimizers are in test_misuse*.cpp.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
-
-Var values(const Shape& shape, DType dtype = DType::float32) {
-  return Tensor::full(shape, 0.5, dtype);
-}
 
 LSTM two_layers() {
   Rng rng(1);

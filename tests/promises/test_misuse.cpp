@@ -1,5 +1,6 @@
 #include "../support/misuse.h"
 
+#include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <memory>
@@ -16,7 +17,8 @@ TEST_SUITE_BEGIN("misuse");
 
 // Mistakes with tapes, values and ops: what is recorded, changed and differentiated, and when.
 
-using namespace misuse;
+using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

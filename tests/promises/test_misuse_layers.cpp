@@ -1,3 +1,4 @@
+#include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -8,6 +9,7 @@
 #include "../../core/error.h"
 #include "../../layers/dropout.h"
 #include "../../layers/recurrent/lstm_cell.h"
+#include "../../optim/clip.h"
 #include "../../optim/sgd.h"
 #include "../support/misuse.h"
 #include "../support/temp_folder.h"
@@ -16,7 +18,8 @@ TEST_SUITE_BEGIN("misuse");
 
 // Mistakes with layers, data and optimizers.
 
-using namespace misuse;
+using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

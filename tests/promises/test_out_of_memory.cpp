@@ -29,6 +29,7 @@ TEST_SUITE_BEGIN("long runs");
 // nothing, and done again it gives the bits that it would have given.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -147,7 +148,7 @@ struct Outcome {
 template <class F>
 Outcome fail(std::size_t n, bool lasting, const F& f) {
   empty_pools();
-  const testing::FailingAllocation failing(n, lasting);
+  const FailingAllocation failing(n, lasting);
   bool threw = false;
   try {
     f();
@@ -212,8 +213,8 @@ TEST_CASE("out of memory: a training step, from the optimizer's construction on"
         CHECK(t->bits() == expected.back());
       }
       empty_pools();
-      if (baseline == 0) baseline = testing::blocks_in_use();
-      CHECK(testing::blocks_in_use() == baseline);
+      if (baseline == 0) baseline = blocks_in_use();
+      CHECK(blocks_in_use() == baseline);
       return outcome;
     });
     // construct, forward, backward, again, clip, move, carry: which of them need memory
@@ -253,8 +254,8 @@ TEST_CASE("out of memory: gradients of gradients, hooks and kept gradients") {
     CHECK(bits_of(all) == after);
     restore();
     empty_pools();
-    if (baseline == 0) baseline = testing::blocks_in_use();
-    CHECK(testing::blocks_in_use() == baseline);
+    if (baseline == 0) baseline = blocks_in_use();
+    CHECK(blocks_in_use() == baseline);
     return outcome;
   });
 }

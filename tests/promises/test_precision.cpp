@@ -24,6 +24,7 @@
 // sums, squares beyond the range, and the two ways to a gradient, with and without create_graph.
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include "../../layers/linear.h"
 #include "../../layers/recurrent/lstm.h"
 
-namespace tapegrad {
+namespace tapegrad::testing {
 
 /// The model of README.md.
 struct CharLM {
@@ -21,4 +21,4 @@ struct SequenceModel {
   void visit(auto&& v) { v("lstm", lstm), v("head", head); }
 };
 
-}  // namespace tapegrad
+}  // namespace tapegrad::testing

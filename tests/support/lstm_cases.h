@@ -10,13 +10,12 @@
 #include "../../autograd/ops/reduce.h"
 #include "../../layers/model/module.h"
 #include "../../layers/recurrent/lstm.h"
+#include "../oracles/naive_lstm.h"
 #include "is_worse.h"
 
 /// LSTM problems for tests: a stack of layers, data, and a loss that sees y, h_T, c_T or all of
 /// them.
 namespace tapegrad::testing {
-
-enum class Loss { y, h, c, all };
 
 struct LstmCase {
   std::size_t steps = 3, batch = 2, input = 2, hidden = 3, layers = 1;

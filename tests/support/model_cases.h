@@ -102,7 +102,7 @@ inline std::vector<std::string> names(const Parameters& parameters) {
 
 inline bool same_bits(const Parameters& a, const Parameters& b) {
   bool same = names(a) == names(b);
-  for (std::size_t i = 0; same && i < a.size(); ++i) same = ::same_bits(a[i].value(), b[i].value());
+  for (std::size_t i = 0; same && i < a.size(); ++i) same = same_bits(a[i].value(), b[i].value());
   return same;
 }
 

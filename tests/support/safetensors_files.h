@@ -10,7 +10,8 @@
 #include "../../core/io/safetensors.h"
 #include "temp_folder.h"
 
-// Safetensors files made by hand.
+/// Safetensors files made by hand.
+namespace tapegrad::testing {
 
 inline std::string size_bytes(std::uint64_t size) {
   std::string bytes(sizeof size, '\0');
@@ -22,10 +23,10 @@ inline std::string file_of(std::string_view header, std::string_view data = "") 
   return size_bytes(header.size()) + std::string(header) + std::string(data);
 }
 
-inline tapegrad::TensorFile load_bytes(std::string_view bytes) {
+inline TensorFile load_bytes(std::string_view bytes) {
   const TempFolder folder;
   spill(folder / "x.safetensors", bytes);
-  return tapegrad::load_tensors(folder / "x.safetensors");
+  return load_tensors(folder / "x.safetensors");
 }
 
 /// The message of the FileError that these bytes are refused with, less "[load_tensors] path: ".
@@ -35,20 +36,22 @@ inline std::string refusal(std::string_view bytes) {
   spill(path, bytes);
   const std::string prefix = "[load_tensors] " + path.string() + ": ";
   try {
-    tapegrad::load_tensors(path);
-  } catch (const tapegrad::FileError& error) {
+    load_tensors(path);
+  } catch (const FileError& error) {
     const std::string what = error.what();
     return what.starts_with(prefix) ? what.substr(prefix.size()) : "no prefix in: " + what;
   }
   return "accepted";
 }
 
-inline std::string bytes_of(const tapegrad::Tensor& tensor) {
-  std::string bytes(tensor.numel() * tapegrad::size_of(tensor.dtype()), '\0');
-  const void* elements = tensor.dtype() == tapegrad::DType::float32 ? tensor.data<float>()
-                         : tensor.dtype() == tapegrad::DType::float64
+inline std::string bytes_of(const Tensor& tensor) {
+  std::string bytes(tensor.numel() * size_of(tensor.dtype()), '\0');
+  const void* elements = tensor.dtype() == DType::float32 ? tensor.data<float>()
+                         : tensor.dtype() == DType::float64
                              ? tensor.data<double>()
                              : static_cast<const void*>(tensor.data<std::int32_t>());
   if (!bytes.empty()) std::memcpy(bytes.data(), elements, bytes.size());
   return bytes;
 }
+
+}  // namespace tapegrad::testing

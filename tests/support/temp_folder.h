@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+namespace tapegrad::testing {
+
 /// A folder of the test's own, removed with all that is in it.
 class TempFolder {
  public:
@@ -52,3 +54,5 @@ inline void spill(const std::filesystem::path& path, std::string_view content) {
   std::ofstream(path, std::ios::binary)
       .write(content.data(), static_cast<std::streamsize>(content.size()));
 }
+
+}  // namespace tapegrad::testing
