@@ -28,7 +28,7 @@ void check_addressable(std::span<const std::size_t> dims) {
 Shape::Shape(std::span<const std::size_t> dims) {
   if (dims.size() > max_rank) {
     fail<ShapeError>("Shape", "({}) has {} axes: at most {} are possible", joined(dims, ", "),
-                     dims.size(), max_rank);
+                     dims.size(), std::size_t{max_rank});
   }
   check_addressable(dims);
   std::copy(dims.begin(), dims.end(), dims_.begin());
