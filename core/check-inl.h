@@ -36,9 +36,14 @@ struct Argument {
   std::string_view name;
   bool defined;
 };
+[[noreturn]] void undefined(std::string_view op, std::string_view name);
 /// Throws UsageError: "[op] name is undefined: give it a value first". The first check of an op: all
 /// others ask for shapes and dtypes.
-void defined(std::string_view op, std::initializer_list<Argument> arguments);
+inline void defined(std::string_view op, std::initializer_list<Argument> arguments) {
+  for (const Argument& a : arguments) {
+    if (!a.defined) undefined(op, a.name);
+  }
+}
 
 /// Equal, or one is the other's last axes.
 void broadcastable(std::string_view op, const Shape& a, const Shape& b);

@@ -55,11 +55,8 @@ void wrong_shape(std::string_view op, std::string_view name, const Shape& shape,
   fail<ShapeError>(op, "{} has shape {}: it must be {}", name, shape, rule);
 }
 
-void defined(std::string_view op, std::initializer_list<Argument> arguments) {
-  for (const Argument& a : arguments) {
-    if (a.defined) continue;
-    fail<UsageError>(op, "{} is undefined: give it a value first", a.name);
-  }
+void undefined(std::string_view op, std::string_view name) {
+  fail<UsageError>(op, "{} is undefined: give it a value first", name);
 }
 
 void broadcastable(std::string_view op, const Shape& a, const Shape& b) {

@@ -177,9 +177,13 @@ SharedPool& shared_pool() {
 /// What one thread keeps for itself, so that the common case takes no lock.
 struct ThreadCache {
   // Bounded per class, or a thread that only releases would hoard what another one allocates; and
-  // no large blocks, which no other thread could give back when memory is short.
-  static constexpr std::size_t most = 64;
+  // no large blocks, which no other thread could give back when memory is short. A pass of a
+  // thousand small nodes finds all its blocks here.
   static constexpr std::size_t large = std::size_t{1} << 16;
+  static constexpr std::size_t most(std::size_t bytes) {
+    constexpr std::size_t blocks = 64, all_of_them = std::size_t{1} << 18;
+    return std::max(blocks, all_of_them / bytes);
+  }
   FreeLists lists;
 
   ~ThreadCache();
@@ -229,7 +233,7 @@ void* take(std::size_t bytes) {
 
 void put(void* block, std::size_t bytes) noexcept {
   const SizeClass c = size_class(bytes);
-  if (is_cached(c) && cache.lists[c.index].count < ThreadCache::most) {
+  if (is_cached(c) && cache.lists[c.index].count < ThreadCache::most(c.bytes)) {
     cache.lists[c.index].push(block, c.bytes);
   } else {
     shared_pool().put(block, c);

@@ -307,7 +307,10 @@ Var sigmoid(const Var& x) {  // dx = dy sigmoid'(x), from x: in the tails y has 
   check::defined("sigmoid", {{"x", x}});
   Node n("sigmoid", {x});
   Var y = n.out(kernels::sigmoid(x.value()));
-  n.rule([x](Grads& g) { g.add(0, g.d() * sigmoid_slope(x)); });
+  n.rule([x](Grads& g) {
+    if (g.graph()) return g.add(0, g.d() * sigmoid_slope(x));
+    g.add(0, kernels::sigmoid_backward(x.value(), g.d().value()));
+  });
   return y;
 }
 
@@ -315,7 +318,10 @@ Var tanh(const Var& x) {  // dx = dy tanh'(x), from x
   check::defined("tanh", {{"x", x}});
   Node n("tanh", {x});
   Var y = n.out(kernels::tanh(x.value()));
-  n.rule([x](Grads& g) { g.add(0, g.d() * tanh_slope(x)); });
+  n.rule([x](Grads& g) {
+    if (g.graph()) return g.add(0, g.d() * tanh_slope(x));
+    g.add(0, kernels::tanh_backward(x.value(), g.d().value()));
+  });
   return y;
 }
 

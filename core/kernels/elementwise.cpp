@@ -191,6 +191,23 @@ Tensor tanh_slope(const Tensor& x) {
   return map_arrays(
       x, []<class T>(const T* from, T* to, std::size_t n) { vector_tanh_slope(from, to, n); });
 }
+
+namespace {
+/// slope *= dy, in the memory of `slope`.
+Tensor times(Tensor slope, const Tensor& dy) {
+  dispatch_float(dy.dtype(), [&]<class T>(T) {
+    const T* from = dy.data<T>();
+    T* to = slope.mutable_data<T>();
+    for_blocks(dy.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) to[i] *= from[i];
+    });
+  });
+  return slope;
+}
+}  // namespace
+
+Tensor sigmoid_backward(const Tensor& x, const Tensor& dy) { return times(sigmoid_slope(x), dy); }
+Tensor tanh_backward(const Tensor& x, const Tensor& dy) { return times(tanh_slope(x), dy); }
 Tensor relu_backward(const Tensor& y, const Tensor& dy) {
   return zip(y, dy, [](auto v, auto d) { return v <= 0 ? decltype(d){0} : d; });
 }

@@ -50,6 +50,9 @@ Tensor relu(const Tensor& x);
 /// The derivatives of sigmoid and tanh at x, from x: a result that is rounded to 1 has lost them.
 Tensor sigmoid_slope(const Tensor& x);
 Tensor tanh_slope(const Tensor& x);
+/// dy times the slope at x.
+Tensor sigmoid_backward(const Tensor& x, const Tensor& dy);
+Tensor tanh_backward(const Tensor& x, const Tensor& dy);
 /// dx from dy and the result: 0 where y <= 0, else dy.
 Tensor relu_backward(const Tensor& y, const Tensor& dy);
 /// 0 where x <= 0, else 1: at NaN too, because the result of relu is x there.

@@ -32,7 +32,7 @@ inline constexpr std::size_t product_depth = 384;
 
 /// Columns of a panel; where columns are split, they are split there.
 template <class T>
-std::size_t panel_columns();
+[[gnu::visibility("hidden")]] std::size_t panel_columns();
 
 /// A right operand in panels.
 template <class T>
