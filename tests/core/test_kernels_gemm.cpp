@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "../../core/error.h"
@@ -126,15 +127,17 @@ TEST_CASE("gemm: the bits do not depend on threads" * doctest::test_suite("threa
 }
 
 TEST_CASE("gemm: OpenBLAS makes large products of tensors, to the same result") {
-  for (const DType dtype : float_types) {
-    const Tensor a = random_tensor({1000, 1024}, dtype, 1),
-                 b = random_tensor({1024, 1000}, dtype, 2);
-    for (const Transpose ta : both) {
-      const Tensor left = ta == Transpose::yes ? kernels::transpose(a, 0, 1) : a;
-      const Tensor theirs = kernels::matmul(left, b, ta);
-      Tensor ours = Tensor::empty({1000, 1000}, dtype);
-      kernels::gemm(ta, Transpose::no, 1, left, b, 0, ours);
-      check_values(ours, theirs.shape(), dtype, values_of(theirs), 2 * 8 * (1024 + 2));
+  constexpr std::size_t k = 1024;
+  for (const auto& [m, n] : {std::pair<std::size_t, std::size_t>{1000, 1000}, {260, 4000}}) {
+    for (const DType dtype : float_types) {
+      const Tensor a = random_tensor({m, k}, dtype, 1), b = random_tensor({k, n}, dtype, 2);
+      for (const Transpose ta : both) {
+        const Tensor left = ta == Transpose::yes ? kernels::transpose(a, 0, 1) : a;
+        const Tensor theirs = kernels::matmul(left, b, ta);
+        Tensor ours = Tensor::empty({m, n}, dtype);
+        kernels::gemm(ta, Transpose::no, 1, left, b, 0, ours);
+        check_values(ours, theirs.shape(), dtype, values_of(theirs), 2 * 8 * (k + 2));
+      }
     }
   }
 }
