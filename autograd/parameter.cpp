@@ -89,10 +89,9 @@ void ParameterData::own_grad() {
   if (!grad_.unique()) grad_ = grad_.clone();
 }
 
-void ParameterData::prepare_grad(const Tensor& gradient) {
+void ParameterData::prepare_grad() {
   if (has_grad_) return own_grad();
-  if (grad_.defined() && grad_.unique()) return;
-  grad_ = gradient.unique() ? Tensor() : Tensor::empty(gradient.shape(), gradient.dtype());
+  if (grad_.defined() && !grad_.unique()) grad_ = Tensor();  // the pass's memory takes its place
 }
 
 void ParameterData::accept_grad(Tensor gradient) noexcept {

@@ -85,8 +85,9 @@ class ParameterData {
   /// The gradient's memory if it may be written to, because there is no gradient now; else an
   /// undefined Tensor. Whoever took it gives it back by accept_grad(), or it is made anew.
   Tensor take_buffer();
-  /// First half of the hand-over of a pass's gradient: whatever may throw. No visible change.
-  void prepare_grad(const Tensor& gradient);
+  /// First half of the hand-over of a pass's gradient, which has memory of its own: whatever may
+  /// throw. No visible change.
+  void prepare_grad();
   /// Second half: adds the same `gradient`, whose memory it may keep.
   void accept_grad(Tensor gradient) noexcept;
 

@@ -159,7 +159,7 @@ void Tape::backward(const Var& loss, Options options) {
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!gets(i)) continue;
     TapeState::own(sweep.grad(leaves[i].slot_));
-    s.parameters[i]->prepare_grad(sweep.grad(leaves[i].slot_).value_);
+    s.parameters[i]->prepare_grad();
   }
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (gets(i)) s.parameters[i]->accept_grad(std::move(sweep.grad(leaves[i].slot_).value_));
