@@ -103,10 +103,7 @@ class Schedule {
   /// be faster, and inference has to keep the result.
   static constexpr std::size_t chunk_rows = 1024;
 
-  /// How many rows a block has. Each block's products pack W_hh anew, so more blocks cost speed in
-  /// one thread: at H = 256 two instead of one cost 7 % with B = 32 and 4 % with B = 64, and take
-  /// 0.84 and 0.85 times as long in two threads. Results may depend on it in the last bit, so it is
-  /// not a function of threads().
+  /// How many rows a block has: what one thread runs through all steps. Not a function of threads().
   static std::size_t block_rows(std::size_t batch) {
     constexpr std::size_t least = 16, most = 32, tile = 4;
     if (batch <= least) return batch;
