@@ -97,8 +97,8 @@ void multiply(Large large, Transpose ta, Transpose tb, std::size_t m, std::size_
   T* const to = direct ? c : parts.get();
   const std::size_t to_stride = direct ? ldc : n;
   const bool by_openblas = direct && large == Large::openblas && suits_openblas<T>(m, n, k);
-  const std::size_t length = std::max(m, n), panel = panel_columns<T>();
-  const std::size_t block = (block_length(m, n, k) + panel - 1) / panel * panel;
+  const std::size_t length = std::max(m, n), block = block_length(m, n, k);
+  const std::size_t blocks = (length + block - 1) / block;
 
   for (std::size_t k0 = 0; k0 < k; k0 += run) {
     const std::size_t depth = std::min(run, k - k0);
@@ -106,24 +106,25 @@ void multiply(Large large, Transpose ta, Transpose tb, std::size_t m, std::size_
     const Strided<T> right = strided(tb, b, ldb).from(k0, 0);
     std::optional<Packed<T>> packed;
     if (!by_openblas) packed.emplace(depth, n, right);
-    parallel_tasks((length + block - 1) / block, [&](std::size_t i) {
+    parallel_tasks(blocks, [&](std::size_t i) {
       const std::size_t begin = i * block, size = std::min(block, length - begin);
-      const std::size_t row = m >= n ? begin : 0, rows = m >= n ? size : m;
-      const std::size_t column = m >= n ? 0 : begin, columns = m >= n ? n : size;
-      T* const place = to + row * to_stride + column;
+      const bool add = direct && beta == T{1};
       if (by_openblas) {
-        openblas_product<T>(ta, tb, rows, columns, k, left.from(row, 0).data, lda,
-                            right.from(0, column).data, ldb, beta, place, ldc);
-        return;
-      }
-      packed->multiply(rows, left.from(row, 0), column, columns, direct && beta == T{1}, place,
-                       to_stride);
-      for (std::size_t r = row; !direct && r < row + rows; ++r) {
-        for (std::size_t e = r * n + column; e < r * n + column + columns; ++e) {
-          totals[e] = (k0 > 0 ? totals[e] : 0.0) + static_cast<double>(parts[e]);
-        }
+        const std::size_t row = m >= n ? begin : 0, column = m >= n ? 0 : begin;
+        openblas_product<T>(ta, tb, m >= n ? size : m, m >= n ? n : size, k, left.from(row, 0).data,
+                            lda, right.from(0, column).data, ldb, beta,
+                            to + row * to_stride + column, to_stride);
+      } else if (m >= n) {
+        packed->multiply(size, left.from(begin, 0), add, to + begin * to_stride, to_stride);
+      } else {
+        const std::size_t first = packed->panels() * i / blocks;
+        const std::size_t end = packed->panels() * (i + 1) / blocks;
+        packed->multiply(m, left, first, end - first, add, to, to_stride);
       }
     });
+    for (std::size_t e = 0; !direct && e < m * n; ++e) {
+      totals[e] = (k0 > 0 ? totals[e] : 0.0) + static_cast<double>(parts[e]);
+    }
   }
   for (std::size_t i = 0; !direct && i < m; ++i, c += ldc) {
     for (std::size_t j = 0; j < n; ++j) {

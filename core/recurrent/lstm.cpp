@@ -10,9 +10,8 @@
 // The recurrence of lstm.h: what one step does (lstm_step-inl.h), run by the schedule that all
 // cells share.
 //
-// Forward: x_t W_ih^T for the steps of a chunk in one product. Then, step by step, h_{t-1} W_hh^T
-// is added, and the elements follow. Backward: da_t and dh_{t-1} = da_t W_hh step by step, the other
-// way round. Then dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_before and db = sum of da, each over
+// Forward: step by step the products of x_t and h_{t-1} with the weights, and the elements as soon
+// as their sums are there. Backward: da_t and dh_{t-1} = da_t W_hh step by step, the other way round. Then dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_before and db = sum of da, each over
 // all N rows at once.
 
 namespace tapegrad::kernels::lstm {
@@ -52,14 +51,17 @@ void run(const Forward<T>& call) {
   const std::size_t H = call.shape.hidden, G = 4 * H;
   const Schedule schedule(call.shape.sequence);
   const std::size_t states = schedule.batch() * H;
-  const Running<T> h(call.h0, states, call.h_last);
   const Running<T> c(call.c0, states, call.c_last);
+  const Scratch<T> zeros(call.h0 == nullptr ? states : 0);
+  const T* const h0 = call.h0 != nullptr ? call.h0 : zeros.get();
+  std::fill_n(zeros.get(), call.h0 == nullptr ? states : 0, T{0});
   const Reserve<T> reserve(call.reserve, schedule.rows(), H);
-  const InputProduct<T> from_input(schedule, columns(call.shape), call.x, call.weights.weight_ih,
-                                   reserve.gates);
-  using Hidden = HiddenProduct<T>;
-  const Hidden from_hidden(Hidden::Way::forward, schedule, columns(call.shape),
-                           call.weights.weight_hh, call.variant.recurrent_mask);
+  const PreActivations<T> a(schedule, columns(call.shape),
+                            {.weight_ih = call.weights.weight_ih,
+                             .weight_hh = call.weights.weight_hh,
+                             .mask = call.variant.recurrent_mask,
+                             .x = call.x},
+                            reserve.gates);
   const Scratch<T> bias(G);  // b_ih + b_hh
   copy_or_zero(call.weights.bias_ih, G, bias.get());
   if (call.weights.bias_hh != nullptr) {
@@ -68,27 +70,27 @@ void run(const Forward<T>& call) {
   const bool with_variant = concerns_elements(call.weights, call.variant);
 
   schedule.run_forward(
-      from_hidden.row_operations(), [&](const Chunk& chunk) { from_input.compute(chunk); },
+      a.row_operations(), [&](const Chunk& chunk) { a.project(chunk); },
       [&](const Chunk& chunk, const Rows& rows) {
-        T* gates = from_input.of(chunk, rows);
-        from_hidden.add_to_gates(h.get(), rows, gates);
-        const StepForward<T> step{.rows = rows.count,
-                                  .hidden = H,
+        const StepForward<T> step{.hidden = H,
                                   .bias = bias.get(),
-                                  .gates = gates,
-                                  .h = rows.in_state(h.get(), H),
+                                  .h_before = rows.state_before(call.y, h0, H),
                                   .c = rows.in_state(c.get(), H),
                                   .y = rows.in(call.y, H),
+                                  .gates = rows.in(reserve.gates, G),
                                   .c_before = rows.in(reserve.c_before, H),
                                   .tanh_c = rows.in(reserve.tanh_c, H),
                                   .exported_gates = rows.in(call.gates, G),
                                   .exported_c = rows.in(call.cells, H)};
-        if (with_variant) {
-          step_forward(step, call.weights.peephole, call.variant, rows.first);
-        } else {
-          step_forward(step);
-        }
+        a.compute(chunk, rows, step.h_before, [&](const GateSums<T>& sums) {
+          if (with_variant) {
+            step_forward(step, sums, call.weights.peephole, call.variant, rows.first);
+          } else {
+            step_forward(step, sums);
+          }
+        });
       });
+  if (call.h_last != nullptr) last_states(schedule, H, call.y, h0, call.h_last);
 }
 
 template <class T>
@@ -104,16 +106,15 @@ void run(const Backward<T>& call) {
                          : call.may_overwrite_reserve ? reserve.gates
                                                       : nullptr,
                          N * G);
-  using Hidden = HiddenProduct<T>;
-  const Hidden to_hidden(Hidden::Way::backward, schedule, columns(call.shape),
-                         call.weights.weight_hh, call.variant.recurrent_mask);
+  const StateGradient<T> to_state(schedule, columns(call.shape), call.weights.weight_hh,
+                                  call.variant.recurrent_mask);
   // A part for each block of rows, so that no two threads add to the same number.
   const std::size_t parts = call.dpeephole != nullptr ? schedule.blocks() : 0;
   const Scratch<double> dpeephole(parts * 3 * H);
   std::fill_n(dpeephole.get(), parts * 3 * H, 0.0);
   const bool with_variant = concerns_elements(call.weights, call.variant);
 
-  schedule.run_backward(to_hidden.row_operations(), [&](const Rows& rows) {
+  schedule.run_backward(to_state.row_operations(), [&](const Rows& rows) {
     T* da = rows.in(all_da.get(), G);
     const StepBackward<T> step{.rows = rows.count,
                                .hidden = H,
@@ -132,9 +133,7 @@ void run(const Backward<T>& call) {
     } else {
       step_backward(step);
     }
-    if (rows.order > 0 || call.dh0 != nullptr) {
-      to_hidden.pass_to_h_before(da, rows, dh.get(), with_variant);
-    }
+    if (!rows.begin || call.dh0 != nullptr) to_state.compute(da, rows, dh.get(), with_variant);
   });
 
   for (std::size_t n = 0; n < states; ++n) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "../simd/product-inl.h"
 #include "lstm.h"
 
 #pragma GCC visibility push(hidden)
@@ -13,17 +14,16 @@ namespace tapegrad::kernels::lstm {
 /// One step forward of `rows` rows. Rows follow each other without gaps. No two pointers alias.
 template <class T>
 struct StepForward {
-  std::size_t rows;
   std::size_t hidden;  // H
   const T* bias;       // (4H) in: b_ih + b_hh
-  T* gates;     // (rows, 4H) in: a_t without the bias; out, if c_before is kept: i, f, g, o, kept
-  T* h;         // (rows, H) in: h_{t-1}; out: h_t
-  T* c;         // (rows, H) in: c_{t-1}; out: c_t
-  T* y;         // (rows, H) out: h_t
-  T* c_before;  // (rows, H) out: c_{t-1}; null: nothing is kept for backward
-  T* tanh_c;    // (rows, H) out: tanh(c~_t), kept; null with c_before
-  T* exported_gates;  // (rows, 4H) out: i, f, g, o; null: not exported
-  T* exported_c;      // (rows, H) out: c_t; null: not exported
+  const T* h_before;   // (rows, H) in: h_{t-1}
+  T* c;                // (rows, H) in: c_{t-1}; out: c_t
+  T* y;                // (rows, H) out: h_t
+  T* gates;            // (rows, 4H) out: i, f, g, o, kept; null: nothing is kept for backward
+  T* c_before;         // (rows, H) out: c_{t-1}; null with gates
+  T* tanh_c;           // (rows, H) out: tanh(c~_t), kept; null with gates
+  T* exported_gates;   // (rows, 4H) out: i, f, g, o; null: not exported
+  T* exported_c;       // (rows, H) out: c_t; null: not exported
 };
 
 /// The same step backward.
@@ -47,13 +47,14 @@ struct StepBackward {
 /// Steps without variants of one instruction set.
 template <class T>
 struct StepTable {
-  void (*forward)(const StepForward<T>&);
+  void (*forward)(const StepForward<T>&, const GateSums<T>&);
   void (*backward)(const StepBackward<T>&);
 };
 
-/// Steps without variants, in the machine's widest vectors.
+/// Steps without variants, in the machine's widest vectors. Forward takes the rows and units of
+/// `sums`, which are a_t without the bias.
 template <class T>
-void step_forward(const StepForward<T>& step);
+void step_forward(const StepForward<T>& step, const GateSums<T>& sums);
 /// Leaves dh undefined: nothing is carried past the matrix product, which overwrites it.
 template <class T>
 void step_backward(const StepBackward<T>& step);
@@ -61,8 +62,8 @@ void step_backward(const StepBackward<T>& step);
 /// Steps with variants, element by element. `peephole` (3, H) may be null; `first` is where the
 /// step's rows begin among all N, for the masks of zoneout.
 template <class T>
-void step_forward(const StepForward<T>& step, const T* peephole, const Variant<T>& variant,
-                  std::size_t first);
+void step_forward(const StepForward<T>& step, const GateSums<T>& sums, const T* peephole,
+                  const Variant<T>& variant, std::size_t first);
 /// `dpeephole` (3, H): the step's part is added; null: not wanted.
 template <class T>
 void step_backward(const StepBackward<T>& step, const T* peephole, const Variant<T>& variant,

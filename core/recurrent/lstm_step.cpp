@@ -18,17 +18,17 @@ namespace {
 template <class T>
 struct RowForward {
   const lstm::StepForward<T>& s;
-  std::size_t row;
+  const GateSums<T>& sums;
+  std::size_t row;  // of the sums
 
   template <class D, class Lanes>
   HWY_INLINE void operator()(D d, std::size_t j, Lanes lanes) const {
-    const std::size_t H = s.hidden;
-    T* gates = s.gates + row * 4 * H + j;
-    const T* bias = s.bias + j;
+    const std::size_t H = s.hidden, unit = sums.unit + j;
     const auto a = [&](std::size_t gate) HWY_ATTR {
-      return hn::Add(load(d, gates + gate * H, lanes), load(d, bias + gate * H, lanes));
+      const T* sum = sums.data + row * sums.row_stride + gate * sums.gate_stride + j;
+      return hn::Add(load(d, sum, lanes), load(d, s.bias + gate * H + unit, lanes));
     };
-    const std::size_t n = row * H + j;
+    const std::size_t n = (sums.row + row) * H + unit;
     const auto c_before = load(d, s.c + n, lanes);
 
     const auto kept_i = keep_sigmoid(d, a(0)), i = kept_sigmoid(d, kept_i);
@@ -37,26 +37,19 @@ struct RowForward {
     const auto kept_o = keep_sigmoid(d, a(3)), o = kept_sigmoid(d, kept_o);
     const auto c = hn::MulAdd(f, c_before, hn::Mul(i, g));
     const auto kept_tanh_c = keep_tanh(d, c), tanh_c = kept_tanh(d, kept_tanh_c);
-    const auto h = hn::Mul(o, tanh_c);
 
     store(d, c, s.c + n, lanes);
-    store(d, h, s.h + n, lanes);
-    store(d, h, s.y + n, lanes);
-    if (s.c_before != nullptr) {
-      store(d, kept_i, gates, lanes);
-      store(d, kept_f, gates + H, lanes);
-      store(d, kept_g, gates + 2 * H, lanes);
-      store(d, kept_o, gates + 3 * H, lanes);
+    store(d, hn::Mul(o, tanh_c), s.y + n, lanes);
+    const auto store_gates = [&](T* gates, auto... value) HWY_ATTR {
+      T* to = gates + (sums.row + row) * 4 * H + unit;
+      ((store(d, value, to, lanes), to += H), ...);
+    };
+    if (s.gates != nullptr) {
+      store_gates(s.gates, kept_i, kept_f, kept_g, kept_o);
       store(d, c_before, s.c_before + n, lanes);
       store(d, kept_tanh_c, s.tanh_c + n, lanes);
     }
-    if (s.exported_gates != nullptr) {
-      T* to = s.exported_gates + row * 4 * H + j;
-      store(d, i, to, lanes);
-      store(d, f, to + H, lanes);
-      store(d, g, to + 2 * H, lanes);
-      store(d, o, to + 3 * H, lanes);
-    }
+    if (s.exported_gates != nullptr) store_gates(s.exported_gates, i, f, g, o);
     if (s.exported_c != nullptr) store(d, c, s.exported_c + n, lanes);
   }
 };
@@ -101,16 +94,22 @@ struct RowBackward {
 };
 
 template <class T>
-HWY_INLINE void forward(const lstm::StepForward<T>& s) {
-  for (std::size_t row = 0; row < s.rows; ++row) for_vectors<T>(s.hidden, RowForward<T>{s, row});
+HWY_INLINE void forward(const lstm::StepForward<T>& s, const GateSums<T>& sums) {
+  for (std::size_t row = 0; row < sums.rows; ++row) {
+    for_vectors<T>(sums.units, RowForward<T>{s, sums, row});
+  }
 }
 template <class T>
 HWY_INLINE void backward(const lstm::StepBackward<T>& s) {
   for (std::size_t row = 0; row < s.rows; ++row) for_vectors<T>(s.hidden, RowBackward<T>{s, row});
 }
 
-void forward_float(const lstm::StepForward<float>& s) { forward(s); }
-void forward_double(const lstm::StepForward<double>& s) { forward(s); }
+void forward_float(const lstm::StepForward<float>& s, const GateSums<float>& sums) {
+  forward(s, sums);
+}
+void forward_double(const lstm::StepForward<double>& s, const GateSums<double>& sums) {
+  forward(s, sums);
+}
 void backward_float(const lstm::StepBackward<float>& s) { backward(s); }
 void backward_double(const lstm::StepBackward<double>& s) { backward(s); }
 
@@ -149,16 +148,16 @@ const lstm::StepTable<T>& table() {
 namespace lstm {
 
 template <class T>
-void step_forward(const StepForward<T>& step) {
-  table<T>().forward(step);
+void step_forward(const StepForward<T>& step, const GateSums<T>& sums) {
+  table<T>().forward(step, sums);
 }
 template <class T>
 void step_backward(const StepBackward<T>& step) {
   table<T>().backward(step);
 }
 
-template void step_forward(const StepForward<float>&);
-template void step_forward(const StepForward<double>&);
+template void step_forward(const StepForward<float>&, const GateSums<float>&);
+template void step_forward(const StepForward<double>&, const GateSums<double>&);
 template void step_backward(const StepBackward<float>&);
 template void step_backward(const StepBackward<double>&);
 

@@ -38,16 +38,16 @@ T zone_out(T z, T old, T fresh) {
 }  // namespace
 
 template <class T>
-void step_forward(const StepForward<T>& s, const T* p, const Variant<T>& variant,
-                  std::size_t first) {
+void step_forward(const StepForward<T>& s, const GateSums<T>& sums, const T* p,
+                  const Variant<T>& variant, std::size_t first) {
   const std::size_t H = s.hidden;
-  for (std::size_t row = 0; row < s.rows; ++row) {
-    for (std::size_t j = 0; j < H; ++j) {
-      T* gates = s.gates + row * 4 * H + j;
-      const T* bias = s.bias + j;
-      const std::size_t n = row * H + j;
-      const auto a = [&](std::size_t gate) { return gates[gate * H] + bias[gate * H]; };
-      const T h_before = s.h[n];
+  for (std::size_t r = 0; r < sums.rows; ++r) {
+    for (std::size_t u = 0; u < sums.units; ++u) {
+      const std::size_t row = sums.row + r, j = sums.unit + u, n = row * H + j;
+      const T* sum = sums.data + r * sums.row_stride + u;
+      const auto a = [&](std::size_t gate) {
+        return sum[gate * sums.gate_stride] + s.bias[gate * H + j];
+      };
       const T c_before = s.c[n];
 
       const T kept_i = keep_sigmoid(a(0) + through_peephole(p, j, c_before)),
@@ -61,22 +61,17 @@ void step_forward(const StepForward<T>& s, const T* p, const Variant<T>& variant
       const T kept_tanh_c = keep_tanh(new_c), tanh_c = kept_tanh(kept_tanh_c);
 
       s.c[n] = zone_out(at(variant.zoneout_c, first * H + n), c_before, new_c);
-      s.h[n] = s.y[n] = zone_out(at(variant.zoneout_h, first * H + n), h_before, o * tanh_c);
-      if (s.c_before != nullptr) {
-        gates[0] = kept_i;
-        gates[H] = kept_f;
-        gates[2 * H] = kept_g;
-        gates[3 * H] = kept_o;
+      s.y[n] = zone_out(at(variant.zoneout_h, first * H + n), s.h_before[n], o * tanh_c);
+      const auto store_gates = [&](T* gates, auto... value) {
+        T* to = gates + row * 4 * H + j;
+        ((*to = value, to += H), ...);
+      };
+      if (s.gates != nullptr) {
+        store_gates(s.gates, kept_i, kept_f, kept_g, kept_o);
         s.c_before[n] = c_before;
         s.tanh_c[n] = kept_tanh_c;
       }
-      if (s.exported_gates != nullptr) {
-        T* to = s.exported_gates + row * 4 * H + j;
-        to[0] = i;
-        to[H] = f;
-        to[2 * H] = g;
-        to[3 * H] = o;
-      }
+      if (s.exported_gates != nullptr) store_gates(s.exported_gates, i, f, g, o);
       if (s.exported_c != nullptr) s.exported_c[n] = s.c[n];
     }
   }
@@ -137,10 +132,10 @@ void step_backward(const StepBackward<T>& s, const T* p, const Variant<T>& varia
   }
 }
 
-template void step_forward(const StepForward<float>&, const float*, const Variant<float>&,
-                           std::size_t);
-template void step_forward(const StepForward<double>&, const double*, const Variant<double>&,
-                           std::size_t);
+template void step_forward(const StepForward<float>&, const GateSums<float>&, const float*,
+                           const Variant<float>&, std::size_t);
+template void step_forward(const StepForward<double>&, const GateSums<double>&, const double*,
+                           const Variant<double>&, std::size_t);
 template void step_backward(const StepBackward<float>&, const float*, const Variant<float>&,
                             std::size_t, double*);
 template void step_backward(const StepBackward<double>&, const double*, const Variant<double>&,

@@ -8,13 +8,14 @@
 
 #pragma GCC visibility push(hidden)
 
-// The matrix products of a recurrent cell, whose pre-activations are G columns (blocks of H):
+// The matrix products of a recurrent cell, whose pre-activations are G columns (gates of H units):
 //
-//   a_t = W_ih x_t + b + W_hh (m * h_{t-1})          W_ih (G, I), W_hh (G, H), m a recurrent mask
+//   a_t = W_ih x_t + W_hh (m * h_{t-1})          W_ih (G, I), W_hh (G, H), m a recurrent mask
 //
-// Forward, W_ih x_t is one product for all steps of a chunk, and W_hh (m * h_{t-1}) one a step.
-// Backward, dh_{t-1} = m * (da_t W_hh) is one product a step, and what is a sum over time is merged
-// into one product over all N rows.
+// Forward, a_t is never stored: the cell uses it unit by unit, while it is in the first cache. Where
+// that is faster, W_ih x_t is one product for all steps of a chunk. Backward, dh_{t-1} =
+// m * (da_t W_hh) is one product a step, and what is a sum over time is merged into one product over
+// all N rows.
 //
 // All templates are instantiated for float and double.
 namespace tapegrad::kernels {
@@ -24,60 +25,82 @@ struct Columns {
   std::size_t input;   // I
   std::size_t hidden;  // H
   std::size_t gates;   // G
+
+  std::size_t gate_count() const { return gates / hidden; }
 };
 
-/// Input products of one chunk at a time: gates (rows, G) = x W_ih^T.
+/// The pre-activations of one step after another.
 template <class T>
-class InputProduct {
+class PreActivations {
  public:
-  /// `all_gates` (N, G): where they are kept; null: only those of the current chunk.
-  InputProduct(const Schedule& schedule, const Columns& columns, const T* x, const T* weight_ih,
-               T* all_gates);
-  void compute(const Chunk& chunk) const;
-  /// The gates of some rows of the current chunk.
-  T* of(const Chunk& chunk, const Rows& rows) const {
-    return start(chunk) + (rows.first - chunk.first) * columns_.gates;
+  struct Operands {
+    const T* weight_ih;
+    const T* weight_hh;
+    const T* mask;  // m (B, H); null: 1
+    const T* x;     // (N, I)
+  };
+  /// `all` (N, G): memory that the cell overwrites at its step; null: there is none.
+  PreActivations(const Schedule& schedule, const Columns& columns, const Operands& operands,
+                 T* all);
+
+  /// For Schedule's run_forward(): the operations of compute() for one row.
+  std::size_t row_operations() const;
+  /// Multiplies the inputs of a chunk, if it is done for all its steps together.
+  void project(const Chunk& chunk) const;
+  /// Calls finish(GateSums<T>) until it has had all units of the rows. `h_before` (rows, H).
+  template <class Finish>
+  void compute(const Chunk& chunk, const Rows& rows, const T* h_before,
+               const Finish& finish) const {
+    compute(chunk, rows, h_before, &finish, [](const void* cell, const GateSums<T>& sums) {
+      (*static_cast<const Finish*>(cell))(sums);
+    });
   }
 
  private:
-  T* start(const Chunk& chunk) const {
+  using Use = void (*)(const void* cell, const GateSums<T>& sums);
+  void compute(const Chunk& chunk, const Rows& rows, const T* h_before, const void* cell,
+               Use finish) const;
+  T* projected(const Chunk& chunk) const {
     return all_ != nullptr ? all_ + chunk.first * columns_.gates : own_.get();
   }
 
   Columns columns_;
+  bool merged_;  // inputs of a chunk are multiplied together
+  const T* mask_;
   const T* x_;
-  const T* weight_ih_;
+  Packed<T> weight_ih_, weight_hh_;
   T* all_;
-  Scratch<T> own_;  // (rows of a chunk, G)
+  Scratch<T> own_;     // (rows of a chunk, G)
+  Scratch<T> masked_;  // (B, H): m * h
 };
 
-/// The product of one step with W_hh, one way. h and dh are running states (B, H).
+/// dh_{t-1} = m * (da_t W_hh), one step at a time.
 template <class T>
-class HiddenProduct {
+class StateGradient {
  public:
-  enum class Way : bool { forward, backward };
   /// `mask` (B, H): m; null: 1.
-  HiddenProduct(Way way, const Schedule& schedule, const Columns& columns, const T* weight_hh,
+  StateGradient(const Schedule& schedule, const Columns& columns, const T* weight_hh,
                 const T* mask);
-  /// For Schedule's run_forward() and run_backward().
+  /// For Schedule's run_backward().
   std::size_t row_operations() const { return 2 * columns_.gates * columns_.hidden; }
-  /// gates (rows, G) += (m * h) W_hh^T; with `overwrite` = instead of +=.
-  void add_to_gates(const T* h, const Rows& rows, T* gates, bool overwrite = false) const;
-  /// dh = m * (da W_hh), or with `add` += instead of =; da (rows, G).
-  void pass_to_h_before(const T* da, const Rows& rows, T* dh, bool add) const;
+  /// dh, running, = m * (da W_hh), or with `add` += instead of =; da (rows, G).
+  void compute(const T* da, const Rows& rows, T* dh, bool add) const;
 
  private:
   Columns columns_;
   Packed<T> weight_hh_;
   const T* mask_;
-  Scratch<T> masked_;  // (B, H): m * h, or da W_hh before the mask; none without a mask
+  Scratch<T> unmasked_;  // (B, H): da W_hh; none without a mask
 };
 
-/// h_before (N, H) = m * h_{t-1}: a row of y (N, H), or of h0 (B, H) in a sequence's first step.
-/// `h0`, `mask` (B, H): null stands for 0 and 1.
+/// h_before (N, H) = m * h_{t-1}, from y (N, H) and h0 (B, H). `mask` (B, H): null stands for 1.
 template <class T>
 void states_before(const Schedule& schedule, std::size_t hidden, const T* y, const T* h0,
                    const T* mask, T* h_before);
+
+/// h_last (B, H): each row's last state, from y (N, H); h0 (B, H) of rows of length 0.
+template <class T>
+void last_states(const Schedule& schedule, std::size_t hidden, const T* y, const T* h0, T* h_last);
 
 /// The gradients that are sums over time. Results may be null: not wanted.
 template <class T>

@@ -14,57 +14,106 @@ std::size_t rows(const Sequence& sequence) {
   return rows;
 }
 
+namespace {
+
+/// Whether the inputs of a chunk are multiplied together: with few rows a step, where a product is
+/// slow, or with weights that would not stay in the second cache from one step to the next.
+bool suits_merging(std::size_t batch, const Columns& columns, std::size_t size) {
+  constexpr std::size_t few = 4, cached = 768 * 1024;
+  return batch < few || (columns.input + columns.hidden) * columns.gates * size > cached;
+}
+
+/// m * x, where the mask selects.
+template <class T>
+void multiply_by_mask(const T* mask, const T* x, std::size_t count, T* to) {
+  std::transform(x, x + count, mask, to, [](T value, T m) { return masked(m, value); });
+}
+
+}  // namespace
+
 // --- forward -------------------------------------------------------------------------------------
 
 template <class T>
-InputProduct<T>::InputProduct(const Schedule& schedule, const Columns& columns, const T* x,
-                              const T* weight_ih, T* all_gates)
+PreActivations<T>::PreActivations(const Schedule& schedule, const Columns& columns,
+                                  const Operands& operands, T* all)
     : columns_(columns),
-      x_(x),
-      weight_ih_(weight_ih),
-      all_(all_gates),
-      own_(all_gates != nullptr ? 0 : schedule.largest_chunk() * columns.gates) {}
+      merged_(suits_merging(schedule.batch(), columns, sizeof(T))),
+      mask_(operands.mask),
+      x_(operands.x),
+      weight_ih_(columns.input, merged_ ? columns.gates : columns.hidden,
+                 {operands.weight_ih, 1, columns.input}, merged_ ? 1 : columns.gate_count()),
+      weight_hh_(columns.hidden, columns.hidden, {operands.weight_hh, 1, columns.hidden},
+                 columns.gate_count()),
+      all_(all),
+      own_(merged_ && all == nullptr ? schedule.largest_chunk() * columns.gates : 0),
+      masked_(mask_ != nullptr ? schedule.batch() * columns.hidden : 0) {}
 
 template <class T>
-void InputProduct<T>::compute(const Chunk& chunk) const {
-  const auto [input, hidden, gates] = columns_;
-  gemm<T>(Transpose::no, Transpose::yes, chunk.rows, gates, input, 1, x_ + chunk.first * input,
-          input, weight_ih_, input, 0, start(chunk), gates);
+std::size_t PreActivations<T>::row_operations() const {
+  return 2 * columns_.gates * (columns_.hidden + (merged_ ? 0 : columns_.input));
 }
 
 template <class T>
-HiddenProduct<T>::HiddenProduct(Way way, const Schedule& schedule, const Columns& columns,
-                                const T* weight_hh, const T* mask)
-    : columns_(columns),
-      weight_hh_(way == Way::forward
-                     ? Packed<T>(columns.hidden, columns.gates, {weight_hh, 1, columns.hidden})
-                     : Packed<T>(columns.gates, columns.hidden, {weight_hh, columns.hidden, 1})),
-      mask_(mask),
-      masked_(mask != nullptr ? schedule.batch() * columns.hidden : 0) {}
+void PreActivations<T>::project(const Chunk& chunk) const {
+  if (!merged_) return;
+  const std::size_t I = columns_.input, G = columns_.gates;
+  constexpr std::size_t least_rows = 96, block = 2'000'000;
+  const std::size_t rows = std::max(least_rows, rows_per_block(I * G, block));
+  for_blocks(chunk.rows, rows, [&](std::size_t begin, std::size_t end) {
+    weight_ih_.multiply(end - begin, {x_ + (chunk.first + begin) * I, I, 1}, false,
+                        projected(chunk) + begin * G, G);
+  });
+}
 
 template <class T>
-void HiddenProduct<T>::add_to_gates(const T* h, const Rows& rows, T* gates, bool overwrite) const {
-  const std::size_t H = columns_.hidden, G = columns_.gates;
-  const T* h_before = rows.in_state(h, H);
+void PreActivations<T>::compute(const Chunk& chunk, const Rows& rows, const T* h_before,
+                                const void* cell, Use finish) const {
+  const auto [I, H, G] = columns_;
   if (mask_ != nullptr) {
     T* to = rows.in_state(masked_.get(), H);
-    std::transform(h_before, h_before + rows.count * H, rows.in_state(mask_, H), to,
-                   [](T value, T mask) { return masked(mask, value); });
+    multiply_by_mask(rows.in_state(mask_, H), h_before, rows.count * H, to);
     h_before = to;
   }
-  weight_hh_.multiply(rows.count, {h_before, H, 1}, 0, G, !overwrite, gates, G);
+  using Term = typename GateProduct<T>::Term;
+  const Term from_state{{h_before, H, 1}, &weight_hh_};
+  const Term from_input{{rows.in(x_, I), I, 1}, &weight_ih_};
+  const T* start = merged_ ? projected(chunk) + (rows.first - chunk.first) * G : nullptr;
+  run<T>({.rows = rows.count,
+          .start = start,
+          .terms = {merged_ ? from_state : from_input, from_state},
+          .count = merged_ ? 1U : 2U,
+          .finish = finish,
+          .cell = cell});
+}
+
+template <class T>
+void last_states(const Schedule& schedule, std::size_t hidden, const T* y, const T* h0, T* h_last) {
+  copy_or_zero(h0, schedule.batch() * hidden, h_last);
+  for (std::size_t k = 0; k < schedule.steps(); ++k) {
+    schedule.for_rows(k, schedule.active(k + 1), schedule.batch(), [&](const Rows& rows) {
+      std::copy_n(rows.in(y, hidden), rows.count * hidden, rows.in_state(h_last, hidden));
+    });
+  }
 }
 
 // --- backward ------------------------------------------------------------------------------------
 
 template <class T>
-void HiddenProduct<T>::pass_to_h_before(const T* da, const Rows& rows, T* dh, bool add) const {
+StateGradient<T>::StateGradient(const Schedule& schedule, const Columns& columns,
+                                const T* weight_hh, const T* mask)
+    : columns_(columns),
+      weight_hh_(columns.gates, columns.hidden, {weight_hh, columns.hidden, 1}),
+      mask_(mask),
+      unmasked_(mask != nullptr ? schedule.batch() * columns.hidden : 0) {}
+
+template <class T>
+void StateGradient<T>::compute(const T* da, const Rows& rows, T* dh, bool add) const {
   const std::size_t H = columns_.hidden, G = columns_.gates;
   T* to = rows.in_state(dh, H);
   const Strided<T> left{da, G, 1};
-  if (mask_ == nullptr) return weight_hh_.multiply(rows.count, left, 0, H, add, to, H);
-  T* product = rows.in_state(masked_.get(), H);
-  weight_hh_.multiply(rows.count, left, 0, H, false, product, H);
+  if (mask_ == nullptr) return weight_hh_.multiply(rows.count, left, add, to, H);
+  T* product = rows.in_state(unmasked_.get(), H);
+  weight_hh_.multiply(rows.count, left, false, product, H);
   const T* mask = rows.in_state(mask_, H);
   for (std::size_t n = 0; n < rows.count * H; ++n) deliver(masked(mask[n], product[n]), add, to[n]);
 }
@@ -73,17 +122,13 @@ template <class T>
 void states_before(const Schedule& schedule, std::size_t hidden, const T* y, const T* h0,
                    const T* mask, T* h_before) {
   for (std::size_t k = 0; k < schedule.steps(); ++k) {
-    const Rows now = schedule.step(k);
-    T* to = now.in(h_before, hidden);
-    std::size_t from_y = 0;  // elements of rows that this step is not the first of
-    if (k > 0) {
-      const Rows before = schedule.step(k - 1);
-      from_y = std::min(now.count, before.count) * hidden;
-      std::copy_n(before.in(y, hidden), from_y, to);
-    }
-    copy_or_zero(h0 != nullptr ? h0 + from_y : nullptr, now.count * hidden - from_y, to + from_y);
-    if (mask == nullptr) continue;
-    for (std::size_t n = 0; n < now.count * hidden; ++n) to[n] = masked(mask[n], to[n]);
+    schedule.for_rows(k, 0, schedule.batch(), [&](const Rows& rows) {
+      T* to = rows.in(h_before, hidden);
+      const std::size_t count = rows.count * hidden;
+      copy_or_zero(rows.begin && h0 == nullptr ? nullptr : rows.state_before(y, h0, hidden), count,
+                   to);
+      if (mask != nullptr) multiply_by_mask(rows.in_state(mask, hidden), to, count, to);
+    });
   }
 }
 
@@ -129,10 +174,12 @@ void sum_rows(const T* x, std::size_t rows, std::size_t columns, bool accumulate
   });
 }
 
-template class InputProduct<float>;
-template class InputProduct<double>;
-template class HiddenProduct<float>;
-template class HiddenProduct<double>;
+template class PreActivations<float>;
+template class PreActivations<double>;
+template class StateGradient<float>;
+template class StateGradient<double>;
+template void last_states(const Schedule&, std::size_t, const float*, const float*, float*);
+template void last_states(const Schedule&, std::size_t, const double*, const double*, double*);
 template void states_before(const Schedule&, std::size_t, const float*, const float*, const float*,
                             float*);
 template void states_before(const Schedule&, std::size_t, const double*, const double*,

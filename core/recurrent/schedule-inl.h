@@ -12,9 +12,10 @@
 
 // Which rows run when: no cell, no gates.
 //
-// States are *running*: one (B, H) buffer each, in which step t moves the rows [0, active[t]) on.
-// The rows behind them still hold their initial state, or hold their final state already. So the
-// first step, packed rows, sequences of length 0 and both directions are no special cases.
+// A state that only its own row reads is *running*: one (B, H) buffer, in which step t moves the rows
+// [0, active[t]) on. The rows behind them still hold their initial state, or hold their final state
+// already. So the first step, packed rows, sequences of length 0 and both directions are no special
+// cases. The state h, which products read, is read where the step before has put it: in y.
 //
 // Rows do not know of each other until the sums over N, so they are split into blocks, and a block
 // runs through all steps in one thread without waiting for others.
@@ -26,11 +27,18 @@ struct Rows {
   std::size_t count;     // at least 1
   std::size_t first;     // among all N
   std::size_t in_batch;  // among the B rows of a state
+  std::size_t before;    // among all N, the same rows one step earlier; only if !begin
+  bool begin;            // it is their first step: before it is their initial state
 
   /// The place of the rows in a matrix (N, columns); null stays null.
   template <class T>
   T* in(T* matrix, std::size_t columns) const {
     return matrix != nullptr ? matrix + first * columns : nullptr;
+  }
+  /// Their state one step earlier: in y (N, columns), or in the initial states (B, columns).
+  template <class T>
+  const T* state_before(const T* y, const T* initial, std::size_t columns) const {
+    return begin ? initial + in_batch * columns : y + before * columns;
   }
   /// The place of the rows in a running state (B, columns).
   template <class T>
@@ -65,10 +73,22 @@ class Schedule {
   /// The most rows that a chunk has.
   std::size_t largest_chunk() const { return std::min(rows(), std::max(chunk_rows, batch())); }
 
-  /// All rows of the k-th step.
-  Rows step(std::size_t k) const {
-    const std::size_t t = sequence_.reverse ? steps() - 1 - k : k;
-    return {k, offsets_[t + 1] - offsets_[t], offsets_[t], 0};
+  /// How many rows move on in the k-th step: 0 after the last one.
+  std::size_t active(std::size_t k) const {
+    return k < steps() ? offsets_[time(k) + 1] - offsets_[time(k)] : 0;
+  }
+  /// Calls use(rows) for rows [begin, end) of the k-th step: those that moved on in the step before,
+  /// and those that begin; nothing for none.
+  template <class Use>
+  void for_rows(std::size_t k, std::size_t begin, std::size_t end, Use&& use) const {
+    end = std::min(end, active(k));
+    const std::size_t moved =
+        k > 0 ? std::clamp(active(k - 1), begin, std::max(begin, end)) : begin;
+    const std::size_t first = offsets_[time(k)], before = k > 0 ? offsets_[time(k - 1)] : 0;
+    if (begin < moved) {
+      use(Rows{k, moved - begin, first + begin, begin, before + begin, false});
+    }
+    if (moved < end) use(Rows{k, end - moved, first + moved, moved, 0, true});
   }
 
   /// Calls project(chunk) for one chunk after another, and move(chunk, rows) for the rows of its
@@ -81,7 +101,7 @@ class Schedule {
       project(chunk);
       for_blocks(row_operations, [&](std::size_t b) {
         for (std::size_t i = chunk.begin; i < chunk.end; ++i) {
-          if (const Rows r = block(i, b); r.count > 0) move(chunk, r);
+          for_block(i, b, [&](const Rows& r) { move(chunk, r); });
         }
       });
       k = chunk.end;
@@ -93,7 +113,7 @@ class Schedule {
   void run_backward(std::size_t row_operations, MoveBack&& move_back) const {
     for_blocks(row_operations, [&](std::size_t b) {
       for (std::size_t k = steps(); k-- > 0;) {
-        if (const Rows r = block(k, b); r.count > 0) move_back(r);
+        for_block(k, b, move_back);
       }
     });
   }
@@ -112,19 +132,20 @@ class Schedule {
     return (even + tile - 1) / tile * tile;
   }
 
-  /// Block b of the k-th step; may be empty.
-  Rows block(std::size_t k, std::size_t b) const {
-    const Rows all = step(k);
-    const std::size_t begin = std::min(b * block_rows_, all.count);
-    return {k, std::min(block_rows_, all.count - begin), all.first + begin, begin};
+  std::size_t time(std::size_t k) const { return sequence_.reverse ? steps() - 1 - k : k; }
+
+  /// The rows of block b of the k-th step.
+  template <class Use>
+  void for_block(std::size_t k, std::size_t b, Use&& use) const {
+    for_rows(k, b * block_rows_, (b + 1) * block_rows_, use);
   }
 
   /// As many steps as have `chunk_rows` rows, at least one. Training and inference take the same
   /// chunks, so that they compute the same bits.
   Chunk chunk_from(std::size_t k) const {
-    std::size_t count = step(k).count, end = k + 1;
-    while (end < steps() && count + step(end).count <= chunk_rows) count += step(end++).count;
-    return {k, end, std::min(step(k).first, step(end - 1).first), count};
+    std::size_t count = active(k), end = k + 1;
+    while (end < steps() && count + active(end) <= chunk_rows) count += active(end++);
+    return {k, end, std::min(offsets_[time(k)], offsets_[time(end - 1)]), count};
   }
 
   /// Calls run(b) for all blocks. A single block runs on the caller's thread outside of any task,

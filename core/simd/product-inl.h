@@ -27,29 +27,64 @@ struct Strided {
   }
 };
 
-/// Terms of a sum that are added in registers.
-inline constexpr std::size_t product_depth = 384;
+/// Terms of a sum that are added in registers: so many rows of a panel stay in the first cache.
+inline constexpr std::size_t product_depth = 128;
 
-/// Columns of a panel; where columns are split, they are split there.
-template <class T>
-[[gnu::visibility("hidden")]] std::size_t panel_columns();
-
-/// A right operand in panels.
+/// A right operand (k, gates * units) in panels. The columns of a recurrent cell's weights are gates
+/// of `units` columns each: then the vectors of all gates for the same units lie side by side. Other
+/// matrices are one gate.
 template <class T>
 class Packed {
  public:
-  Packed(std::size_t k, std::size_t n, const Strided<T>& b);
+  Packed(std::size_t k, std::size_t units, const Strided<T>& b, std::size_t gates = 1);
 
-  /// C = A B, or with `add` += instead of =, for the columns [first, first + n) of B and C. `first` is
-  /// a multiple of panel_columns(). C (m, n) has rows `ldc` apart.
-  void multiply(std::size_t m, const Strided<T>& a, std::size_t first, std::size_t n, bool add,
+  /// How many panels, of nearly equal width, the columns are cut into. One gate only.
+  std::size_t panels() const;
+  /// C (m, n) = A B, or with `add` += instead of =, in the columns of `count` panels from `first`
+  /// on. C has rows `ldc` apart. One gate only.
+  void multiply(std::size_t m, const Strided<T>& a, std::size_t first, std::size_t count, bool add,
                 T* c, std::size_t ldc) const;
-  std::size_t columns() const { return n_; }
+  void multiply(std::size_t m, const Strided<T>& a, bool add, T* c, std::size_t ldc) const {
+    multiply(m, a, 0, panels(), add, c, ldc);
+  }
+
+  std::size_t terms() const { return k_; }
+  std::size_t units() const { return units_; }
+  std::size_t gates() const { return gates_; }
+  const T* data() const { return data_.get(); }
 
  private:
-  std::size_t k_, n_;
-  Scratch<T> panels_;
+  std::size_t k_, units_, gates_;
+  Scratch<T> data_;
 };
+
+/// Sums of some rows and units, for all gates: element (row, gate, unit), counted from the first row
+/// and unit, is data[row * row_stride + gate * gate_stride + unit].
+template <class T>
+struct GateSums {
+  std::size_t row, rows;
+  std::size_t unit, units;
+  const T* data;
+  std::size_t row_stride, gate_stride;
+};
+
+/// start + A_0 B_0 + A_1 B_1, which nobody stores: finish(cell, sums) uses it in parts that are in
+/// the first cache.
+template <class T>
+struct GateProduct {
+  struct Term {
+    Strided<T> a;        // (rows, k)
+    const Packed<T>* b;  // (k, gates * units)
+  };
+  std::size_t rows;
+  const T* start;  // (rows, gates * units); null: zeros
+  Term terms[2];
+  std::size_t count;  // of terms, at least 1
+  void (*finish)(const void* cell, const GateSums<T>& sums);
+  const void* cell;
+};
+template <class T>
+[[gnu::visibility("hidden")]] void run(const GateProduct<T>& product);
 
 }  // namespace tapegrad::kernels
 

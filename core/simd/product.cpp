@@ -6,6 +6,7 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <cstring>
 #include <new>
 #include <optional>
 
@@ -17,13 +18,30 @@
 namespace tapegrad::kernels {
 namespace {
 
+/// What `data` of a Packed holds, or is to hold.
+template <class T>
+struct Panels {
+  std::size_t k, units, gates;
+  T* data;
+};
+
 /// The product of one instruction set.
 template <class T>
 struct ProductTable {
-  std::size_t panel;  // columns of a panel
-  std::size_t lanes;  // the last panel has a multiple of this many
-  void (*multiply)(std::size_t m, std::size_t n, std::size_t k, const Strided<T>& a,
-                   const T* panels, bool add, T* c, std::size_t ldc);
+  std::size_t lanes;
+  std::size_t (*panels)(std::size_t units);
+  void (*pack)(const Panels<T>& panels, const Strided<T>& b);
+  void (*multiply)(std::size_t m, const Strided<T>& a, const Panels<const T>& b, std::size_t first,
+                   std::size_t count, bool add, T* c, std::size_t ldc);
+  void (*run)(const GateProduct<T>& product);
+};
+
+/// `total` things in parts of nearly equal size, at most `most`.
+struct Parts {
+  std::size_t total, count;
+  Parts(std::size_t things, std::size_t most) : total(things), count((things + most - 1) / most) {}
+  std::size_t begin(std::size_t i) const { return total * i / count; }
+  std::size_t size(std::size_t i) const { return begin(i + 1) - begin(i); }
 };
 
 }  // namespace
@@ -34,15 +52,34 @@ HWY_BEFORE_NAMESPACE();
 namespace tapegrad::kernels::HWY_NAMESPACE {
 namespace {
 
+// --- one tile ------------------------------------------------------------------------------------
+
 // A tile of C lives in registers: rows x vectors sums, a vector each of B, and one element of A.
 constexpr std::size_t max_rows = 6;
 constexpr std::size_t max_vectors = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
-constexpr std::size_t block_rows = 480;  // of A, beside which a panel stays in the second cache
 
-/// One tile: `columns` of its vectors' lanes exist in C.
-template <std::size_t rows, std::size_t vectors, class T>
-HWY_INLINE void tile(std::size_t k, const Strided<T>& a, const T* HWY_RESTRICT b,
-                     std::size_t columns, bool add, T* HWY_RESTRICT c, std::size_t ldc) {
+template <class T>
+constexpr std::size_t line = 64 / sizeof(T);  // elements of a cache line
+
+/// What a tile fetches into the second cache for those that come later: a line for each term.
+template <class T>
+struct Ahead {
+  const T* from;
+  std::size_t step;
+};
+
+/// Where a tile's results go: `columns` of its vectors' lanes exist there.
+template <class T>
+struct Result {
+  T* data;
+  std::size_t stride;
+  std::size_t columns;
+  bool add;
+};
+
+template <class T, std::size_t rows, std::size_t vectors>
+void tile(std::size_t k, const Strided<T>& a, const T* HWY_RESTRICT b, Ahead<T> ahead,
+          const Result<T>& c) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   const std::size_t lanes = hn::Lanes(d);
@@ -52,6 +89,8 @@ HWY_INLINE void tile(std::size_t k, const Strided<T>& a, const T* HWY_RESTRICT b
   }
   const T* HWY_RESTRICT left = a.data;
   for (std::size_t p = 0; p < k; ++p, b += vectors * lanes, left += a.column) {
+    __builtin_prefetch(ahead.from, 0, 2);
+    ahead.from += ahead.step;
     V right[vectors];
     for (std::size_t v = 0; v < vectors; ++v) right[v] = hn::Load(d, b + v * lanes);
     for (std::size_t i = 0; i < rows; ++i) {
@@ -59,34 +98,29 @@ HWY_INLINE void tile(std::size_t k, const Strided<T>& a, const T* HWY_RESTRICT b
       for (std::size_t v = 0; v < vectors; ++v) sum[i][v] = hn::MulAdd(x, right[v], sum[i][v]);
     }
   }
-  for (std::size_t i = 0; i < rows; ++i, c += ldc) {
+  T* HWY_RESTRICT row = c.data;
+  for (std::size_t i = 0; i < rows; ++i, row += c.stride) {
     for (std::size_t v = 0; v < vectors; ++v) {
       const auto put = [&](auto which) HWY_ATTR {
-        T* to = c + v * lanes;
-        store(d, add ? hn::Add(load(d, to, which), sum[i][v]) : sum[i][v], to, which);
+        T* to = row + v * lanes;
+        store(d, c.add ? hn::Add(load(d, to, which), sum[i][v]) : sum[i][v], to, which);
       };
-      if ((v + 1) * lanes <= columns) {
+      if ((v + 1) * lanes <= c.columns) {
         put(AllLanes{});
       } else {
-        put(FirstLanes{columns - v * lanes});
+        put(FirstLanes{c.columns - v * lanes});
       }
     }
   }
 }
 
 template <class T>
-using Tile = void (*)(std::size_t, const Strided<T>&, const T*, std::size_t, bool, T*, std::size_t);
-
-template <class T, std::size_t rows, std::size_t vectors>
-void run_tile(std::size_t k, const Strided<T>& a, const T* b, std::size_t columns, bool add, T* c,
-              std::size_t ldc) {
-  tile<rows, vectors>(k, a, b, columns, add, c, ldc);
-}
+using Tile = void (*)(std::size_t, const Strided<T>&, const T*, Ahead<T>, const Result<T>&);
 
 template <class T, std::size_t vectors>
-constexpr std::array<Tile<T>, max_rows> tiles_of_width = {
-    run_tile<T, 1, vectors>, run_tile<T, 2, vectors>, run_tile<T, 3, vectors>,
-    run_tile<T, 4, vectors>, run_tile<T, 5, vectors>, run_tile<T, 6, vectors>};
+constexpr std::array<Tile<T>, max_rows> tiles_of_width = {tile<T, 1, vectors>, tile<T, 2, vectors>,
+                                                          tile<T, 3, vectors>, tile<T, 4, vectors>,
+                                                          tile<T, 5, vectors>, tile<T, 6, vectors>};
 
 template <class T>
 const std::array<Tile<T>, max_rows>& tiles(std::size_t vectors) {
@@ -97,13 +131,7 @@ const std::array<Tile<T>, max_rows>& tiles(std::size_t vectors) {
   return vectors == 2 ? tiles_of_width<T, 2> : tiles_of_width<T, 1>;
 }
 
-/// Copies rows of A so that what a tile reads together lies together: (k, rows of the tile).
-template <class T>
-void pack_rows(std::size_t rows, std::size_t k, const Strided<T>& a, T* to) {
-  for (std::size_t p = 0; p < k; ++p) {
-    for (std::size_t i = 0; i < rows; ++i) *to++ = a.data[i * a.row + p * a.column];
-  }
-}
+// --- the left operand ----------------------------------------------------------------------------
 
 /// Memory for a copy, or null if there is none: C may be half-written already, and a copy is only
 /// faster.
@@ -122,62 +150,265 @@ class Copy {
   std::optional<Scratch<T>> memory_;
 };
 
-/// Tiles of nearly equal height, at most max_rows.
-struct Tiles {
-  std::size_t count, rows;
-  explicit Tiles(std::size_t m) : count((m + max_rows - 1) / max_rows), rows(m) {}
-  std::size_t begin(std::size_t i) const { return rows * i / count; }
+/// A block of A, which all panels are multiplied with. What a tile reads in turn is copied together
+/// if it is far apart: where A is transposed, and where rows would push each other out of a cache.
+template <class T>
+class LeftBlock {
+ public:
+  LeftBlock(std::size_t rows, std::size_t depth, const Strided<T>& a, bool often)
+      : transposed_(a.column != 1),
+        copy_(often && (transposed_ || (a.row * sizeof(T) % 4096 == 0 && rows > 128))
+                  ? rows * (depth + line<T>)
+                  : 0) {}
+
+  void fill(const Parts& rows, std::size_t depth, const Strided<T>& a) {
+    a_ = a;
+    depth_ = depth;
+    T* const to = copy_.get();
+    if (to != nullptr && transposed_) copy_transposed(rows, to);
+    for (std::size_t i = 0; to != nullptr && !transposed_ && i < rows.total; ++i) {
+      std::copy_n(a.data + i * a.row, depth, to + i * (depth + line<T>));
+    }
+  }
+  /// `rows` rows from `row` on, terms from `term` on.
+  Strided<T> at(std::size_t row, std::size_t rows, std::size_t term) const {
+    const T* const copy = copy_.get();
+    if (copy == nullptr) return a_.from(row, term);
+    if (transposed_) return {copy + row * depth_ + term * rows, 1, rows};
+    return {copy + row * (depth_ + line<T>)+term, depth_ + line<T>, 1};
+  }
+
+ private:
+  /// Each tile's rows (depth, rows).
+  void copy_transposed(const Parts& rows, T* copy) const {
+    constexpr std::size_t run = 8;  // terms, so that the lines of A stay in the first cache
+    for (std::size_t first = 0; first < depth_; first += run) {
+      const std::size_t count = std::min(run, depth_ - first);
+      for (std::size_t t = 0; t < rows.count; ++t) {
+        const std::size_t row = rows.begin(t), height = rows.size(t);
+        T* to = copy + row * depth_ + first * height;
+        const Strided<T> from = a_.from(row, first);
+        if (from.row == 1 && height == max_rows) {
+          for (std::size_t p = 0; p < count; ++p, to += max_rows) {
+            std::memcpy(to, from.data + p * from.column, max_rows * sizeof(T));
+          }
+          continue;
+        }
+        for (std::size_t p = 0; p < count; ++p) {
+          for (std::size_t i = 0; i < height; ++i)
+            *to++ = from.data[i * from.row + p * from.column];
+        }
+      }
+    }
+  }
+
+  bool transposed_;
+  Copy<T> copy_;
+  Strided<T> a_{};
+  std::size_t depth_ = 0;
 };
 
+// --- the right operand ---------------------------------------------------------------------------
+
+// The units are cut into groups, whose vectors, one gate's after another's, are as many as a tile
+// has, or more if there are more gates. A group is cut into panels, data after data.
+
 template <class T>
-void multiply(std::size_t m, std::size_t n, std::size_t k, const Strided<T>& a, const T* panels,
-              bool add, T* c, std::size_t ldc) {
-  const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>()), panel = max_vectors * lanes;
-  // Elements of A that are far apart are read once for each panel: they are copied if that is often.
-  const bool far = a.column != 1 || a.row * sizeof(T) % 1024 == 0;
-  const Copy<T> copied(far && n > panel ? std::min(m, block_rows) * std::min(k, product_depth) : 0);
-  const bool copies = copied.get() != nullptr;
-  for (std::size_t k0 = 0; k0 < k; k0 += product_depth) {
-    const std::size_t depth = std::min(product_depth, k - k0);
-    for (std::size_t m0 = 0; m0 < m; m0 += block_rows) {
-      const std::size_t height = std::min(block_rows, m - m0);
-      const Tiles split(height);
-      for (std::size_t t = 0; copies && t < split.count; ++t) {
-        const std::size_t begin = split.begin(t), rows = split.begin(t + 1) - begin;
-        pack_rows(rows, depth, a.from(m0 + begin, k0), copied.get() + begin * depth);
+Parts groups(std::size_t units, std::size_t gates) {
+  const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
+  return {(units + lanes - 1) / lanes, std::max<std::size_t>(1, max_vectors / gates)};
+}
+
+template <class T>
+std::size_t panels(std::size_t units) {
+  return groups<T>(units, 1).count;
+}
+
+#if HWY_TARGET == HWY_SCALAR
+constexpr std::size_t square_bytes = 0;
+template <class T>
+void transpose(const T*, std::size_t, T*, std::size_t) {}
+#else
+constexpr std::size_t square_bytes = 16;
+
+/// A square of 16 bytes a row.
+template <class T>
+HWY_INLINE void transpose(const T* from, std::size_t from_stride, T* to, std::size_t to_stride) {
+  const hn::FixedTag<T, square_bytes / sizeof(T)> d;
+  const auto row = [&](std::size_t i) HWY_ATTR { return hn::LoadU(d, from + i * from_stride); };
+  const auto put = [&](std::size_t i, auto v)
+                       HWY_ATTR { hn::StoreU(hn::BitCast(d, v), d, to + i * to_stride); };
+  if constexpr (sizeof(T) == 4) {
+    const hn::Repartition<double, decltype(d)> pairs;
+    const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, row(0), row(1)));
+    const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, row(2), row(3)));
+    const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, row(0), row(1)));
+    const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, row(2), row(3)));
+    put(0, hn::InterleaveLower(pairs, low01, low23));
+    put(1, hn::InterleaveUpper(pairs, low01, low23));
+    put(2, hn::InterleaveLower(pairs, high01, high23));
+    put(3, hn::InterleaveUpper(pairs, high01, high23));
+  } else {
+    put(0, hn::InterleaveLower(d, row(0), row(1)));
+    put(1, hn::InterleaveUpper(d, row(0), row(1)));
+  }
+}
+#endif
+
+/// The columns of one vector: to (k, lanes) with rows `stride` apart, from b (k, columns).
+template <class T>
+void pack_vector(std::size_t k, std::size_t columns, const Strided<T>& b, T* to,
+                 std::size_t stride) {
+  const hn::ScalableTag<T> d;
+  const std::size_t lanes = hn::Lanes(d);
+  if (b.column == 1 && columns == lanes) {
+    for (std::size_t p = 0; p < k; ++p) {
+      hn::Store(hn::LoadU(d, b.data + p * b.row), d, to + p * stride);
+    }
+    return;
+  }
+  constexpr std::size_t square = std::max<std::size_t>(1, square_bytes / sizeof(T));
+  const bool transposed = square > 1 && b.row == 1 && columns == lanes;
+  const std::size_t squares = transposed ? k / square * square : 0;
+  for (std::size_t p = 0; p < squares; p += square) {
+    for (std::size_t j = 0; j < lanes; j += square) {
+      transpose(b.data + j * b.column + p, b.column, to + p * stride + j, stride);
+    }
+  }
+  for (std::size_t p = squares; p < k; ++p) {
+    T* const row = to + p * stride;
+    for (std::size_t j = 0; j < columns; ++j) row[j] = b.data[p * b.row + j * b.column];
+    std::fill_n(row + columns, lanes - columns, T{0});
+  }
+}
+
+template <class T>
+void pack(const Panels<T>& to, const Strided<T>& b) {
+  constexpr std::size_t run = 64;  // terms, while whose lines of B stay in the first cache
+  const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
+  const Parts groups = HWY_NAMESPACE::groups<T>(to.units, to.gates);
+  T* data = to.data;
+  for (std::size_t g = 0; g < groups.count; ++g) {
+    const std::size_t blocks = groups.size(g);  // of units, a vector each
+    const Parts panels(blocks * to.gates, max_vectors);
+    for (std::size_t i = 0; i < panels.count; ++i) {
+      const std::size_t width = panels.size(i) * lanes;
+      for (std::size_t p = 0; p < to.k; p += run) {
+        const std::size_t count = std::min(run, to.k - p);
+        for (std::size_t v = 0; v < panels.size(i); ++v) {
+          const std::size_t gate = (panels.begin(i) + v) / blocks;
+          const std::size_t block = (panels.begin(i) + v) % blocks;
+          const std::size_t unit = (groups.begin(g) + block) * lanes;
+          pack_vector(count, std::min(lanes, to.units - unit), b.from(p, gate * to.units + unit),
+                      data + p * width + v * lanes, width);
+        }
       }
-      for (std::size_t j = 0; j < n; j += panel) {
-        const std::size_t columns = std::min(panel, n - j), vectors = (columns + lanes - 1) / lanes;
-        const T* b = panels + j * k + k0 * vectors * lanes;
-        const auto& run = tiles<T>(vectors);
-        for (std::size_t t = 0; t < split.count; ++t) {
-          const std::size_t begin = split.begin(t), rows = split.begin(t + 1) - begin;
-          const Strided<T> left =
-              copies ? Strided<T>{copied.get() + begin * depth, 1, rows} : a.from(m0 + begin, k0);
-          run[rows - 1](depth, left, b, columns, add || k0 > 0, c + (m0 + begin) * ldc + j, ldc);
+      data += to.k * width;
+    }
+  }
+}
+
+// --- products ------------------------------------------------------------------------------------
+
+/// Terms from `begin` to `end`, at most product_depth, for the rows of a block and one panel:
+/// `run` are the tiles of its width. What follows the panel's part in memory is fetched ahead, by as
+/// many tiles as that takes.
+template <class T>
+HWY_INLINE void multiply_part(const LeftBlock<T>& a, const Parts& rows, std::size_t term,
+                              std::size_t depth, const T* b, std::size_t vectors,
+                              const Result<T>& c) {
+  const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
+  const std::size_t size = depth * vectors * lanes, share = depth * line<T>;
+  const auto& run = tiles<T>(vectors);
+  for (std::size_t t = 0; t < rows.count; ++t) {
+    const std::size_t row = rows.begin(t), height = rows.size(t);
+    const Ahead<T> ahead =
+        t * share < size ? Ahead<T>{b + size + t * share, line<T>} : Ahead<T>{b, 0};
+    run[height - 1](depth, a.at(row, height, term), b, ahead,
+                    {c.data + row * c.stride, c.stride, c.columns, c.add});
+  }
+}
+
+template <class T>
+void multiply(std::size_t m, const Strided<T>& a, const Panels<const T>& b, std::size_t first,
+              std::size_t count, bool add, T* c, std::size_t ldc) {
+  // Blocks of A, beside which panels pass through the second cache.
+  constexpr std::size_t block_rows = 480, block_depth = 3 * product_depth;
+  const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
+  const Parts panels = groups<T>(b.units, 1);
+  LeftBlock<T> block(std::min(m, block_rows), std::min(b.k, block_depth), a, count > 1);
+  for (std::size_t k0 = 0; k0 < b.k; k0 += block_depth) {
+    const std::size_t k1 = std::min(b.k, k0 + block_depth);
+    for (std::size_t m0 = 0; m0 < m; m0 += block_rows) {
+      const Parts rows(std::min(block_rows, m - m0), max_rows);
+      block.fill(rows, k1 - k0, a.from(m0, k0));
+      for (std::size_t i = first; i < first + count; ++i) {
+        const std::size_t vectors = panels.size(i), j = panels.begin(i) * lanes;
+        for (std::size_t p = k0; p < k1; p += product_depth) {
+          multiply_part(block, rows, p - k0, std::min(product_depth, k1 - p),
+                        b.data + j * b.k + p * vectors * lanes, vectors,
+                        {c + m0 * ldc + j, ldc, b.units - j, add || p > 0});
         }
       }
     }
   }
 }
 
-void multiply_float(std::size_t m, std::size_t n, std::size_t k, const Strided<float>& a,
-                    const float* panels, bool add, float* c, std::size_t ldc) {
-  multiply(m, n, k, a, panels, add, c, ldc);
-}
-void multiply_double(std::size_t m, std::size_t n, std::size_t k, const Strided<double>& a,
-                     const double* panels, bool add, double* c, std::size_t ldc) {
-  multiply(m, n, k, a, panels, add, c, ldc);
+template <class T>
+void run(const GateProduct<T>& product) {
+  constexpr std::size_t block_rows = 8 * max_rows, max_gates = 4;
+  const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
+  const Packed<T>& first = *product.terms[0].b;
+  const std::size_t units = first.units(), gates = first.gates();
+  const Parts groups = HWY_NAMESPACE::groups<T>(units, gates);
+  HWY_ALIGN T
+      sums[block_rows * std::max(max_gates, max_vectors) * hn::MaxLanes(hn::ScalableTag<T>())];
+  for (std::size_t m0 = 0; m0 < product.rows; m0 += block_rows) {
+    const Parts rows(std::min(block_rows, product.rows - m0), max_rows);
+    for (std::size_t g = 0; g < groups.count; ++g) {
+      const std::size_t blocks = groups.size(g), vectors = blocks * gates, width = vectors * lanes;
+      const std::size_t unit = groups.begin(g) * lanes;
+      const std::size_t count = std::min(blocks * lanes, units - unit);
+      const T* start =
+          product.start != nullptr ? product.start + m0 * gates * units + unit : nullptr;
+      for (std::size_t i = 0; start != nullptr && i < rows.total * gates; ++i) {
+        T* const to = sums + i * blocks * lanes;
+        std::copy_n(start + i * units, count, to);
+        std::fill(to + count, to + blocks * lanes, T{0});
+      }
+      const Parts panels(vectors, max_vectors);
+      bool add = start != nullptr;
+      for (std::size_t t = 0; t < product.count; ++t) {
+        const auto& [a, b] = product.terms[t];
+        LeftBlock<T> left(rows.total, b->terms(), a, false);
+        left.fill(rows, b->terms(), a.from(m0, 0));
+        const T* data = b->data() + groups.begin(g) * lanes * gates * b->terms();
+        for (std::size_t i = 0; i < panels.count; ++i) {
+          const std::size_t wide = panels.size(i) * lanes;
+          for (std::size_t p = 0; p < b->terms(); p += product_depth) {
+            multiply_part(left, rows, p, std::min(product_depth, b->terms() - p), data + p * wide,
+                          panels.size(i),
+                          {sums + panels.begin(i) * lanes, width, wide, add || p > 0});
+          }
+          data += b->terms() * wide;
+        }
+        add = true;
+      }
+      product.finish(product.cell, {m0, rows.total, unit, count, sums, width, blocks * lanes});
+    }
+  }
 }
 
+template <class T>
+ProductTable<T> product_table() {
+  return {hn::Lanes(hn::ScalableTag<T>()), panels<T>, pack<T>, multiply<T>, run<T>};
+}
 const ProductTable<float>& product_float() {
-  static const ProductTable<float> table{max_vectors * hn::Lanes(hn::ScalableTag<float>()),
-                                         hn::Lanes(hn::ScalableTag<float>()), multiply_float};
+  static const ProductTable<float> table = product_table<float>();
   return table;
 }
 const ProductTable<double>& product_double() {
-  static const ProductTable<double> table{max_vectors * hn::Lanes(hn::ScalableTag<double>()),
-                                          hn::Lanes(hn::ScalableTag<double>()), multiply_double};
+  static const ProductTable<double> table = product_table<double>();
   return table;
 }
 
@@ -206,56 +437,34 @@ std::size_t rounded_up(std::size_t n, std::size_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-/// One panel: to (k, width), of which `columns` come from b.
-template <class T>
-void pack_panel(std::size_t k, std::size_t columns, std::size_t width, const Strided<T>& b, T* to) {
-  if (b.column == 1) {
-    for (std::size_t p = 0; p < k; ++p, to += width) {
-      std::copy_n(b.data + p * b.row, columns, to);
-      std::fill_n(to + columns, width - columns, T{0});
-    }
-    return;
-  }
-  constexpr std::size_t run = 16;  // a cache line's elements of a column
-  for (std::size_t p0 = 0; p0 < k; p0 += run, to += run * width) {
-    const std::size_t count = std::min(run, k - p0);
-    for (std::size_t j = 0; j < columns; ++j) {
-      const T* from = b.data + j * b.column + p0 * b.row;
-      for (std::size_t p = 0; p < count; ++p) to[p * width + j] = from[p * b.row];
-    }
-    for (std::size_t p = 0; p < count; ++p) {
-      std::fill_n(to + p * width + columns, width - columns, T{0});
-    }
-  }
-}
-
 }  // namespace
 
 template <class T>
-std::size_t panel_columns() {
-  return table<T>().panel;
+Packed<T>::Packed(std::size_t k, std::size_t units, const Strided<T>& b, std::size_t gates)
+    : k_(k), units_(units), gates_(gates), data_(k * gates * rounded_up(units, table<T>().lanes)) {
+  table<T>().pack({k, units, gates, data_.get()}, b);
 }
 
 template <class T>
-Packed<T>::Packed(std::size_t k, std::size_t n, const Strided<T>& b)
-    : k_(k), n_(n), panels_(k * rounded_up(n, table<T>().lanes)) {
-  const std::size_t panel = table<T>().panel, lanes = table<T>().lanes;
-  for (std::size_t j = 0; j < n; j += panel) {
-    const std::size_t columns = std::min(panel, n - j);
-    pack_panel(k, columns, rounded_up(columns, lanes), b.from(0, j), panels_.get() + j * k);
-  }
+std::size_t Packed<T>::panels() const {
+  return table<T>().panels(units_);
 }
 
 template <class T>
-void Packed<T>::multiply(std::size_t m, const Strided<T>& a, std::size_t first, std::size_t n,
+void Packed<T>::multiply(std::size_t m, const Strided<T>& a, std::size_t first, std::size_t count,
                          bool add, T* c, std::size_t ldc) const {
-  table<T>().multiply(m, n, k_, a, panels_.get() + first * k_, add, c, ldc);
+  table<T>().multiply(m, a, {k_, units_, gates_, data_.get()}, first, count, add, c, ldc);
 }
 
-template std::size_t panel_columns<float>();
-template std::size_t panel_columns<double>();
+template <class T>
+void run(const GateProduct<T>& product) {
+  table<T>().run(product);
+}
+
 template class Packed<float>;
 template class Packed<double>;
+template void run(const GateProduct<float>&);
+template void run(const GateProduct<double>&);
 
 }  // namespace tapegrad::kernels
 #endif

@@ -51,23 +51,31 @@ void forward(const Call<T>& call, T* y, T* h_last, T* reserve) {
   const std::size_t H = call.hidden;
   const Columns columns{call.input, H, H};
   const Schedule schedule(call.sequence);
-  const Running<T> h(call.h0, schedule.batch() * H, h_last);
-  const InputProduct<T> from_input(schedule, columns, call.x, call.weight_ih, reserve);
-  using Hidden = HiddenProduct<T>;
-  const Hidden from_hidden(Hidden::Way::forward, schedule, columns, call.weight_hh,
-                           call.recurrent_mask);
+  const std::size_t states = schedule.batch() * H;
+  const Running<T> h0(call.h0, states);
+  const PreActivations<T> a(schedule, columns,
+                            {.weight_ih = call.weight_ih,
+                             .weight_hh = call.weight_hh,
+                             .mask = call.recurrent_mask,
+                             .x = call.x},
+                            reserve);
   schedule.run_forward(
-      from_hidden.row_operations(), [&](const Chunk& chunk) { from_input.compute(chunk); },
+      a.row_operations(), [&](const Chunk& chunk) { a.project(chunk); },
       [&](const Chunk& chunk, const Rows& rows) {
-        T* a = from_input.of(chunk, rows);
-        from_hidden.add_to_gates(h.get(), rows, a);
-        T* state = rows.in_state(h.get(), H);
-        for (std::size_t n = 0; n < rows.count * H; ++n) {
-          a[n] = keep_tanh(a[n] + call.bias[n % H]);
-          state[n] = kept_tanh(a[n]);
-        }
-        std::copy_n(state, rows.count * H, rows.in(y, H));
+        const auto finish = [&](const GateSums<T>& sums) {
+          for (std::size_t r = 0; r < sums.rows; ++r) {
+            for (std::size_t u = 0; u < sums.units; ++u) {
+              const std::size_t n = (rows.first + sums.row + r) * H + sums.unit + u;
+              const T kept =
+                  keep_tanh(sums.data[r * sums.row_stride + u] + call.bias[sums.unit + u]);
+              if (reserve != nullptr) reserve[n] = kept;
+              y[n] = kept_tanh(kept);
+            }
+          }
+        };
+        a.compute(chunk, rows, rows.state_before(y, h0.get(), H), finish);
       });
+  last_states(schedule, H, y, h0.get(), h_last);
 }
 
 /// `reserve` is overwritten.
@@ -79,17 +87,15 @@ void backward(const Call<T>& call, const T* y, T* reserve, const Gradients<T>& g
   const Schedule schedule(call.sequence);
   const std::size_t N = schedule.rows(), states = schedule.batch() * H;
   const Running<T> dh(g.dh_last, states);
-  using Hidden = HiddenProduct<T>;
-  const Hidden to_hidden(Hidden::Way::backward, schedule, columns, call.weight_hh,
-                         call.recurrent_mask);
-  schedule.run_backward(to_hidden.row_operations(), [&](const Rows& rows) {
+  const StateGradient<T> to_state(schedule, columns, call.weight_hh, call.recurrent_mask);
+  schedule.run_backward(to_state.row_operations(), [&](const Rows& rows) {
     T* da = rows.in(reserve, H);
     const T* dy = rows.in(g.dy, H);
     const T* state = rows.in_state(dh.get(), H);
     for (std::size_t n = 0; n < rows.count * H; ++n) {
       da[n] = (state[n] + (dy != nullptr ? dy[n] : T{0})) * kept_tanh_slope(da[n]);
     }
-    to_hidden.pass_to_h_before(da, rows, dh.get(), false);
+    to_state.compute(da, rows, dh.get(), false);
   });
   for (std::size_t n = 0; n < states && g.dh0 != nullptr; ++n) {
     deliver(dh.get()[n], g.accumulate, g.dh0[n]);
