@@ -68,7 +68,7 @@ std::size_t products_per_block(std::size_t m, std::size_t n, std::size_t k) {
 
 /// How many terms float32 adds up well: parts of product_depth, added one after the other.
 template <class T>
-constexpr std::size_t most_terms = sizeof(T) == 4 ? 16 * product_depth : SIZE_MAX;
+constexpr std::size_t most_terms = sizeof(T) == 4 ? 48 * product_depth : SIZE_MAX;
 
 /// Whether a product is left to OpenBLAS. A function of the sizes alone, all of which it can take.
 template <class T>
