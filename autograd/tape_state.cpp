@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "../core/fork-inl.h"
+
 /// How tapes come and go: `Tape tape;` in a loop takes the state that the last one left, with all
 /// its memory.
 namespace tapegrad {
@@ -24,6 +26,9 @@ IdleStates& idle_states() {
   static auto* states = new IdleStates;
   return *states;
 }
+
+std::mutex& idle_mutex() { return idle_states().mutex; }
+[[maybe_unused]] const bool usable_after_fork = hold_in_fork<idle_mutex>();
 
 TapeState* take_state() {
   IdleStates& idle = idle_states();

@@ -12,6 +12,8 @@
 #include <optional>
 #include <utility>
 
+#include "fork-inl.h"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TAPEGRAD_BYPASS_POOL 1
 #elif defined(__has_feature)
@@ -149,6 +151,7 @@ class SharedPool {
     const std::lock_guard lock(mutex_);
     return {in_use_, idle_};
   }
+  std::mutex& mutex() { return mutex_; }
 
  private:
   static constexpr std::size_t always_idle = std::size_t{64} << 20;
@@ -173,6 +176,8 @@ SharedPool& shared_pool() {
       new SharedPool;  // never destroyed: static tensors may be released after main()
   return *pool;
 }
+std::mutex& shared_mutex() { return shared_pool().mutex(); }
+[[maybe_unused]] const bool usable_after_fork = hold_in_fork<shared_mutex>();
 
 /// What one thread keeps for itself, so that the common case takes no lock.
 struct ThreadCache {

@@ -4,12 +4,17 @@
 #include <functional>
 #include <mutex>
 
+#include "fork-inl.h"
+
 namespace tapegrad::detail {
 namespace {
 
 // Both are ready before the first static object and good until after the last one.
 constinit std::mutex mutex;
 constinit Tracked* first = nullptr;
+
+std::mutex& list_mutex() { return mutex; }
+[[maybe_unused]] const bool usable_after_fork = hold_in_fork<list_mutex>();
 
 std::uintptr_t hidden(Tracked* t) { return ~reinterpret_cast<std::uintptr_t>(t); }
 // NOLINTNEXTLINE(performance-no-int-to-ptr): the complement is there to be no pointer

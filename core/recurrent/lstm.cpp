@@ -70,8 +70,8 @@ void run(const Forward<T>& call) {
   const bool with_variant = concerns_elements(call.weights, call.variant);
 
   schedule.run_forward(
-      a.row_operations(), [&](const Chunk& chunk) { a.project(chunk); },
-      [&](const Chunk& chunk, const Rows& rows) {
+      a.work(), [&](const Chunk& chunk, Part part) { a.project(chunk, part); },
+      [&](const Chunk& chunk, const Rows& rows, Part units) {
         const StepForward<T> step{.hidden = H,
                                   .bias = bias.get(),
                                   .h_before = rows.state_before(call.y, h0, H),
@@ -82,7 +82,7 @@ void run(const Forward<T>& call) {
                                   .tanh_c = rows.in(reserve.tanh_c, H),
                                   .exported_gates = rows.in(call.gates, G),
                                   .exported_c = rows.in(call.cells, H)};
-        a.compute(chunk, rows, step.h_before, [&](const GateSums<T>& sums) {
+        a.compute(chunk, rows, units, step.h_before, [&](const GateSums<T>& sums) {
           if (with_variant) {
             step_forward(step, sums, call.weights.peephole, call.variant, rows.first);
           } else {
@@ -108,33 +108,38 @@ void run(const Backward<T>& call) {
                          N * G);
   const StateGradient<T> to_state(schedule, columns(call.shape), call.weights.weight_hh,
                                   call.variant.recurrent_mask);
-  // A part for each block of rows, so that no two threads add to the same number.
-  const std::size_t parts = call.dpeephole != nullptr ? schedule.blocks() : 0;
+  // Of each row, so that no two threads add to the same number.
+  const std::size_t parts = call.dpeephole != nullptr ? schedule.batch() : 0;
   const Scratch<double> dpeephole(parts * 3 * H);
   std::fill_n(dpeephole.get(), parts * 3 * H, 0.0);
   const bool with_variant = concerns_elements(call.weights, call.variant);
 
-  schedule.run_backward(to_state.row_operations(), [&](const Rows& rows) {
-    T* da = rows.in(all_da.get(), G);
-    const StepBackward<T> step{.rows = rows.count,
-                               .hidden = H,
-                               .gates = rows.in(reserve.gates, G),
-                               .c_before = rows.in(reserve.c_before, H),
-                               .tanh_c = rows.in(reserve.tanh_c, H),
-                               .dy = rows.in(call.dy, H),
-                               .dh = rows.in_state(dh.get(), H),
-                               .dc = rows.in_state(dc.get(), H),
-                               .da = da,
-                               .whole_dh = rows.in(call.dh, H),
-                               .whole_dc = rows.in(call.dc, H)};
-    if (with_variant) {
-      double* part = parts > 0 ? dpeephole.get() + schedule.block_of(rows) * 3 * H : nullptr;
-      step_backward(step, call.weights.peephole, call.variant, rows.first, part);
-    } else {
-      step_backward(step);
-    }
-    if (!rows.begin || call.dh0 != nullptr) to_state.compute(da, rows, dh.get(), with_variant);
-  });
+  schedule.run_backward(
+      to_state.work(),
+      [&](const Rows& rows, Part part) {
+        const StepBackward<T> step{.rows = rows.count,
+                                   .units = to_state.units(part),
+                                   .hidden = H,
+                                   .gates = rows.in(reserve.gates, G),
+                                   .c_before = rows.in(reserve.c_before, H),
+                                   .tanh_c = rows.in(reserve.tanh_c, H),
+                                   .dy = rows.in(call.dy, H),
+                                   .dh = rows.in_state(dh.get(), H),
+                                   .dc = rows.in_state(dc.get(), H),
+                                   .da = rows.in(all_da.get(), G),
+                                   .whole_dh = rows.in(call.dh, H),
+                                   .whole_dc = rows.in(call.dc, H)};
+        if (with_variant) {
+          double* own = parts > 0 ? dpeephole.get() + rows.in_batch * 3 * H : nullptr;
+          step_backward(step, call.weights.peephole, call.variant, rows.first, own);
+        } else {
+          step_backward(step);
+        }
+      },
+      [&](const Rows& rows, Part part) {
+        if (rows.begin && call.dh0 == nullptr) return;
+        to_state.compute(rows.in(all_da.get(), G), rows, part, dh.get(), with_variant);
+      });
 
   for (std::size_t n = 0; n < states; ++n) {
     if (call.dh0 != nullptr) deliver(dh.get()[n], call.accumulate, call.dh0[n]);

@@ -2,8 +2,8 @@
 
 #include <cstddef>
 
-#include "../simd/product-inl.h"
 #include "lstm.h"
+#include "products-inl.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -30,6 +30,7 @@ struct StepForward {
 template <class T>
 struct StepBackward {
   std::size_t rows;
+  Units units;         // that are computed
   std::size_t hidden;  // H
   const T* gates;      // (rows, 4H) in: i, f, g, o, kept
   const T* c_before;   // (rows, H) in: c_{t-1}
@@ -64,7 +65,7 @@ void step_backward(const StepBackward<T>& step);
 template <class T>
 void step_forward(const StepForward<T>& step, const GateSums<T>& sums, const T* peephole,
                   const Variant<T>& variant, std::size_t first);
-/// `dpeephole` (3, H): the step's part is added; null: not wanted.
+/// `dpeephole` (rows, 3, H): the step's part is added; null: not wanted.
 template <class T>
 void step_backward(const StepBackward<T>& step, const T* peephole, const Variant<T>& variant,
                    std::size_t first, double* dpeephole);

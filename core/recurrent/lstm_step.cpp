@@ -60,8 +60,8 @@ struct RowBackward {
   std::size_t row;
 
   template <class D, class Lanes>
-  HWY_INLINE void operator()(D d, std::size_t j, Lanes lanes) const {
-    const std::size_t H = s.hidden;
+  HWY_INLINE void operator()(D d, std::size_t column, Lanes lanes) const {
+    const std::size_t H = s.hidden, j = s.units.begin + column;
     const T* gates = s.gates + row * 4 * H + j;
     T* da = s.da + row * 4 * H + j;
     const std::size_t n = row * H + j;
@@ -101,7 +101,9 @@ HWY_INLINE void forward(const lstm::StepForward<T>& s, const GateSums<T>& sums) 
 }
 template <class T>
 HWY_INLINE void backward(const lstm::StepBackward<T>& s) {
-  for (std::size_t row = 0; row < s.rows; ++row) for_vectors<T>(s.hidden, RowBackward<T>{s, row});
+  for (std::size_t row = 0; row < s.rows; ++row) {
+    for_vectors<T>(s.units.end - s.units.begin, RowBackward<T>{s, row});
+  }
 }
 
 void forward_float(const lstm::StepForward<float>& s, const GateSums<float>& sums) {

@@ -82,7 +82,7 @@ void step_backward(const StepBackward<T>& s, const T* p, const Variant<T>& varia
                    std::size_t first, double* dpeephole) {
   const std::size_t H = s.hidden;
   for (std::size_t row = 0; row < s.rows; ++row) {
-    for (std::size_t j = 0; j < H; ++j) {
+    for (std::size_t j = s.units.begin; j < s.units.end; ++j) {
       const T* gates = s.gates + row * 4 * H + j;
       T* da = s.da + row * 4 * H + j;
       const std::size_t n = row * H + j;
@@ -120,10 +120,11 @@ void step_backward(const StepBackward<T>& s, const T* p, const Variant<T>& varia
       da[2 * H] = da_g;
       da[3 * H] = da_o;
       if (dpeephole != nullptr) {
+        double* own = dpeephole + row * 3 * H;
         const double before = c_before;
-        dpeephole[j] += masked<double>(da_i, before);
-        dpeephole[H + j] += masked<double>(da_f, before);
-        dpeephole[2 * H + j] += masked<double>(da_o, new_c);
+        own[j] += masked<double>(da_i, before);
+        own[H + j] += masked<double>(da_f, before);
+        own[2 * H + j] += masked<double>(da_o, new_c);
       }
       if (s.whole_dh != nullptr) s.whole_dh[n] = dh;
       // Without zoneout c_t is c~_t; with it, what reaches c~_t through h~_t does not pass c_t.

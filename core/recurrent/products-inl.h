@@ -29,6 +29,11 @@ struct Columns {
   std::size_t gate_count() const { return gates / hidden; }
 };
 
+/// Units [begin, end).
+struct Units {
+  std::size_t begin, end;
+};
+
 /// The pre-activations of one step after another.
 template <class T>
 class PreActivations {
@@ -43,23 +48,23 @@ class PreActivations {
   PreActivations(const Schedule& schedule, const Columns& columns, const Operands& operands,
                  T* all);
 
-  /// For Schedule's run_forward(): the operations of compute() for one row.
-  std::size_t row_operations() const;
-  /// Multiplies the inputs of a chunk, if it is done for all its steps together.
-  void project(const Chunk& chunk) const;
-  /// Calls finish(GateSums<T>) until it has had all units of the rows. `h_before` (rows, H).
+  /// For Schedule's run_forward().
+  Work work() const;
+  /// Multiplies a part of a chunk's inputs, if it is done for all its steps together.
+  void project(const Chunk& chunk, Part part) const;
+  /// Calls finish(GateSums<T>) until it has had all `units` of the rows. `h_before` (rows, H).
   template <class Finish>
-  void compute(const Chunk& chunk, const Rows& rows, const T* h_before,
+  void compute(const Chunk& chunk, const Rows& rows, Part units, const T* h_before,
                const Finish& finish) const {
-    compute(chunk, rows, h_before, &finish, [](const void* cell, const GateSums<T>& sums) {
+    compute(chunk, rows, units, h_before, &finish, [](const void* cell, const GateSums<T>& sums) {
       (*static_cast<const Finish*>(cell))(sums);
     });
   }
 
  private:
   using Use = void (*)(const void* cell, const GateSums<T>& sums);
-  void compute(const Chunk& chunk, const Rows& rows, const T* h_before, const void* cell,
-               Use finish) const;
+  void compute(const Chunk& chunk, const Rows& rows, Part units, const T* h_before,
+               const void* cell, Use finish) const;
   T* projected(const Chunk& chunk) const {
     return all_ != nullptr ? all_ + chunk.first * columns_.gates : own_.get();
   }
@@ -82,9 +87,11 @@ class StateGradient {
   StateGradient(const Schedule& schedule, const Columns& columns, const T* weight_hh,
                 const T* mask);
   /// For Schedule's run_backward().
-  std::size_t row_operations() const { return 2 * columns_.gates * columns_.hidden; }
+  Work work() const;
+  /// The units that one of several threads computes of dh; their da is what it should compute, too.
+  Units units(Part part) const;
   /// dh, running, = m * (da W_hh), or with `add` += instead of =; da (rows, G).
-  void compute(const T* da, const Rows& rows, T* dh, bool add) const;
+  void compute(const T* da, const Rows& rows, Part units, T* dh, bool add) const;
 
  private:
   Columns columns_;

@@ -49,24 +49,23 @@ PreActivations<T>::PreActivations(const Schedule& schedule, const Columns& colum
       masked_(mask_ != nullptr ? schedule.batch() * columns.hidden : 0) {}
 
 template <class T>
-std::size_t PreActivations<T>::row_operations() const {
-  return 2 * columns_.gates * (columns_.hidden + (merged_ ? 0 : columns_.input));
+Work PreActivations<T>::work() const {
+  const std::size_t columns = columns_.hidden + (merged_ ? 0 : columns_.input);
+  return {.row_operations = 2 * columns_.gates * (columns_.hidden + columns_.input),
+          .weight_bytes = columns_.gates * columns * sizeof(T),
+          .units_can_be_split = mask_ == nullptr};
 }
 
 template <class T>
-void PreActivations<T>::project(const Chunk& chunk) const {
+void PreActivations<T>::project(const Chunk& chunk, Part part) const {
   if (!merged_) return;
-  const std::size_t I = columns_.input, G = columns_.gates;
-  constexpr std::size_t least_rows = 96, block = 2'000'000;
-  const std::size_t rows = std::max(least_rows, rows_per_block(I * G, block));
-  for_blocks(chunk.rows, rows, [&](std::size_t begin, std::size_t end) {
-    weight_ih_.multiply(end - begin, {x_ + (chunk.first + begin) * I, I, 1}, false,
-                        projected(chunk) + begin * G, G);
-  });
+  const std::size_t I = columns_.input, G = columns_.gates, begin = part.begin(chunk.rows);
+  weight_ih_.multiply(part.end(chunk.rows) - begin, {x_ + (chunk.first + begin) * I, I, 1}, false,
+                      projected(chunk) + begin * G, G);
 }
 
 template <class T>
-void PreActivations<T>::compute(const Chunk& chunk, const Rows& rows, const T* h_before,
+void PreActivations<T>::compute(const Chunk& chunk, const Rows& rows, Part units, const T* h_before,
                                 const void* cell, Use finish) const {
   const auto [I, H, G] = columns_;
   if (mask_ != nullptr) {
@@ -82,6 +81,7 @@ void PreActivations<T>::compute(const Chunk& chunk, const Rows& rows, const T* h
           .start = start,
           .terms = {merged_ ? from_state : from_input, from_state},
           .count = merged_ ? 1U : 2U,
+          .part = units,
           .finish = finish,
           .cell = cell});
 }
@@ -107,15 +107,33 @@ StateGradient<T>::StateGradient(const Schedule& schedule, const Columns& columns
       unmasked_(mask != nullptr ? schedule.batch() * columns.hidden : 0) {}
 
 template <class T>
-void StateGradient<T>::compute(const T* da, const Rows& rows, T* dh, bool add) const {
+Work StateGradient<T>::work() const {
+  const std::size_t weights = columns_.gates * columns_.hidden;
+  return {2 * weights, weights * sizeof(T), true};
+}
+
+template <class T>
+Units StateGradient<T>::units(Part part) const {
+  const std::size_t panels = weight_hh_.panels();
+  return {weight_hh_.first_column(part.begin(panels)), weight_hh_.first_column(part.end(panels))};
+}
+
+template <class T>
+void StateGradient<T>::compute(const T* da, const Rows& rows, Part part, T* dh, bool add) const {
   const std::size_t H = columns_.hidden, G = columns_.gates;
+  const std::size_t panels = weight_hh_.panels(), first = part.begin(panels);
   T* to = rows.in_state(dh, H);
-  const Strided<T> left{da, G, 1};
-  if (mask_ == nullptr) return weight_hh_.multiply(rows.count, left, add, to, H);
-  T* product = rows.in_state(unmasked_.get(), H);
-  weight_hh_.multiply(rows.count, left, false, product, H);
+  T* product = mask_ != nullptr ? rows.in_state(unmasked_.get(), H) : to;
+  weight_hh_.multiply(rows.count, {da, G, 1}, first, part.end(panels) - first,
+                      add && mask_ == nullptr, product, H);
+  if (mask_ == nullptr) return;
   const T* mask = rows.in_state(mask_, H);
-  for (std::size_t n = 0; n < rows.count * H; ++n) deliver(masked(mask[n], product[n]), add, to[n]);
+  const auto [begin, end] = units(part);
+  for (std::size_t row = 0; row < rows.count; ++row) {
+    for (std::size_t n = row * H + begin; n < row * H + end; ++n) {
+      deliver(masked(mask[n], product[n]), add, to[n]);
+    }
+  }
 }
 
 template <class T>

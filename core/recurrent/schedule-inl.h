@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "../simd/product-inl.h"
 #include "../threads.h"
 #include "memory-inl.h"
 #include "sequence.h"
@@ -17,8 +18,8 @@
 // already. So the first step, packed rows, sequences of length 0 and both directions are no special
 // cases. The state h, which products read, is read where the step before has put it: in y.
 //
-// Rows do not know of each other until the sums over N, so they are split into blocks, and a block
-// runs through all steps in one thread without waiting for others.
+// Rows do not know of each other until the sums over N, and units only from one step to the next, so
+// several threads share the one or the other. No sum is split: all bits are the same.
 namespace tapegrad::kernels {
 
 /// Some rows of one step.
@@ -53,10 +54,16 @@ struct Chunk {
   std::size_t first, rows;
 };
 
+/// What the products of a step take, from which Schedule chooses how to split them.
+struct Work {
+  std::size_t row_operations;  // for one row
+  std::size_t weight_bytes;    // that all rows of a step read
+  bool units_can_be_split;
+};
+
 class Schedule {
  public:
-  explicit Schedule(const Sequence& sequence)
-      : sequence_(sequence), block_rows_(block_rows(sequence.batch)), offsets_(sequence.steps + 1) {
+  explicit Schedule(const Sequence& sequence) : sequence_(sequence), offsets_(sequence.steps + 1) {
     offsets_[0] = 0;
     for (std::size_t t = 0; t < sequence.steps; ++t) {
       offsets_[t + 1] =
@@ -67,9 +74,6 @@ class Schedule {
   std::size_t steps() const { return sequence_.steps; }
   std::size_t batch() const { return sequence_.batch; }
   std::size_t rows() const { return offsets_[steps()]; }
-  std::size_t blocks() const { return (batch() + block_rows_ - 1) / block_rows_; }
-  /// The block that rows belong to.
-  std::size_t block_of(const Rows& r) const { return r.in_batch / block_rows_; }
   /// The most rows that a chunk has.
   std::size_t largest_chunk() const { return std::min(rows(), std::max(chunk_rows, batch())); }
 
@@ -91,29 +95,38 @@ class Schedule {
     if (moved < end) use(Rows{k, end - moved, first + moved, moved, 0, true});
   }
 
-  /// Calls project(chunk) for one chunk after another, and move(chunk, rows) for the rows of its
-  /// steps: in the order of time in each block of rows, blocks side by side.
-  /// `row_operations`: those of the products in move() for one row.
+  /// Calls project(chunk, part) for one chunk after another, and move(chunk, rows, units) for the
+  /// rows of its steps in the order of time.
   template <class Project, class Move>
-  void run_forward(std::size_t row_operations, Project&& project, Move&& move) const {
-    for (std::size_t k = 0; k < steps();) {
-      const Chunk chunk = chunk_from(k);
-      project(chunk);
-      for_blocks(row_operations, [&](std::size_t b) {
-        for (std::size_t i = chunk.begin; i < chunk.end; ++i) {
-          for_block(i, b, [&](const Rows& r) { move(chunk, r); });
+  void run_forward(const Work& work, Project&& project, Move&& move) const {
+    parallel_team(most_threads(work), [&](Team& team, std::size_t member) noexcept {
+      const Split split(*this, work, {member, team.size()});
+      for (std::size_t k = 0; k < steps();) {
+        const Chunk chunk = chunk_from(k);
+        project(chunk, Part{member, team.size()});
+        team.wait();
+        for (; k < chunk.end; ++k) {
+          for_rows(k, split.begin, split.end, [&](const Rows& r) { move(chunk, r, split.units); });
+          if (split.by_units()) team.wait();  // the next step reads all units
         }
-      });
-      k = chunk.end;
-    }
+        if (!split.by_units()) team.wait();  // the next chunk may take the place of this one
+      }
+    });
   }
 
-  /// Calls move_back(rows) for the rows of all steps, the other way round.
-  template <class MoveBack>
-  void run_backward(std::size_t row_operations, MoveBack&& move_back) const {
-    for_blocks(row_operations, [&](std::size_t b) {
+  /// Calls move_back(rows, units) and then pass_on(rows, units) for the rows of all steps, the other
+  /// way round. The first writes what the second one reads of all units.
+  template <class MoveBack, class PassOn>
+  void run_backward(const Work& work, MoveBack&& move_back, PassOn&& pass_on) const {
+    parallel_team(most_threads(work), [&](Team& team, std::size_t member) noexcept {
+      const Split split(*this, work, {member, team.size()});
       for (std::size_t k = steps(); k-- > 0;) {
-        for_block(k, b, move_back);
+        const auto with_units = [&](auto&& use) {
+          for_rows(k, split.begin, split.end, [&](const Rows& r) { use(r, split.units); });
+        };
+        with_units(move_back);
+        if (split.by_units()) team.wait();
+        with_units(pass_on);
       }
     });
   }
@@ -123,22 +136,43 @@ class Schedule {
   /// be faster, and inference has to keep the result.
   static constexpr std::size_t chunk_rows = 1024;
 
-  /// How many rows a block has: what one thread runs through all steps. Not a function of threads().
-  static std::size_t block_rows(std::size_t batch) {
-    constexpr std::size_t least = 16, most = 32, tile = 4;
-    if (batch <= least) return batch;
-    const std::size_t blocks = std::max<std::size_t>(2, (batch + most - 1) / most);
-    const std::size_t even = (batch + blocks - 1) / blocks;
-    return (even + tile - 1) / tile * tile;
+  /// What a member of a team does of each step. Either some rows, which go through all steps without
+  /// waiting for others; or some units of all rows: with few rows to share, and with weights that
+  /// each core would have to fetch from far in every step.
+  struct Split {
+    std::size_t begin = 0, end;  // rows of the batch
+    Part units;
+
+    Split(const Schedule& schedule, const Work& work, Part part) : end(schedule.batch()) {
+      constexpr std::size_t few = 4, many = 48, cached = 1024 * 1024;
+      const std::size_t rows = schedule.batch() / part.count;
+      if (work.units_can_be_split && part.count > 1 &&
+          (rows < few || (rows < many && work.weight_bytes > cached))) {
+        units = part;
+      } else {
+        begin = schedule.row(part.begin(schedule.rows()));
+        end = schedule.row(part.end(schedule.rows()));
+      }
+    }
+    bool by_units() const { return units.count > 1; }
+  };
+
+  /// The first row of the batch before which there are `rows` of the N rows.
+  std::size_t row(std::size_t rows) const {
+    std::size_t count = 0, row = 0, length = steps();
+    for (; count < rows && row < batch(); ++row) {
+      while (length > 0 && offsets_[length] - offsets_[length - 1] <= row) --length;
+      count += length;
+    }
+    return rows == this->rows() ? batch() : row;
+  }
+
+  std::size_t most_threads(const Work& work) const {
+    constexpr std::size_t least_operations = 4'000'000;  // below, waking a thread does not pay
+    return rows() * work.row_operations < least_operations ? 1 : threads();
   }
 
   std::size_t time(std::size_t k) const { return sequence_.reverse ? steps() - 1 - k : k; }
-
-  /// The rows of block b of the k-th step.
-  template <class Use>
-  void for_block(std::size_t k, std::size_t b, Use&& use) const {
-    for_rows(k, b * block_rows_, (b + 1) * block_rows_, use);
-  }
 
   /// As many steps as have `chunk_rows` rows, at least one. Training and inference take the same
   /// chunks, so that they compute the same bits.
@@ -148,19 +182,7 @@ class Schedule {
     return {k, end, std::min(offsets_[time(k)], offsets_[time(end - 1)]), count};
   }
 
-  /// Calls run(b) for all blocks. A single block runs on the caller's thread outside of any task,
-  /// so that its matrix products can use the thread pool.
-  template <class F>
-  void for_blocks(std::size_t row_operations, F&& run) const {
-    constexpr std::size_t least_operations = 4'000'000;  // below, waking a thread does not pay
-    if (blocks() > 1 && rows() * row_operations >= least_operations) {
-      return parallel_tasks(blocks(), run);
-    }
-    for (std::size_t b = 0; b < blocks(); ++b) run(b);
-  }
-
   Sequence sequence_;
-  std::size_t block_rows_;
   Scratch<std::size_t> offsets_;  // (T+1)
 };
 

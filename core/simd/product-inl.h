@@ -40,6 +40,8 @@ class Packed {
 
   /// How many panels, of nearly equal width, the columns are cut into. One gate only.
   std::size_t panels() const;
+  /// The first column of panel `panel`; the number of columns for one more than there are.
+  std::size_t first_column(std::size_t panel) const;
   /// C (m, n) = A B, or with `add` += instead of =, in the columns of `count` panels from `first`
   /// on. C has rows `ldc` apart. One gate only.
   void multiply(std::size_t m, const Strided<T>& a, std::size_t first, std::size_t count, bool add,
@@ -56,6 +58,14 @@ class Packed {
  private:
   std::size_t k_, units_, gates_;
   Scratch<T> data_;
+};
+
+/// The i-th of n parts: what one of several threads does.
+struct Part {
+  std::size_t index = 0, count = 1;
+
+  std::size_t begin(std::size_t things) const { return things * index / count; }
+  std::size_t end(std::size_t things) const { return things * (index + 1) / count; }
 };
 
 /// Sums of some rows and units, for all gates: element (row, gate, unit), counted from the first row
@@ -80,6 +90,7 @@ struct GateProduct {
   const T* start;  // (rows, gates * units); null: zeros
   Term terms[2];
   std::size_t count;  // of terms, at least 1
+  Part part;          // of the units
   void (*finish)(const void* cell, const GateSums<T>& sums);
   const void* cell;
 };

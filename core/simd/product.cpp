@@ -30,6 +30,7 @@ template <class T>
 struct ProductTable {
   std::size_t lanes;
   std::size_t (*panels)(std::size_t units);
+  std::size_t (*first_column)(std::size_t units, std::size_t panel);
   void (*pack)(const Panels<T>& panels, const Strided<T>& b);
   void (*multiply)(std::size_t m, const Strided<T>& a, const Panels<const T>& b, std::size_t first,
                    std::size_t count, bool add, T* c, std::size_t ldc);
@@ -223,6 +224,11 @@ template <class T>
 std::size_t panels(std::size_t units) {
   return groups<T>(units, 1).count;
 }
+/// The first column of a panel, or behind the last one.
+template <class T>
+std::size_t first_column(std::size_t units, std::size_t panel) {
+  return std::min(units, groups<T>(units, 1).begin(panel) * hn::Lanes(hn::ScalableTag<T>()));
+}
 
 #if HWY_TARGET == HWY_SCALAR
 constexpr std::size_t square_bytes = 0;
@@ -365,7 +371,8 @@ void run(const GateProduct<T>& product) {
       sums[block_rows * std::max(max_gates, max_vectors) * hn::MaxLanes(hn::ScalableTag<T>())];
   for (std::size_t m0 = 0; m0 < product.rows; m0 += block_rows) {
     const Parts rows(std::min(block_rows, product.rows - m0), max_rows);
-    for (std::size_t g = 0; g < groups.count; ++g) {
+    for (std::size_t g = product.part.begin(groups.count); g < product.part.end(groups.count);
+         ++g) {
       const std::size_t blocks = groups.size(g), vectors = blocks * gates, width = vectors * lanes;
       const std::size_t unit = groups.begin(g) * lanes;
       const std::size_t count = std::min(blocks * lanes, units - unit);
@@ -401,7 +408,8 @@ void run(const GateProduct<T>& product) {
 
 template <class T>
 ProductTable<T> product_table() {
-  return {hn::Lanes(hn::ScalableTag<T>()), panels<T>, pack<T>, multiply<T>, run<T>};
+  return {
+      hn::Lanes(hn::ScalableTag<T>()), panels<T>, first_column<T>, pack<T>, multiply<T>, run<T>};
 }
 const ProductTable<float>& product_float() {
   static const ProductTable<float> table = product_table<float>();
@@ -448,6 +456,11 @@ Packed<T>::Packed(std::size_t k, std::size_t units, const Strided<T>& b, std::si
 template <class T>
 std::size_t Packed<T>::panels() const {
   return table<T>().panels(units_);
+}
+
+template <class T>
+std::size_t Packed<T>::first_column(std::size_t panel) const {
+  return table<T>().first_column(units_, panel);
 }
 
 template <class T>

@@ -60,8 +60,8 @@ void forward(const Call<T>& call, T* y, T* h_last, T* reserve) {
                              .x = call.x},
                             reserve);
   schedule.run_forward(
-      a.row_operations(), [&](const Chunk& chunk) { a.project(chunk); },
-      [&](const Chunk& chunk, const Rows& rows) {
+      a.work(), [&](const Chunk& chunk, Part part) { a.project(chunk, part); },
+      [&](const Chunk& chunk, const Rows& rows, Part units) {
         const auto finish = [&](const GateSums<T>& sums) {
           for (std::size_t r = 0; r < sums.rows; ++r) {
             for (std::size_t u = 0; u < sums.units; ++u) {
@@ -73,7 +73,7 @@ void forward(const Call<T>& call, T* y, T* h_last, T* reserve) {
             }
           }
         };
-        a.compute(chunk, rows, rows.state_before(y, h0.get(), H), finish);
+        a.compute(chunk, rows, units, rows.state_before(y, h0.get(), H), finish);
       });
   last_states(schedule, H, y, h0.get(), h_last);
 }
@@ -88,15 +88,22 @@ void backward(const Call<T>& call, const T* y, T* reserve, const Gradients<T>& g
   const std::size_t N = schedule.rows(), states = schedule.batch() * H;
   const Running<T> dh(g.dh_last, states);
   const StateGradient<T> to_state(schedule, columns, call.weight_hh, call.recurrent_mask);
-  schedule.run_backward(to_state.row_operations(), [&](const Rows& rows) {
-    T* da = rows.in(reserve, H);
-    const T* dy = rows.in(g.dy, H);
-    const T* state = rows.in_state(dh.get(), H);
-    for (std::size_t n = 0; n < rows.count * H; ++n) {
-      da[n] = (state[n] + (dy != nullptr ? dy[n] : T{0})) * kept_tanh_slope(da[n]);
-    }
-    to_state.compute(da, rows, dh.get(), false);
-  });
+  schedule.run_backward(
+      to_state.work(),
+      [&](const Rows& rows, Part part) {
+        T* da = rows.in(reserve, H);
+        const T* dy = rows.in(g.dy, H);
+        const T* state = rows.in_state(dh.get(), H);
+        const auto [begin, end] = to_state.units(part);
+        for (std::size_t row = 0; row < rows.count; ++row) {
+          for (std::size_t n = row * H + begin; n < row * H + end; ++n) {
+            da[n] = (state[n] + (dy != nullptr ? dy[n] : T{0})) * kept_tanh_slope(da[n]);
+          }
+        }
+      },
+      [&](const Rows& rows, Part part) {
+        to_state.compute(rows.in(reserve, H), rows, part, dh.get(), false);
+      });
   for (std::size_t n = 0; n < states && g.dh0 != nullptr; ++n) {
     deliver(dh.get()[n], g.accumulate, g.dh0[n]);
   }
@@ -289,16 +296,28 @@ TEST_CASE_TEMPLATE("recurrent schedule: a tanh RNN on it is the loop over rows a
 }
 
 TEST_CASE("recurrent schedule: the number of threads changes no bit of the RNN") {
-  const Case c{.T = 40, .B = 40, .I = 8, .H = 64, .masked = true};  // large enough for two threads
-  Problem<float> one(c), two(c);
-  run_fused(c, one);
-  set_threads(2);
-  run_fused(c, two);
-  set_threads(1);
-  for (const auto part :
-       {&Problem<float>::y, &Problem<float>::h_last, &Problem<float>::dx, &Problem<float>::dh0,
-        &Problem<float>::dw_ih, &Problem<float>::dw_hh, &Problem<float>::dbias}) {
-    CHECK(one.*part == two.*part);
+  // Large enough for threads: rows are split, also those of packed sequences; then units.
+  const Case cases[] = {{.T = 40, .B = 40, .I = 8, .H = 64, .masked = true},
+                        {.T = 40, .B = 17, .I = 8, .H = 96, .lengths = Values<std::size_t>(17, 40)},
+                        {.T = 90, .B = 3, .I = 5, .H = 150},
+                        {.T = 90, .B = 2, .I = 5, .H = 150, .lengths = {90, 60}, .reverse = true},
+                        {.T = 9, .B = 12, .I = 5, .H = 530}};
+  for (Case c : cases) {
+    for (std::size_t row = 0; row < c.lengths.size() && c.B > 2; ++row) c.lengths[row] -= 2 * row;
+    Problem<float> alone(c);
+    set_threads(1);
+    run_fused(c, alone);
+    for (const std::size_t threads : {2U, 3U}) {
+      Problem<float> shared(c);
+      set_threads(threads);
+      run_fused(c, shared);
+      set_threads(1);
+      for (const auto part :
+           {&Problem<float>::y, &Problem<float>::h_last, &Problem<float>::dx, &Problem<float>::dh0,
+            &Problem<float>::dw_ih, &Problem<float>::dw_hh, &Problem<float>::dbias}) {
+        CHECK(alone.*part == shared.*part);
+      }
+    }
   }
 }
 

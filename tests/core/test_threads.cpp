@@ -1,14 +1,21 @@
 #include <doctest/doctest.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <mutex>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "../../autograd/tape.h"
+#include "../../core/kernels/gemm.h"
+#include "../../core/pool.h"
 #include "../../core/threads.h"
 #include "../support/threads.h"
 
@@ -17,12 +24,38 @@ TEST_SUITE_BEGIN("threads");
 using namespace tapegrad;
 using namespace tapegrad::testing;
 
-TEST_CASE("threads: one until set; 0 is what the machine has") {
-  CHECK(threads() == 1);
+namespace {
+
+/// The exit status of a child that forks off and calls `child`; a child that hangs is killed.
+template <class Child>
+int status_of_child(const Child& child) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    alarm(30);
+    _exit(child() ? 0 : 1);
+  }
+  int status = -1;
+  waitpid(pid, &status, 0);
+  return status;
+}
+
+}  // namespace
+
+TEST_CASE("threads: as many as set; 0 is what the process may use") {
   const Threads three(3);
   CHECK(threads() == 3);
   set_threads(0);
-  CHECK(threads() == std::max(1U, std::thread::hardware_concurrency()));
+  cpu_set_t set;
+  REQUIRE(sched_getaffinity(0, sizeof set, &set) == 0);
+  CHECK(threads() == static_cast<std::size_t>(CPU_COUNT(&set)));
+  CHECK(status_of_child([] {
+          cpu_set_t one;
+          CPU_ZERO(&one);
+          CPU_SET(static_cast<std::size_t>(sched_getcpu()), &one);
+          sched_setaffinity(0, sizeof one, &one);
+          set_threads(0);
+          return threads() == 1;
+        }) == 0);
 }
 
 TEST_CASE("threads: every task runs once, whatever the numbers") {
@@ -77,6 +110,7 @@ TEST_CASE("threads: several threads take part, the caller among them, at most as
 }
 
 TEST_CASE("threads: one thread runs tasks in order in the caller") {
+  const Threads one(1);
   std::vector<std::size_t> order;
   parallel_tasks(5, [&](std::size_t i) { order.push_back(i); });
   CHECK(order == std::vector<std::size_t>{0, 1, 2, 3, 4});
@@ -165,6 +199,82 @@ TEST_CASE("threads: the number may change while others work") {
   stop = true;
   changer.join();
   CHECK(sum == 300 * 30);
+}
+
+TEST_CASE("threads: members of a team run at the same time, and wait for each other") {
+  for (const std::size_t count : {1U, 2U, 3U}) {
+    const Threads number(count);
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      std::vector<std::size_t> steps;  // plain: the thread sanitizer would notice a race
+      std::vector<std::thread::id> ids;
+      std::mutex mutex;
+      int wrong = 0;
+      parallel_team(8, [&](Team& team, std::size_t i) {
+        {
+          const std::lock_guard lock(mutex);
+          steps.resize(team.size());
+          ids.push_back(std::this_thread::get_id());
+        }
+        team.wait();
+        for (std::size_t step = 1; step <= 200; ++step) {
+          steps[i] = step;
+          team.wait();
+          for (const std::size_t other : steps) wrong += other != step;
+          team.wait();
+        }
+      });
+      CHECK(steps == std::vector<std::size_t>(count, 200));
+      CHECK(std::set(ids.begin(), ids.end()).size() == count);
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+TEST_CASE("threads: a team inside a task, or of one, is its caller alone") {
+  const Threads three(3);
+  std::atomic<int> wrong{0};
+  const auto alone = [&](std::size_t most) {
+    const auto self = std::this_thread::get_id();
+    parallel_team(most, [&](Team& team, std::size_t i) {
+      wrong += team.size() != 1 || i != 0 || std::this_thread::get_id() != self;
+      team.wait();
+    });
+  };
+  alone(1);
+  parallel_tasks(6, [&](std::size_t) { alone(3); });
+  parallel_team(3, [&](Team&, std::size_t) { alone(3); });
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("threads: a child of fork() has its own threads, whatever others did at the time") {
+  const Threads two(2);
+  parallel_tasks(100, [](std::size_t) {});
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> others;  // take the locks of the library, again and again
+  others.emplace_back([&] {
+    while (!stop) pool::release(pool::allocate(1 << 20), 1 << 20);
+  });
+  others.emplace_back([&] {
+    while (!stop) parallel_tasks(4, [](std::size_t) { std::this_thread::yield(); });
+  });
+  others.emplace_back([&] {
+    while (!stop) Tape tape = Tape::inference();
+  });
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    CHECK(status_of_child([] {
+            set_threads(3);
+            std::atomic<std::size_t> members{0};
+            parallel_team(3, [&](Team& team, std::size_t) {
+              ++members;
+              team.wait();
+            });
+            const Tensor ones = Tensor::full({300, 300}, 1);
+            const Tensor sums = kernels::matmul(ones, ones);
+            return members == 3 && sums.values<float>()[89999] == 300;
+          }) == 0);
+  }
+  stop = true;
+  for (std::thread& other : others) other.join();
 }
 
 TEST_SUITE_END();
