@@ -10,7 +10,7 @@ ours=$root/build/release/node_cost peer=$root/build/node_cost_torch pairs=${1:-7
 
 if [ ! -x "$peer" ]; then
   torch=$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))') || exit 2
-  ${CXX:-c++} -std=c++17 -O3 -D_GLIBCXX_USE_CXX11_ABI=1 "$root/tests/bench/node_cost_torch.cpp" -o "$peer" \
+  ${CXX:-c++} -std=c++17 -O3 -D_GLIBCXX_USE_CXX11_ABI=1 "$root/tests/peers/node_cost_torch.cpp" -o "$peer" \
     -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include" \
     -L"$torch/lib" -Wl,-rpath,"$torch/lib" -ltorch -ltorch_cpu -lc10 || exit 2
 fi

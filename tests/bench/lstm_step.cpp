@@ -1,0 +1,83 @@
+// What a training step costs: forward, backward, gradients clipped by their global norm, Adam; in sizes
+// from a toy to a language model. Or, with --forward, an inference pass of the same model, and with
+// --composed the step of an LSTM that is a loop over lstm_cell(). GFLOP/s counts the products.
+//
+//   build/release/lstm_step [--cell charrnn|odd] [--shape T,B,I,H,L] [--threads 1] [--dtype float64]
+//                           [--forward|--composed] [--repeat N|--seconds 1] [--json] [--losses]
+//
+// tests/peers/compare.py runs it in turn with others.
+
+#include <tapegrad/tapegrad.h>
+
+#include <cmath>
+#include <string>
+
+#include "bench.h"
+
+using namespace tapegrad;
+using bench::Cell, bench::Mode, bench::Options;
+
+namespace {
+
+struct Model {
+  LSTM lstm;
+  Linear head;
+
+  void visit(auto&& v) {
+    v("lstm", lstm);
+    v("head", head);
+  }
+};
+
+void measure(const Options& options, const Cell& c) {
+  const DType dtype = options.float64 ? DType::float64 : DType::float32;
+  Rng rng(1, "lstm_step");
+  Model model{LSTM({.input = c.input, .hidden = c.hidden, .layers = c.layers, .dtype = dtype}, rng),
+              Linear(c.hidden, c.head, rng, {.dtype = dtype})};
+  const auto numbers = [&](std::uint32_t n, const Shape& shape, double scale) {
+    return Tensor::from(shape, bench::numbers(n, shape.numel(), scale)).to(dtype);
+  };
+  std::uint32_t n = bench::first_parameter;
+  for (const NamedParameter& p : parameters(model)) {
+    p.set_value(numbers(n++, p.value().shape(), 1 / std::sqrt(static_cast<double>(c.hidden))));
+  }
+  const Tensor x = numbers(bench::input_tensor, {c.steps, c.batch, c.input}, 1);
+  const std::size_t rows = c.steps * c.batch;
+  const Tensor target =
+      c.head > 1 ? Tensor::from({c.steps, c.batch}, bench::ids(bench::target_tensor, rows, c.head))
+                 : numbers(bench::target_tensor, {c.steps, c.batch, 1}, 1);
+  const LSTMState zero = model.lstm.zero_state(c.batch);
+  Adam adam(parameters(model), {.lr = 1e-3});
+
+  const auto infer = [&] {
+    Tape tape = Tape::inference();
+    return model.head(tape, model.lstm(tape, x, zero).y).value().at(0);
+  };
+  std::uint64_t pass = 0;
+  const auto train = [&] {
+    Tape tape = Tape::training({.seed = 1, .pass = pass++});
+    const Var h = options.mode == Mode::composed ? model.lstm.composed(tape, x, zero).y
+                                                 : model.lstm(tape, x, zero).y;
+    const Var y = model.head(tape, h);
+    const Var loss = c.head > 1 ? cross_entropy(y, target) : mse(y, target);
+    tape.backward(loss);
+    clip_grad_norm(adam.parameters(), 5);
+    adam.step();
+    adam.zero_grad();
+    return loss.value().item();
+  };
+  if (options.mode == Mode::forward && !options.losses) {
+    bench::measure(options, c, infer);
+  } else {
+    bench::measure(options, c, train);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = bench::options(argc, argv, bench::lstm_cells);
+  set_threads(options.threads);
+  bench::print_head(options);
+  for (const Cell& c : options.cells) measure(options, c);
+}
