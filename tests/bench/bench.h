@@ -16,10 +16,11 @@
 namespace bench {
 
 /// One size of a model that ends in a head; mean squared error if that has one column, else cross
-/// entropy. A language model has `head` ids, and `input` features in its embedding.
+/// entropy. A language model begins with an embedding: `head` ids, `input` features.
 struct Cell {
   std::string name;
   std::size_t steps, batch, input, hidden, layers, head;
+  bool embedding = false;
 };
 
 /// From a toy to a language model.
@@ -30,10 +31,10 @@ inline const std::vector<Cell> lstm_cells = {
     {"long", 1000, 16, 128, 128, 1, 1},
 };
 inline const std::vector<Cell> lm_cells = {
-    {"char-lm", 50, 50, 64, 128, 2, 65},
-    {"ptb-lm-100", 35, 20, 100, 100, 1, 10000},
-    {"ptb-lm-small", 20, 20, 200, 200, 2, 10000},
-    {"ptb-lm-medium", 35, 20, 650, 650, 2, 10000},
+    {"char-lm", 50, 50, 64, 128, 2, 65, true},
+    {"ptb-lm-100", 35, 20, 100, 100, 1, 10000, true},
+    {"ptb-lm-small", 20, 20, 200, 200, 2, 10000, true},
+    {"ptb-lm-medium", 35, 20, 650, 650, 2, 10000, true},
 };
 /// Sizes T,B,I,H,L that no tile, vector or block divides: `--cell odd`.
 inline const std::vector<std::string> odd_shapes = {
@@ -47,14 +48,14 @@ inline void fail(const std::string& why) {
   std::exit(2);
 }
 
-/// `shape`: "T,B,I,H,L", which is its name too. With a head of one column.
-inline Cell cell_of_shape(const std::string& shape) {
-  Cell c{shape, 0, 0, 0, 0, 0, 1};
-  if (std::sscanf(shape.c_str(), "%zu,%zu,%zu,%zu,%zu", &c.steps, &c.batch, &c.input, &c.hidden,
-                  &c.layers) != 5) {
+/// `shape`: "T,B,I,H,L", which is its name too. The rest is that of `like`.
+inline Cell cell_of_shape(const std::string& shape, Cell like) {
+  like.name = shape;
+  if (std::sscanf(shape.c_str(), "%zu,%zu,%zu,%zu,%zu", &like.steps, &like.batch, &like.input,
+                  &like.hidden, &like.layers) != 5) {
     fail("--shape wants T,B,I,H,L, not " + shape);
   }
-  return c;
+  return like;
 }
 
 enum class Mode : std::uint8_t {
@@ -77,6 +78,7 @@ struct Options {
   bool losses = false;  // print the losses of six passes, that is before and after five steps
 };
 
+/// Other sizes than those in the list have the head of its last one.
 inline Options options(int argc, char** argv, const std::vector<Cell>& all) {
   Options o;
   for (int i = 1; i < argc; ++i) {
@@ -105,12 +107,13 @@ inline Options options(int argc, char** argv, const std::vector<Cell>& all) {
       if (dtype != "float32" && dtype != "float64") fail("--dtype wants float32 or float64");
       o.float64 = dtype == "float64";
     } else if (option == "--shape") {
-      o.cells.push_back(cell_of_shape(value()));
+      o.cells.push_back(cell_of_shape(value(), all.back()));
     } else if (option == "--cell") {
       const std::string name = value();
       const auto cell = std::ranges::find(all, name, &Cell::name);
       if (name == "odd") {
-        std::ranges::transform(odd_shapes, std::back_inserter(o.cells), cell_of_shape);
+        for (const std::string& shape : odd_shapes)
+          o.cells.push_back(cell_of_shape(shape, all.back()));
       } else if (cell != all.end()) {
         o.cells.push_back(*cell);
       } else {
@@ -152,8 +155,8 @@ inline std::vector<std::int32_t> ids(std::uint32_t n, std::size_t count, std::si
   return x;
 }
 
-/// Operations of the products of one pass, where nobody wants a gradient of the input or of the
-/// first state: those of the LSTM, and of the head.
+/// Operations of the products of one pass, of the LSTM and of the head. Nobody wants a gradient of
+/// the first state; of the input only an embedding does.
 inline double operations(const Cell& c, Mode mode) {
   const bool backward = mode != Mode::forward;
   const auto d = [](std::size_t n) { return static_cast<double>(n); };
@@ -162,7 +165,7 @@ inline double operations(const Cell& c, Mode mode) {
   for (std::size_t l = 0; l < c.layers; ++l) {
     const double input = d(l == 0 ? c.input : c.hidden);
     columns += (input + d(c.hidden)) * (backward ? 2 : 1);                 // y, dW
-    if (backward && l > 0) columns += input;                               // dx
+    if (backward && (l > 0 || c.embedding)) columns += input;              // dx
     if (backward) columns += d(c.hidden) * (d(c.steps) - 1) / d(c.steps);  // dh
   }
   return 2 * rows * (gates * columns + d(c.hidden) * d(c.head) * (backward ? 3 : 1));
@@ -173,8 +176,7 @@ double peak_gflops(bool float64, std::size_t threads);
 /// The instruction set that this was measured with, and that the kernels of tapegrad take.
 const char* simd_target();
 
-/// Times `pass()` and prints a line of the table, or of JSON; or prints losses, which it returns.
-/// Each pass is a step, so this is the last thing to do with a model.
+/// Times `pass()` and prints a line of the table, or of JSON; or prints the losses that it returns.
 template <class Pass>
 void measure(const Options& o, const Cell& c, Pass&& pass) {
   if (o.losses) {
@@ -212,6 +214,16 @@ void measure(const Options& o, const Cell& c, Pass&& pass) {
                 100 * gflops / peak);
   }
   std::fflush(stdout);
+}
+
+/// The same with infer() for --forward, whose losses are those of training all the same.
+template <class Infer, class Train>
+void measure(const Options& o, const Cell& c, Infer&& infer, Train&& train) {
+  if (o.mode == Mode::forward && !o.losses) {
+    measure(o, c, infer);
+  } else {
+    measure(o, c, train);
+  }
 }
 
 /// The head of the table, if there is one.

@@ -9,10 +9,7 @@
 
 #include <tapegrad/tapegrad.h>
 
-#include <cmath>
-#include <string>
-
-#include "bench.h"
+#include "model.h"
 
 using namespace tapegrad;
 using bench::Cell, bench::Mode, bench::Options;
@@ -30,22 +27,16 @@ struct Model {
 };
 
 void measure(const Options& options, const Cell& c) {
-  const DType dtype = options.float64 ? DType::float64 : DType::float32;
   Rng rng(1, "lstm_step");
+  const DType dtype = bench::dtype(options);
   Model model{LSTM({.input = c.input, .hidden = c.hidden, .layers = c.layers, .dtype = dtype}, rng),
               Linear(c.hidden, c.head, rng, {.dtype = dtype})};
-  const auto numbers = [&](std::uint32_t n, const Shape& shape, double scale) {
-    return Tensor::from(shape, bench::numbers(n, shape.numel(), scale)).to(dtype);
-  };
-  std::uint32_t n = bench::first_parameter;
-  for (const NamedParameter& p : parameters(model)) {
-    p.set_value(numbers(n++, p.value().shape(), 1 / std::sqrt(static_cast<double>(c.hidden))));
-  }
-  const Tensor x = numbers(bench::input_tensor, {c.steps, c.batch, c.input}, 1);
-  const std::size_t rows = c.steps * c.batch;
-  const Tensor target =
-      c.head > 1 ? Tensor::from({c.steps, c.batch}, bench::ids(bench::target_tensor, rows, c.head))
-                 : numbers(bench::target_tensor, {c.steps, c.batch, 1}, 1);
+  bench::set_parameters(options, c, parameters(model));
+  const std::size_t T = c.steps, B = c.batch;
+  const Tensor x = bench::numbers(options, bench::input_tensor, {T, B, c.input}, 1);
+  const Tensor target = c.head > 1
+                            ? Tensor::from({T, B}, bench::ids(bench::target_tensor, T * B, c.head))
+                            : bench::numbers(options, bench::target_tensor, {T, B, 1}, 1);
   const LSTMState zero = model.lstm.zero_state(c.batch);
   Adam adam(parameters(model), {.lr = 1e-3});
 
@@ -66,11 +57,7 @@ void measure(const Options& options, const Cell& c) {
     adam.zero_grad();
     return loss.value().item();
   };
-  if (options.mode == Mode::forward && !options.losses) {
-    bench::measure(options, c, infer);
-  } else {
-    bench::measure(options, c, train);
-  }
+  bench::measure(options, c, infer, train);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 """A benchmark of ours and a peer's, in turn, on this machine: times and their ratio.
 
 usage: python3 tests/peers/compare.py [lstm_step|lm_step] [--peer torch] [--cells charrnn,ptb-small|odd] [--threads 1,2]
-           [--dtype float64] [--mode forward|composed] [--rounds 9] [--seconds 0.4] [--build build/release]
+           [--dtype float64] [--mode forward|composed] [--rounds 9] [--seconds 0.4] [--python venv/bin/python] [--build build/release]
 needs: meson configure build/release -Dbench=true && ninja -C build/release lstm_step lm_step; what the peer needs
 
 First both train five steps from the same numbers: their losses must agree to 1e-4. Then short runs of
@@ -18,12 +18,11 @@ import statistics
 import subprocess
 import sys
 
+import bench
+
 root = pathlib.Path(__file__).resolve().parents[2]
 peers = root / "tests/peers"
-odd = ("7,5,17,17,1 1,33,96,96,1 500,1,300,300,1 50,128,96,300,1 20,5,300,300,2 100,33,17,96,1 "
-       "7,128,300,300,1 500,5,96,96,1 20,1,1500,1500,1 10,33,1500,1500,1 50,1,96,17,2 20,128,17,300,1").split()
-cells = {"lstm_step": "tiny-b1 tiny-b8 charrnn ptb-small ptb-med large long".split(),
-         "lm_step": "char-lm ptb-lm-100 ptb-lm-small ptb-lm-medium".split()}
+cells = {"lstm_step": bench.lstm_cells, "lm_step": bench.lm_cells}
 
 
 def torch_cpp():
@@ -40,7 +39,11 @@ def torch_cpp():
     return [program]
 
 
-commands = {("lstm_step", "torch"): torch_cpp}
+def python(script):
+    return lambda: [o.python, peers / script]
+
+
+commands = {("lstm_step", "torch"): torch_cpp, ("lm_step", "torch"): python("lm_step_torch.py")}
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("bench", nargs="?", default="lstm_step", choices=cells)
@@ -51,11 +54,12 @@ parser.add_argument("--dtype", default="float32")
 parser.add_argument("--mode", default="train", choices=["train", "forward", "composed"])
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--seconds", type=float, default=0.4)
+parser.add_argument("--python", default=sys.executable, help="of a Python peer")
 parser.add_argument("--build", default=root / "build/release", type=pathlib.Path)
 o = parser.parse_args()
 
 programs = [[o.build / o.bench], commands[o.bench, o.peer]()]
-names = o.cells.split(",") if o.cells and "odd" not in o.cells else odd if o.cells else cells[o.bench]
+names = bench.odd_shapes if o.cells == "odd" else o.cells.split(",") if o.cells else [c.name for c in cells[o.bench]]
 
 
 def run(program, cell, threads, *options):
@@ -91,11 +95,12 @@ for threads in map(int, o.threads.split(",")):
         for _ in range(o.rounds):
             for program, results in zip(programs, sides):
                 results.append(run(program, cell, threads, "--json", "--seconds", str(o.seconds)))
-        ours, theirs = ({key: statistics.median(r[key] for r in side) for key in ("ms_median", "gflops", "peak")} |
-                        {"ms_min": min(r["ms_min"] for r in side)} for side in sides)
-        row = {"cell": cell, "threads": threads, "ours_ms": ours["ms_median"], "peer_ms": theirs["ms_median"],
-               "ratio": round(theirs["ms_median"] / ours["ms_median"], 3), "best": round(theirs["ms_min"] / ours["ms_min"], 3),
-               "gflops": ours["gflops"], "of_peak": round(ours["gflops"] / ours["peak"], 3), "target": sides[0][0]["target"]}
+        ours, theirs = (statistics.median(r["ms_median"] for r in side) for side in sides)
+        best = [min(r["ms_min"] for r in side) for side in sides]
+        gflops, peak = (statistics.median(r[key] for r in sides[0]) for key in ("gflops", "peak"))
+        row = {"cell": cell, "threads": threads, "ours_ms": ours, "peer_ms": theirs, "ratio": round(theirs / ours, 3),
+               "best": round(best[1] / best[0], 3), "gflops": gflops, "of_peak": round(gflops / peak, 3),
+               "target": sides[0][0]["target"]}
         rows.append(row)
         print(f"{cell:<18} {threads:>7} {row['ours_ms']:>9.4g} {row['peer_ms']:>9.4g} {row['ratio']:>6.2f} {row['best']:>6.2f} "
               f"{row['gflops']:>8.1f} {row['of_peak']:>7.0%}  {row['target']}", flush=True)

@@ -86,11 +86,7 @@ void measure(const Options& options, const Cell& c) {
     adam.zero_grad();
     return loss.item().toDouble();
   };
-  if (options.mode == Mode::forward && !options.losses) {
-    bench::measure(options, c, infer);
-  } else {
-    bench::measure(options, c, train);
-  }
+  bench::measure(options, c, infer, train);
 }
 
 }  // namespace

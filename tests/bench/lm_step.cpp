@@ -1,0 +1,78 @@
+// What a training step of a language model costs: embedding, LSTM, head and cross entropy, forward and
+// backward, gradients clipped by their global norm; Adam for characters, else SGD. Or, with --forward,
+// an inference pass. GFLOP/s counts the products.
+//
+//   build/release/lm_step [--cell ptb-lm-small|odd] [--shape T,B,I,H,L] [--threads 1] [--dtype float64]
+//                         [--forward|--composed] [--repeat N|--seconds 1] [--json] [--losses]
+//
+// tests/peers/compare.py lm_step runs it in turn with tests/peers/lm_step_torch.py.
+
+#include <tapegrad/tapegrad.h>
+
+#include <memory>
+
+#include "model.h"
+
+using namespace tapegrad;
+using bench::Cell, bench::Mode, bench::Options;
+
+namespace {
+
+struct Model {
+  Embedding embed;
+  LSTM lstm;
+  Linear head;
+
+  void visit(auto&& v) {
+    v("embed", embed);
+    v("lstm", lstm);
+    v("head", head);
+  }
+};
+
+void measure(const Options& options, const Cell& c) {
+  Rng rng(1, "lm_step");
+  const DType dtype = bench::dtype(options);
+  Model model{Embedding(c.head, c.input, rng, dtype),
+              LSTM({.input = c.input, .hidden = c.hidden, .layers = c.layers, .dtype = dtype}, rng),
+              Linear(c.hidden, c.head, rng, {.dtype = dtype})};
+  bench::set_parameters(options, c, parameters(model));
+  const std::size_t T = c.steps, B = c.batch;
+  const Tensor x = Tensor::from({T, B}, bench::ids(bench::input_tensor, T * B, c.head));
+  const Tensor target = Tensor::from({T, B}, bench::ids(bench::target_tensor, T * B, c.head));
+  const LSTMState zero = model.lstm.zero_state(B);
+  std::unique_ptr<Optimizer> optimizer;
+  if (c.head < 1000) {
+    optimizer = std::make_unique<Adam>(parameters(model), AdamOptions{.lr = 1e-3});
+  } else {
+    optimizer = std::make_unique<SGD>(parameters(model), SGDOptions{.lr = 1});
+  }
+
+  const auto infer = [&] {
+    Tape tape = Tape::inference();
+    return model.head(tape, model.lstm(tape, model.embed(tape, x), zero).y).value().at(0);
+  };
+  std::uint64_t pass = 0;
+  const auto train = [&] {
+    Tape tape = Tape::training({.seed = 1, .pass = pass++});
+    const Var embedded = model.embed(tape, x);
+    const Var h = options.mode == Mode::composed ? model.lstm.composed(tape, embedded, zero).y
+                                                 : model.lstm(tape, embedded, zero).y;
+    const Var loss = cross_entropy(model.head(tape, h), target);
+    tape.backward(loss);
+    clip_grad_norm(optimizer->parameters(), 5);
+    optimizer->step();
+    optimizer->zero_grad();
+    return loss.value().item();
+  };
+  bench::measure(options, c, infer, train);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = bench::options(argc, argv, bench::lm_cells);
+  set_threads(options.threads);
+  bench::print_head(options);
+  for (const Cell& c : options.cells) measure(options, c);
+}
