@@ -25,6 +25,7 @@ lstm_cells = [Cell("tiny-b1", 32, 1, 32, 32, 1, 32), Cell("tiny-b8", 64, 8, 64, 
               Cell("long", 1000, 16, 128, 128, 1, 1)]
 lm_cells = [Cell("char-lm", 50, 50, 64, 128, 2, 65), Cell("ptb-lm-100", 35, 20, 100, 100, 1, 10000),
             Cell("ptb-lm-small", 20, 20, 200, 200, 2, 10000), Cell("ptb-lm-medium", 35, 20, 650, 650, 2, 10000)]
+stream_cells = [Cell(f"stream-{H}", 64, 1, 1, H, 1, 1) for H in (8, 16, 24, 32, 40, 64)]
 odd_shapes = ("7,5,17,17,1 1,33,96,96,1 500,1,300,300,1 50,128,96,300,1 20,5,300,300,2 100,33,17,96,1 "
               "7,128,300,300,1 500,5,96,96,1 20,1,1500,1500,1 10,33,1500,1500,1 50,1,96,17,2 20,128,17,300,1").split()
 
@@ -80,4 +81,5 @@ def measure(o, c, infer, train):
         call()
         ms.append(1e3 * (time.perf_counter() - begin))
     print(json.dumps({"cell": c.name, "T": c.T, "B": c.B, "I": c.I, "H": c.H, "L": c.L, "dtype": o.dtype,
-                      "threads": o.threads, "ms_min": min(ms), "ms_median": statistics.median(ms), "mode": o.mode}), flush=True)
+                      "threads": o.threads, "ms_min": min(ms), "ms_median": statistics.median(ms),
+                      "ms_p99": sorted(ms)[len(ms) * 99 // 100], "mode": o.mode}), flush=True)

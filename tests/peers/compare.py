@@ -1,13 +1,14 @@
 """A benchmark of ours and a peer's, in turn, on this machine: times and their ratio.
 
-usage: python3 tests/peers/compare.py [lstm_step|lm_step] [--peer torch] [--cells charrnn,ptb-small|odd] [--threads 1,2]
-           [--dtype float64] [--mode forward|composed] [--rounds 9] [--seconds 0.4] [--python venv/bin/python] [--build build/release]
-needs: meson configure build/release -Dbench=true && ninja -C build/release lstm_step lm_step; what the peer needs
+usage: python3 tests/peers/compare.py [lstm_step|lm_step|stream_step] [--peer torch] [--cells charrnn,ptb-small|odd]
+           [--threads 1,2] [--dtype float64] [--mode forward|composed] [--rounds 9] [--seconds 0.4] [--build build/release]
+needs: meson configure build/release -Dbench=true && ninja -C build/release; numpy, and what the peer needs:
+    torch: pip install torch==2.13.0     rtneural: its repository, --rtneural PATH, and Eigen, --eigen PATH
 
-First both train five steps from the same numbers: their losses must agree to 1e-4. Then short runs of
-both alternate, so that both see the same machine; a time is the median of the runs' medians, `best` the
-ratio of the fastest passes. A ratio is the peer's time divided by ours. GFLOP/s are ours.
-Prints a table, then one line: result {json}.
+First both compute six passes from the same numbers, five steps if they train: their losses must agree to 1e-4.
+Then short runs of both alternate, so that both see the same machine. A time is the median of the runs' medians;
+of streams it is that of one sample, in ns. A ratio is the peer's time divided by ours; `best` that of the fastest
+passes. GFLOP/s are ours. Prints a table, then one line: result {json}.
 """
 import argparse
 import json
@@ -22,32 +23,44 @@ import bench
 
 root = pathlib.Path(__file__).resolve().parents[2]
 peers = root / "tests/peers"
-cells = {"lstm_step": bench.lstm_cells, "lm_step": bench.lm_cells}
+cells = {"lstm_step": bench.lstm_cells, "lm_step": bench.lm_cells, "stream_step": bench.stream_cells}
 
 
-def torch_cpp():
-    """The C++ peer, compiled against the wheel that this Python imports."""
-    program, sources = root / "build/peers/lstm_step_torch", [peers / "lstm_step_torch.cpp", root / "tests/bench/peak.cpp"]
-    headers = [root / "tests/bench/bench.h"]
-    if not program.exists() or program.stat().st_mtime < max(f.stat().st_mtime for f in sources + headers):
-        import torch
-        wheel = pathlib.Path(torch.__file__).parent
+def compiled(name, *flags):
+    """A C++ peer; compiled if it is older than its sources."""
+    program, peak = (root / "build/peers" / f for f in (name, "peak.o"))
+    sources = peers / f"{name}.cpp", root / "tests/bench/peak.cpp"
+    newest = max(f.stat().st_mtime for f in (*sources, root / "tests/bench/bench.h"))
+    if not program.exists() or program.stat().st_mtime < newest:
         program.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([os.environ.get("CXX", "c++"), "-std=c++20", "-O3", f"-I{root}", "-isystem", wheel / "include",
-                        "-isystem", wheel / "include/torch/csrc/api/include", *sources, "-o", program, f"-L{wheel}/lib",
-                        f"-Wl,-rpath,{wheel}/lib", "-ltorch", "-ltorch_cpu", "-lc10", "-lhwy"], check=True)
+        compile = [os.environ.get("CXX", "c++"), "-std=c++20", "-O3", f"-I{root}"]
+        subprocess.run([*compile, "-c", sources[1], "-o", peak], check=True)  # chooses its instruction set itself
+        subprocess.run([*compile, sources[0], peak, "-o", program, *flags, "-lhwy"], check=True)
     return [program]
+
+
+def lstm_step_torch():
+    import torch
+    wheel = pathlib.Path(torch.__file__).parent
+    return compiled("lstm_step_torch", "-isystem", wheel / "include", "-isystem", wheel / "include/torch/csrc/api/include",
+                    f"-L{wheel}/lib", f"-Wl,-rpath,{wheel}/lib", "-ltorch", "-ltorch_cpu", "-lc10")
+
+
+def stream_rtneural():
+    return compiled("stream_rtneural", "-march=native", "-DRTNEURAL_USE_EIGEN=1", "-DRTNEURAL_DEFAULT_ALIGNMENT=32",
+                    "-isystem", o.rtneural, "-isystem", o.rtneural / "modules/json", "-isystem", o.eigen)
 
 
 def python(script):
     return lambda: [o.python, peers / script]
 
 
-commands = {("lstm_step", "torch"): torch_cpp, ("lm_step", "torch"): python("lm_step_torch.py")}
+commands = {("lstm_step", "torch"): lstm_step_torch, ("lm_step", "torch"): python("lm_step_torch.py"),
+            ("lstm_step", "torch-python"): python("lstm_step_torch.py"), ("stream_step", "rtneural"): stream_rtneural}
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("bench", nargs="?", default="lstm_step", choices=cells)
-parser.add_argument("--peer", default="torch", choices=sorted({peer for _, peer in commands}))
+parser.add_argument("--peer", help="the first that there is, if not given", choices=sorted({peer for _, peer in commands}))
 parser.add_argument("--cells")
 parser.add_argument("--threads", default="1")
 parser.add_argument("--dtype", default="float32")
@@ -55,9 +68,12 @@ parser.add_argument("--mode", default="train", choices=["train", "forward", "com
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--seconds", type=float, default=0.4)
 parser.add_argument("--python", default=sys.executable, help="of a Python peer")
+parser.add_argument("--rtneural", default="../RTNeural", type=pathlib.Path, help="its repository")
+parser.add_argument("--eigen", default="/usr/include/eigen3", type=pathlib.Path)
 parser.add_argument("--build", default=root / "build/release", type=pathlib.Path)
 o = parser.parse_args()
 
+o.peer = o.peer or next(peer for name, peer in commands if name == o.bench)
 programs = [[o.build / o.bench], commands[o.bench, o.peer]()]
 names = bench.odd_shapes if o.cells == "odd" else o.cells.split(",") if o.cells else [c.name for c in cells[o.bench]]
 
@@ -85,23 +101,25 @@ def machine():
 
 
 print(f"{o.bench} {o.mode} {o.dtype}, peer {o.peer}; {machine()}")
-head = f"{'cell':<18} threads {'ours ms':>9} {'peer ms':>9} {'ratio':>6} {'best':>6} {'GFLOP/s':>8} of peak  target"
-print(head, flush=True)
+unit, scale = ("ns", 1e6 / 64) if o.bench == "stream_step" else ("ms", 1)
+print(f"{'cell':<18} threads {'ours ' + unit:>9} {'peer ' + unit:>9} {'ratio':>6} {'best':>6} {'GFLOP/s':>8} of peak  target",
+      flush=True)
 rows = []
 for threads in map(int, o.threads.split(",")):
     for cell in names:
         check_losses(cell, threads)
         sides = [[], []]
         for _ in range(o.rounds):
-            for program, results in zip(programs, sides):
-                results.append(run(program, cell, threads, "--json", "--seconds", str(o.seconds)))
-        ours, theirs = (statistics.median(r["ms_median"] for r in side) for side in sides)
-        best = [min(r["ms_min"] for r in side) for side in sides]
+            for program, runs in zip(programs, sides):
+                runs.append(run(program, cell, threads, "--json", "--seconds", str(o.seconds)))
+        ours, theirs = ({key: scale * statistics.median(r["ms_" + key] for r in runs) for key in ("median", "p99")} |
+                        {"min": scale * min(r["ms_min"] for r in runs)} for runs in sides)
         gflops, peak = (statistics.median(r[key] for r in sides[0]) for key in ("gflops", "peak"))
-        row = {"cell": cell, "threads": threads, "ours_ms": ours, "peer_ms": theirs, "ratio": round(theirs / ours, 3),
-               "best": round(best[1] / best[0], 3), "gflops": gflops, "of_peak": round(gflops / peak, 3),
+        row = {"cell": cell, "threads": threads, "unit": unit, "ours": ours, "peer": theirs, "gflops": gflops,
+               "ratio": theirs["median"] / ours["median"], "best": theirs["min"] / ours["min"], "of_peak": gflops / peak,
                "target": sides[0][0]["target"]}
         rows.append(row)
-        print(f"{cell:<18} {threads:>7} {row['ours_ms']:>9.4g} {row['peer_ms']:>9.4g} {row['ratio']:>6.2f} {row['best']:>6.2f} "
-              f"{row['gflops']:>8.1f} {row['of_peak']:>7.0%}  {row['target']}", flush=True)
+        print(f"{cell:<18} {threads:>7} {ours['median']:>9.4g} {theirs['median']:>9.4g} {row['ratio']:>6.2f} {row['best']:>6.2f} "
+              f"{gflops:>8.1f} {row['of_peak']:>7.0%}  {row['target']}", flush=True)
+rows = json.loads(json.dumps(rows), parse_float=lambda x: float(f"{float(x):.4g}"))  # digits that mean something
 print("result", json.dumps({"bench": o.bench, "mode": o.mode, "dtype": o.dtype, "peer": o.peer, "machine": machine(), "rows": rows}))
