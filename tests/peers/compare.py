@@ -3,7 +3,8 @@
 usage: python3 tests/peers/compare.py [lstm_step|lm_step|stream_step] [--peer torch] [--cells charrnn,ptb-small|odd]
            [--threads 1,2] [--dtype float64] [--mode forward|composed] [--rounds 9] [--seconds 0.4] [--build build/release]
 needs: meson configure build/release -Dbench=true && ninja -C build/release; numpy, and what the peer needs:
-    torch: pip install torch==2.13.0     rtneural: its repository, --rtneural PATH, and Eigen, --eigen PATH
+    torch: pip install torch==2.13.0     jax: pip install jax==0.10.2, --python its/bin/python
+    rtneural: its repository, --rtneural PATH, and Eigen, --eigen PATH
 
 First both compute six passes from the same numbers, five steps if they train: their losses must agree to 1e-4.
 Then short runs of both alternate, so that both see the same machine. A time is the median of the runs' medians;
@@ -56,7 +57,8 @@ def python(script):
 
 
 commands = {("lstm_step", "torch"): lstm_step_torch, ("lm_step", "torch"): python("lm_step_torch.py"),
-            ("lstm_step", "torch-python"): python("lstm_step_torch.py"), ("stream_step", "rtneural"): stream_rtneural}
+            ("lstm_step", "torch-python"): python("lstm_step_torch.py"), ("lstm_step", "jax"): python("lstm_step_jax.py"),
+            ("stream_step", "rtneural"): stream_rtneural}
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("bench", nargs="?", default="lstm_step", choices=cells)
