@@ -49,7 +49,7 @@ inline const std::vector<std::string> odd_shapes = {
     "20,1,1500,1500,1", "10,33,1500,1500,1", "50,1,96,17,2",    "20,128,17,300,1",
 };
 
-inline void fail(const std::string& why) {
+[[noreturn]] inline void fail(const std::string& why) {
   std::fprintf(stderr, "%s\n", why.c_str());
   std::exit(2);
 }
@@ -118,8 +118,9 @@ inline Options options(int argc, char** argv, const std::vector<Cell>& all) {
       const std::string name = value();
       const auto cell = std::ranges::find(all, name, &Cell::name);
       if (name == "odd") {
-        for (const std::string& shape : odd_shapes)
+        for (const std::string& shape : odd_shapes) {
           o.cells.push_back(cell_of_shape(shape, all.back()));
+        }
       } else if (cell != all.end()) {
         o.cells.push_back(*cell);
       } else {
@@ -129,12 +130,13 @@ inline Options options(int argc, char** argv, const std::vector<Cell>& all) {
       fail("no option " + std::string(option));
     }
   }
+  if (o.threads == 0) fail("--threads wants a number of at least 1");
   if (o.cells.empty()) o.cells = all;
   return o;
 }
 
-/// 32 bits that look random, of element `k` of tensor `n`: Murmur3's finaliser, which is short in any
-/// language.
+/// 32 bits that look random, of element `k` of tensor `n`: Murmur3's finaliser, which is short in
+/// any language.
 inline std::uint32_t bits(std::uint32_t n, std::uint32_t k) {
   std::uint32_t h = k + n * 0x9e3779b9u;
   h = (h ^ (h >> 16)) * 0x85ebca6bu;

@@ -1,9 +1,9 @@
-// What a training step of a language model costs: embedding, LSTM, head and cross entropy, forward and
-// backward, gradients clipped by their global norm; Adam for characters, else SGD. Or, with --forward,
-// an inference pass. GFLOP/s counts the products.
+// What a training step of a language model costs: embedding, LSTM, head and cross entropy, forward
+// and backward, gradients clipped by their global norm; Adam for characters, else SGD. Or, with
+// --forward, an inference pass. GFLOP/s counts the products.
 //
-//   build/release/lm_step [--cell ptb-lm-small|odd] [--shape T,B,I,H,L] [--threads 1] [--dtype float64]
-//                         [--forward|--composed] [--repeat N|--seconds 1] [--json] [--losses]
+//   build/release/lm_step [--cell ptb-lm-small|odd] [--shape T,B,I,H,L] [--threads 1]
+//       [--dtype float64] [--forward|--composed] [--repeat N|--seconds 1] [--json] [--losses]
 //
 // tests/peers/compare.py lm_step runs it in turn with tests/peers/lm_step_torch.py.
 

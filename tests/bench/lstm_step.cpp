@@ -1,9 +1,9 @@
-// What a training step costs: forward, backward, gradients clipped by their global norm, Adam; in sizes
-// from a toy to a language model. Or, with --forward, an inference pass of the same model, and with
-// --composed the step of an LSTM that is a loop over lstm_cell(). GFLOP/s counts the products.
+// What a training step costs: forward, backward, gradients clipped by their global norm, Adam; in
+// sizes from a toy to a language model. Or, with --forward, an inference pass of the same model;
+// with --composed the step of an LSTM that is a loop over lstm_cell(). GFLOP/s counts the products.
 //
-//   build/release/lstm_step [--cell charrnn|odd] [--shape T,B,I,H,L] [--threads 1] [--dtype float64]
-//                           [--forward|--composed] [--repeat N|--seconds 1] [--json] [--losses]
+//   build/release/lstm_step [--cell charrnn|odd] [--shape T,B,I,H,L] [--threads 1]
+//       [--dtype float64] [--forward|--composed] [--repeat N|--seconds 1] [--json] [--losses]
 //
 // tests/peers/compare.py runs it in turn with others.
 

@@ -3,7 +3,8 @@
 usage: python3 tests/peers/compare.py [lstm_step|lm_step|stream_step] [--peer torch] [--cells charrnn,ptb-small|odd]
            [--threads 1,2] [--dtype float64] [--mode forward|composed] [--rounds 9] [--seconds 0.4] [--build build/release]
 needs: meson configure build/release -Dbench=true && ninja -C build/release; numpy, and what the peer needs:
-    torch: pip install torch==2.13.0     jax: pip install jax==0.10.2, --python its/bin/python
+    torch, -fused, -python: pip install torch==2.13.0; -fused is C++ with the faster Adam that Python has
+    jax: pip install jax==0.10.2, --python its/bin/python
     rtneural: its repository, --rtneural PATH, and Eigen, --eigen PATH
 
 First both compute six passes from the same numbers, five steps if they train: their losses must agree to 1e-4.
@@ -27,10 +28,10 @@ peers = root / "tests/peers"
 cells = {"lstm_step": bench.lstm_cells, "lm_step": bench.lm_cells, "stream_step": bench.stream_cells}
 
 
-def compiled(name, *flags):
+def compiled(name, source, *flags):
     """A C++ peer; compiled if it is older than its sources."""
     program, peak = (root / "build/peers" / f for f in (name, "peak.o"))
-    sources = peers / f"{name}.cpp", root / "tests/bench/peak.cpp"
+    sources = peers / source, root / "tests/bench/peak.cpp"
     newest = max(f.stat().st_mtime for f in (*sources, root / "tests/bench/bench.h"))
     if not program.exists() or program.stat().st_mtime < newest:
         program.parent.mkdir(parents=True, exist_ok=True)
@@ -40,25 +41,28 @@ def compiled(name, *flags):
     return [program]
 
 
-def lstm_step_torch():
+def torch(name, *flags):
     import torch
     wheel = pathlib.Path(torch.__file__).parent
-    return compiled("lstm_step_torch", "-isystem", wheel / "include", "-isystem", wheel / "include/torch/csrc/api/include",
-                    f"-L{wheel}/lib", f"-Wl,-rpath,{wheel}/lib", "-ltorch", "-ltorch_cpu", "-lc10")
+    headers = ["-isystem", wheel / "include", "-isystem", wheel / "include/torch/csrc/api/include"]
+    return compiled(name, "lstm_step_torch.cpp", *flags, *headers, f"-L{wheel}/lib", f"-Wl,-rpath,{wheel}/lib",
+                    "-ltorch", "-ltorch_cpu", "-lc10")
 
 
 def stream_rtneural():
-    return compiled("stream_rtneural", "-march=native", "-DRTNEURAL_USE_EIGEN=1", "-DRTNEURAL_DEFAULT_ALIGNMENT=32",
-                    "-isystem", o.rtneural, "-isystem", o.rtneural / "modules/json", "-isystem", o.eigen)
+    return compiled("stream_rtneural", "stream_rtneural.cpp", "-march=native", "-DRTNEURAL_USE_EIGEN=1",
+                    "-DRTNEURAL_DEFAULT_ALIGNMENT=32", "-isystem", o.rtneural, "-isystem", o.rtneural / "modules/json",
+                    "-isystem", o.eigen)
 
 
-def python(script):
-    return lambda: [o.python, peers / script]
-
-
-commands = {("lstm_step", "torch"): lstm_step_torch, ("lm_step", "torch"): python("lm_step_torch.py"),
-            ("lstm_step", "torch-python"): python("lstm_step_torch.py"), ("lstm_step", "jax"): python("lstm_step_jax.py"),
-            ("stream_step", "rtneural"): stream_rtneural}
+commands = {
+    ("lstm_step", "torch"): lambda: torch("lstm_step_torch"),
+    ("lstm_step", "torch-fused"): lambda: torch("lstm_step_torch_fused", "-DADAM=FusedAdam"),
+    ("lstm_step", "torch-python"): lambda: [o.python, peers / "lstm_step_torch.py"],
+    ("lstm_step", "jax"): lambda: [o.python, peers / "lstm_step_jax.py"],
+    ("lm_step", "torch"): lambda: [o.python, peers / "lm_step_torch.py"],
+    ("stream_step", "rtneural"): stream_rtneural,
+}
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("bench", nargs="?", default="lstm_step", choices=cells)
@@ -121,7 +125,8 @@ for threads in map(int, o.threads.split(",")):
                "ratio": theirs["median"] / ours["median"], "best": theirs["min"] / ours["min"], "of_peak": gflops / peak,
                "target": sides[0][0]["target"]}
         rows.append(row)
-        print(f"{cell:<18} {threads:>7} {ours['median']:>9.4g} {theirs['median']:>9.4g} {row['ratio']:>6.2f} {row['best']:>6.2f} "
-              f"{gflops:>8.1f} {row['of_peak']:>7.0%}  {row['target']}", flush=True)
+        print(f"{cell:<18} {threads:>7} {ours['median']:>9.4g} {theirs['median']:>9.4g} {row['ratio']:>6.2f} "
+              f"{row['best']:>6.2f} {gflops:>8.1f} {row['of_peak']:>7.0%}  {row['target']}", flush=True)
 rows = json.loads(json.dumps(rows), parse_float=lambda x: float(f"{float(x):.4g}"))  # digits that mean something
-print("result", json.dumps({"bench": o.bench, "mode": o.mode, "dtype": o.dtype, "peer": o.peer, "machine": machine(), "rows": rows}))
+print("result", json.dumps({"bench": o.bench, "mode": o.mode, "dtype": o.dtype, "peer": o.peer, "machine": machine(),
+                            "rows": rows}))

@@ -1,10 +1,11 @@
-// lstm_step.cpp in PyTorch's C++ API: the same cells, numbers, options and output. compare.py compiles
-// it against `pip install torch==2.13.0`.
+// lstm_step.cpp in PyTorch's C++ API: the same cells, numbers, options and output. compare.py
+// compiles it against `pip install torch==2.13.0`; with -DADAM=FusedAdam for its peer torch-fused.
 
 #include <torch/torch.h>
 
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include "../bench/bench.h"
 
@@ -47,6 +48,40 @@ struct LSTMAndHead : torch::nn::Module {
   torch::nn::Linear head{nullptr};
 };
 
+/// Adam by the op behind Python's Adam(fused=True), faster than torch::optim::Adam. It has no
+/// public name in C++.
+class FusedAdam {
+ public:
+  FusedAdam(std::vector<torch::Tensor> parameters, const torch::optim::AdamOptions& options)
+      : parameters_(std::move(parameters)), options_(options) {
+    for (const torch::Tensor& p : parameters_) {
+      m_.push_back(torch::zeros_like(p));
+      v_.push_back(torch::zeros_like(p));
+      steps_.push_back(torch::zeros({}, torch::kFloat32));
+    }
+  }
+
+  void step() {
+    const torch::NoGradGuard guard;
+    std::vector<torch::Tensor> gradients;
+    for (const torch::Tensor& p : parameters_) gradients.push_back(p.grad());
+    for (torch::Tensor& step : steps_) step += 1;
+    const auto [beta1, beta2] = options_.betas();
+    at::_fused_adam_(parameters_, gradients, m_, v_, {}, steps_, options_.lr(), beta1, beta2,
+                     options_.weight_decay(), options_.eps(), false, false);
+  }
+  void zero_grad() {
+    for (torch::Tensor& p : parameters_) p.mutable_grad().reset();
+  }
+
+ private:
+  std::vector<torch::Tensor> parameters_, m_, v_, steps_;
+  torch::optim::AdamOptions options_;
+};
+#ifndef ADAM
+#define ADAM torch::optim::Adam
+#endif
+
 void measure(const Options& options, const Cell& c) {
   namespace F = torch::nn::functional;
   const auto dtype = options.float64 ? torch::kFloat64 : torch::kFloat32;
@@ -70,7 +105,7 @@ void measure(const Options& options, const Cell& c) {
     std::vector<std::int32_t> ids = bench::ids(bench::target_tensor, c.steps * c.batch, c.head);
     target = torch::from_blob(ids.data(), {T * B}, torch::kInt32).to(torch::kInt64);
   }
-  torch::optim::Adam adam(model.parameters(), torch::optim::AdamOptions(1e-3));
+  ADAM adam(model.parameters(), torch::optim::AdamOptions(1e-3));
 
   const auto infer = [&] {
     const c10::InferenceMode guard;
