@@ -1,15 +1,106 @@
-#include "update.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/update.cpp"  // Highway includes it for each target
+#include <hwy/foreach_target.h>
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <limits>
 
 #include "../dispatch-inl.h"
 #include "../flush_subnormals-inl.h"
+#include "../simd/lanes-inl.h"
 #include "../write-inl.h"
 #include "parallel-inl.h"
+#include "update.h"
 
+// Sums and products are rounded one by one, never fused, so the bits do not depend on the
+// instruction set either.
+
+HWY_BEFORE_NAMESPACE();
+namespace tapegrad::kernels::HWY_NAMESPACE {
+namespace {
+
+template <class T>
+HWY_INLINE void descend_block(const Descent& o, const Update<T>& u) {
+  const hn::ScalableTag<T> tag;
+  const auto lr = hn::Set(tag, static_cast<T>(o.lr));
+  const auto weight_decay = hn::Set(tag, static_cast<T>(o.weight_decay));
+  const auto momentum = hn::Set(tag, static_cast<T>(o.momentum));
+  const auto undamped = hn::Set(tag, static_cast<T>(o.undamped));
+  for_vectors<T>(
+      u.n, [=, v = u.slot[0], nesterov = o.nesterov](auto d, std::size_t j, auto lanes) HWY_ATTR {
+        const auto p = load(d, u.value + j, lanes);
+        const auto g = hn::Add(load(d, u.grad + j, lanes), hn::Mul(weight_decay, p));
+        auto step = g;
+        if (v != nullptr) {
+          const auto now = hn::Add(hn::Mul(momentum, load(d, v + j, lanes)), hn::Mul(undamped, g));
+          store(d, now, v + j, lanes);
+          step = nesterov ? hn::Add(g, hn::Mul(momentum, now)) : now;
+        }
+        store(d, hn::Sub(p, hn::Mul(lr, step)), u.value + j, lanes);
+      });
+}
+
+template <class T>
+HWY_INLINE void adapt_block(const Moments& o, const Update<T>& u) {
+  const hn::ScalableTag<T> tag;
+  const auto set = [tag](double x) HWY_ATTR { return hn::Set(tag, static_cast<T>(x)); };
+  const auto beta1 = set(o.beta1), rest1 = set(1 - o.beta1);
+  const auto beta2 = set(o.beta2), rest2 = set(1 - o.beta2);
+  const auto weight_decay = set(o.weight_decay), rate = set(o.rate);
+  const auto root_scale = set(o.root_scale), epsilon = set(o.epsilon);
+  const auto largest = hn::Set(tag, std::sqrt(std::numeric_limits<T>::max()));
+  for_vectors<T>(u.n, [=](auto d, std::size_t j, auto lanes) HWY_ATTR {
+    const auto p = load(d, u.value + j, lanes);
+    const auto raw = hn::Add(load(d, u.grad + j, lanes), hn::Mul(weight_decay, p));
+    // g^2 must not overflow; raw * 0 is a NaN for an infinity or a NaN, which must not be hidden.
+    const auto cut = hn::Clamp(raw, hn::Neg(largest), largest);
+    const auto g = hn::Add(cut, hn::Mul(raw, hn::Zero(d)));
+    const auto m = hn::Add(hn::Mul(beta1, load(d, u.slot[0] + j, lanes)), hn::Mul(rest1, g));
+    const auto v =
+        hn::Add(hn::Mul(beta2, load(d, u.slot[1] + j, lanes)), hn::Mul(hn::Mul(rest2, g), g));
+    const auto root = hn::Add(hn::Mul(hn::Sqrt(v), root_scale), epsilon);
+    store(d, m, u.slot[0] + j, lanes);
+    store(d, v, u.slot[1] + j, lanes);
+    store(d, hn::Sub(p, hn::Div(hn::Mul(rate, m), root)), u.value + j, lanes);
+  });
+}
+
+void descend_float(const Descent& o, const Update<float>& u) { descend_block(o, u); }
+void descend_double(const Descent& o, const Update<double>& u) { descend_block(o, u); }
+void adapt_float(const Moments& o, const Update<float>& u) { adapt_block(o, u); }
+void adapt_double(const Moments& o, const Update<double>& u) { adapt_block(o, u); }
+
+}  // namespace
+}  // namespace tapegrad::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace tapegrad::kernels {
+
+HWY_EXPORT(descend_float);
+HWY_EXPORT(descend_double);
+HWY_EXPORT(adapt_float);
+HWY_EXPORT(adapt_double);
+
+template <Element T>
+void descend(const Descent& options, const Update<T>& u) {
+  if constexpr (std::same_as<T, float>) {
+    HWY_DYNAMIC_DISPATCH(descend_float)(options, u);
+  } else {
+    HWY_DYNAMIC_DISPATCH(descend_double)(options, u);
+  }
+}
+
+template <Element T>
+void adapt(const Moments& options, const Update<T>& u) {
+  if constexpr (std::same_as<T, float>) {
+    HWY_DYNAMIC_DISPATCH(adapt_float)(options, u);
+  } else {
+    HWY_DYNAMIC_DISPATCH(adapt_double)(options, u);
+  }
+}
 
 template <Element T>
 void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots,
@@ -22,61 +113,6 @@ void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots,
     for (std::size_t k = 0; k < slots.size(); ++k) block.slot[k] = all.slot[k] + begin;
     f(block);
   });
-}
-
-namespace {
-
-template <class T>
-void descend(std::size_t n, T lr, T weight_decay, const T* __restrict grad, T* __restrict p) {
-  for (std::size_t i = 0; i < n; ++i) p[i] -= lr * (grad[i] + weight_decay * p[i]);
-}
-
-template <class T>
-void descend(std::size_t n, T lr, T weight_decay, T momentum, T undamped, bool nesterov,
-             const T* __restrict grad, T* __restrict v, T* __restrict p) {
-  for (std::size_t i = 0; i < n; ++i) {
-    const T g = grad[i] + weight_decay * p[i];
-    v[i] = momentum * v[i] + undamped * g;
-    p[i] -= lr * (nesterov ? g + momentum * v[i] : v[i]);
-  }
-}
-
-template <class T>
-struct Factors {
-  T beta1, one_minus_beta1, beta2, one_minus_beta2, weight_decay, rate, root_scale, epsilon;
-};
-
-template <class T>
-void adapt(std::size_t n, const Factors<T> k, const T* __restrict grad, T* __restrict m,
-           T* __restrict v, T* __restrict p) {
-  const T largest = std::sqrt(std::numeric_limits<T>::max());
-  for (std::size_t i = 0; i < n; ++i) {
-    const T raw = grad[i] + k.weight_decay * p[i];
-    // g^2 must not overflow; raw * 0 is a NaN for an infinity or a NaN, which must not be hidden.
-    const T g = std::min(std::max(raw, -largest), largest) + raw * 0;
-    m[i] = k.beta1 * m[i] + k.one_minus_beta1 * g;
-    v[i] = k.beta2 * v[i] + k.one_minus_beta2 * g * g;
-    p[i] -= k.rate * m[i] / (std::sqrt(v[i]) * k.root_scale + k.epsilon);
-  }
-}
-
-}  // namespace
-
-template <Element T>
-void descend(const Descent& o, const Update<T>& u) {
-  const auto lr = static_cast<T>(o.lr), weight_decay = static_cast<T>(o.weight_decay);
-  if (u.slot[0] == nullptr) return descend(u.n, lr, weight_decay, u.grad, u.value);
-  descend(u.n, lr, weight_decay, static_cast<T>(o.momentum), static_cast<T>(o.undamped), o.nesterov,
-          u.grad, u.slot[0], u.value);
-}
-
-template <Element T>
-void adapt(const Moments& o, const Update<T>& u) {
-  const Factors<T> factors{static_cast<T>(o.beta1),        static_cast<T>(1 - o.beta1),
-                           static_cast<T>(o.beta2),        static_cast<T>(1 - o.beta2),
-                           static_cast<T>(o.weight_decay), static_cast<T>(o.rate),
-                           static_cast<T>(o.root_scale),   static_cast<T>(o.epsilon)};
-  adapt(u.n, factors, u.grad, u.slot[0], u.slot[1], u.value);
 }
 
 namespace {
@@ -118,3 +154,4 @@ template void adapt<float>(const Moments&, const Update<float>&);
 template void adapt<double>(const Moments&, const Update<double>&);
 
 }  // namespace tapegrad::kernels
+#endif

@@ -7,7 +7,8 @@
 
 #include "../tensor.h"
 
-/// What optimizers do to the elements of a Parameter.
+/// What optimizers do to the elements of a Parameter. An element's bits depend on neither its place
+/// nor the instruction set.
 namespace tapegrad::kernels {
 
 /// A block of elements to update: `n` of each array, none of which overlap.

@@ -1,0 +1,143 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+#include "../../core/flush_subnormals-inl.h"
+#include "../../core/kernels/update.h"
+#include "../support/for_targets.h"
+#include "../support/kernel_cases.h"
+
+using namespace tapegrad;
+using namespace tapegrad::testing;
+using namespace tapegrad::kernels;
+
+namespace {
+
+/// Random numbers, and among them, at places that differ from array to array, what arithmetic
+/// treats apart.
+template <class T>
+std::vector<T> some_numbers(std::size_t n, std::uint64_t seed) {
+  using Limits = std::numeric_limits<T>;
+  const T special[] = {
+      Limits::max(),           -Limits::max(),      Limits::min(),       Limits::min() / 4,
+      Limits::infinity(),      -Limits::infinity(), Limits::quiet_NaN(), T{-0.0},
+      std::sqrt(Limits::min())};
+  Rng rng(seed, "numbers");
+  std::vector<T> numbers(n);
+  for (T& x : numbers) {
+    const auto pick = static_cast<std::size_t>(rng.below(4 * std::size(special)));
+    x = pick < std::size(special) ? special[pick] : static_cast<T>(rng.uniform() - 0.5);
+  }
+  return numbers;
+}
+
+/// A value, its gradient and two slots, the second of which is not negative.
+template <class T>
+struct Arrays {
+  explicit Arrays(std::size_t n)
+      : value(some_numbers<T>(n, 1)),
+        grad(some_numbers<T>(n, 2)),
+        first(some_numbers<T>(n, 3)),
+        second(some_numbers<T>(n, 4)) {
+    for (T& x : second) x = std::abs(x);
+  }
+  /// The elements from `begin` on.
+  Update<T> update(std::size_t begin, bool slots) {
+    return {value.size() - begin,
+            value.data() + begin,
+            grad.data() + begin,
+            {slots ? first.data() + begin : nullptr, slots ? second.data() + begin : nullptr}};
+  }
+
+  std::vector<T> value, grad, first, second;
+};
+
+template <class T>
+void plain_descend(const Descent& o, const Update<T>& u) {
+  const auto lr = static_cast<T>(o.lr), weight_decay = static_cast<T>(o.weight_decay);
+  const auto momentum = static_cast<T>(o.momentum), undamped = static_cast<T>(o.undamped);
+  for (std::size_t i = 0; i < u.n; ++i) {
+    const T g = u.grad[i] + weight_decay * u.value[i];
+    T* const v = u.slot[0];
+    if (v == nullptr) {
+      u.value[i] -= lr * g;
+      continue;
+    }
+    v[i] = momentum * v[i] + undamped * g;
+    u.value[i] -= lr * (o.nesterov ? g + momentum * v[i] : v[i]);
+  }
+}
+
+template <class T>
+void plain_adapt(const Moments& o, const Update<T>& u) {
+  const T largest = std::sqrt(std::numeric_limits<T>::max());
+  const auto beta1 = static_cast<T>(o.beta1), rest1 = static_cast<T>(1 - o.beta1);
+  const auto beta2 = static_cast<T>(o.beta2), rest2 = static_cast<T>(1 - o.beta2);
+  for (std::size_t i = 0; i < u.n; ++i) {
+    const T raw = u.grad[i] + static_cast<T>(o.weight_decay) * u.value[i];
+    const T g = std::isfinite(raw) ? std::clamp(raw, -largest, largest) : NAN;
+    T& m = u.slot[0][i];
+    T& v = u.slot[1][i];
+    m = beta1 * m + rest1 * g;
+    v = beta2 * v + rest2 * g * g;
+    u.value[i] -= static_cast<T>(o.rate) * m /
+                  (std::sqrt(v) * static_cast<T>(o.root_scale) + static_cast<T>(o.epsilon));
+  }
+}
+
+/// How many elements differ; a NaN equals a NaN.
+template <class T>
+std::size_t differences(const std::vector<T>& a, const std::vector<T>& b) {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const bool both_nan = std::isnan(a[i]) && std::isnan(b[i]);
+    count += !both_nan && (a[i] != b[i] || std::signbit(a[i]) != std::signbit(b[i]));
+  }
+  return count;
+}
+
+/// The kernel and the plain loop do the same, to the bit, wherever a block begins.
+template <class T, class Options>
+void check_updates(const Options& o, bool slots, void (*kernel)(const Options&, const Update<T>&),
+                   void (*plain)(const Options&, const Update<T>&)) {
+  for (const std::size_t n : {1U, 2U, 7U, 16U, 31U, 64U, 67U, 1000U}) {
+    for (std::size_t begin = 0; begin < std::min<std::size_t>(n, 4); ++begin) {
+      CAPTURE(n);
+      CAPTURE(begin);
+      Arrays<T> fast(n), slow(n);
+      const FlushSubnormals flush;
+      for (int step = 0; step < 3; ++step) {
+        kernel(o, fast.update(begin, slots));
+        plain(o, slow.update(begin, slots));
+      }
+      CHECK(differences(fast.value, slow.value) == 0);
+      CHECK(differences(fast.first, slow.first) == 0);
+      CHECK(differences(fast.second, slow.second) == 0);
+      CHECK(differences(fast.grad, slow.grad) == 0);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("update kernels: vectors give the bits of plain loops on every instruction set",
+                   T, float, double) {
+  for_targets([](const std::string& target) {
+    CAPTURE(target);
+    for (const double weight_decay : {0.0, 0.125}) {
+      for (const bool nesterov : {false, true}) {
+        const Descent o{0.1, weight_decay, 0.9, 0.75, nesterov};
+        check_updates<T>(o, false, kernels::descend<T>, plain_descend<T>);
+        check_updates<T>(o, true, kernels::descend<T>, plain_descend<T>);
+      }
+      for (const double root_scale : {1.0, 30.0}) {
+        check_updates<T>(Moments{0.9, 0.999, weight_decay, 1e-3, root_scale, 1e-8}, true,
+                         kernels::adapt<T>, plain_adapt<T>);
+      }
+    }
+  });
+}
