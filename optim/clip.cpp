@@ -1,4 +1,4 @@
-#include "clip.h"
+#include "clip-inl.h"
 
 #include <fmt/core.h>
 
@@ -37,7 +37,7 @@ double finite_norm(const char* op, const NamedParameter& p) {
     if (std::isfinite(d)) continue;
     fail<NonFiniteError>(
         op,
-        "the gradient of {}, shape {}, is {} at element {}: no gradient was changed; a lower "
+        "the gradient of {}, shape {}, is {} at element {}: nothing was changed; a lower "
         "learning rate or zero_grad() before each backward are the usual cures",
         p.name, p.grad().shape(), std::isnan(d) ? "nan" : fmt::format("{}", d), i);  // not "-nan"
   }
@@ -53,7 +53,7 @@ double total_norm(const char* op, const Parameters& parameters) {
   }
   if (!std::isfinite(total)) {
     fail<NonFiniteError>(op,
-                         "all gradients are finite but their norm is not: no gradient was changed; "
+                         "all gradients are finite but their norm is not: nothing was changed; "
                          "the loss has diverged");
   }
   return total;
@@ -75,15 +75,24 @@ void change(const Parameters& parameters, F f) {
 
 }  // namespace
 
+GradNorm detail::measure_grad_norm(const char* op, const char* limit, const Parameters& parameters,
+                                   double max_norm) {
+  check_limit(op, limit, max_norm, parameters);
+  const double norm = total_norm(op, parameters);
+  return {norm, std::min(norm, max_norm)};
+}
+
 GradNorm clip_grad_norm(const Parameters& parameters, double max_norm) {
-  check_limit("clip_grad_norm", "max_norm", max_norm, parameters);
-  const double norm = total_norm("clip_grad_norm", parameters);
-  if (norm <= max_norm) {
+  const GradNorm norm =
+      detail::measure_grad_norm("clip_grad_norm", "max_norm", parameters, max_norm);
+  if (norm.after == norm.before) {
     for (const NamedParameter& p : parameters.distinct()) p.record(&ParameterEvents::clip);
-    return {norm, norm};
+    return norm;
   }
-  change(parameters, [&](Tensor& grad) { kernels::scale_in_place(grad, max_norm, norm); });
-  return {norm, max_norm};
+  change(parameters, [&](Tensor& grad) {
+    kernels::scale_in_place(grad, {norm.after, norm.before});
+  });
+  return norm;
 }
 
 void clip_grad_value(const Parameters& parameters, double limit) {

@@ -11,6 +11,7 @@
 
 #include "../core/fail-inl.h"
 #include "../core/pool.h"
+#include "clip-inl.h"
 
 namespace tapegrad {
 
@@ -121,7 +122,14 @@ void Optimizer::set_learning_rate(double lr, std::size_t group) {
 // --- a step ---
 
 /// Whatever of a step may throw: makes slots of zeros for each Parameter that takes its first step.
-void Optimizer::make_slots() {
+void Optimizer::prepare() {
+  bool any = false;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) any = any || moves(i);
+  if (!any) {
+    fail<UsageError>(name_,
+                     "no parameter has a gradient, so nothing would move: call backward() first, "
+                     "with a loss of the model that these parameters belong to");
+  }
   pool::Vector<std::pair<Tensor*, Tensor>> fresh;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     if (!moves(i) || !remembers(group_of_[i])) continue;
@@ -133,15 +141,7 @@ void Optimizer::make_slots() {
   for (auto& [slot, zeros] : fresh) *slot = std::move(zeros);
 }
 
-void Optimizer::step() {
-  bool any = false;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) any = any || moves(i);
-  if (!any) {
-    fail<UsageError>(name_,
-                     "no parameter has a gradient, so nothing would move: call backward() first, "
-                     "with a loss of the model that these parameters belong to");
-  }
-  make_slots();
+void Optimizer::update_all(const kernels::Ratio& scale) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     if (!moves(i)) continue;
     const NamedParameter& p = parameters_[i];
@@ -151,12 +151,26 @@ void Optimizer::step() {
     const std::span<Tensor> slots(memory.slots.data(), remembers(g) ? memory.slots.size() : 0);
     const auto update_block = [&](const auto& u) { update(step, u); };
     if (p.value().dtype() == DType::float64) {
-      kernels::for_updates<double>(p.value(), p.grad(), slots, std::cref(update_block));
+      kernels::for_updates<double>(p.value(), p.grad(), slots, scale, std::cref(update_block));
     } else {
-      kernels::for_updates<float>(p.value(), p.grad(), slots, std::cref(update_block));
+      kernels::for_updates<float>(p.value(), p.grad(), slots, scale, std::cref(update_block));
     }
     p.record(&ParameterEvents::step);
   }
+}
+
+void Optimizer::step() {
+  prepare();
+  update_all({});
+}
+
+GradNorm Optimizer::step(const StepOptions& options) {
+  const GradNorm norm =
+      detail::measure_grad_norm(name_, "clip_norm", parameters_, options.clip_norm);
+  prepare();
+  for (const NamedParameter& p : parameters_) p.record(&ParameterEvents::clip);
+  update_all({norm.after, norm.before});
+  return norm;
 }
 
 void Optimizer::state(Archive& a) {

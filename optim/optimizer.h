@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "../autograd/parameters.h"
 #include "../core/io/archive.h"
 #include "../core/kernels/update.h"
+#include "clip.h"
 
 namespace tapegrad {
 
@@ -21,14 +23,20 @@ struct ParameterGroup {
   Options options;
 };
 
+struct StepOptions {
+  /// >= 0: the update sees the gradients scaled as clip_grad_norm() scales them. Infinity: it sees
+  /// them as they are, but they are measured and must be finite.
+  double clip_norm = std::numeric_limits<double>::infinity();
+};
+
 /// Base of the optimizers, which change Parameters by their gradients. Shares ownership of the
 /// Parameters with the model; both can be moved.
 ///
-/// step() reads gradients and never writes them, nor looks for NaN and infinity (clip_grad_norm()
-/// does). A Parameter that is frozen or has no gradient is left alone, and so is what the optimizer
-/// remembers of it. Arithmetic is in the Parameter's dtype, with subnormal numbers as 0; only what
-/// is the same for all elements is computed in double. The first step allocates what is to be
-/// remembered, later ones nothing.
+/// A step reads gradients and never writes them. step() does not look for NaN and infinity;
+/// step({.clip_norm = 5}) does, as clip_grad_norm(). A Parameter that is frozen or has no gradient
+/// is left alone, and so is what the optimizer remembers of it. Arithmetic is in the Parameter's
+/// dtype, with subnormal numbers as 0; only what is the same for all elements is computed in
+/// double. The first step allocates what is to be remembered, later ones nothing.
 ///
 /// Each Parameter is in one group, numbered from 0; groups differ in their options and share
 /// nothing, so that an optimizer with two groups does what two optimizers would.
@@ -43,6 +51,10 @@ class Optimizer {
 
   /// Throws UsageError, with no Parameter changed, if none that is not frozen has a gradient.
   void step();
+  /// What clip_grad_norm(parameters(), options.clip_norm) and step() do, to the bit, in two passes
+  /// over the gradients in place of three; but the gradients stay as backward left them. Returns
+  /// their norm, and that of what the update saw. Throws like these two, with nothing changed.
+  GradNorm step(const StepOptions& options);
   void zero_grad() { parameters_.zero_grad(); }
 
   /// Those of all groups, one group after the other.
@@ -119,7 +131,8 @@ class Optimizer {
   bool moves(std::size_t i) const {
     return parameters_[i].requires_grad() && parameters_[i].grad().defined();
   }
-  void make_slots();
+  void prepare();
+  void update_all(const kernels::Ratio& scale);
 
   const char* name_;
   std::vector<std::string> slots_;

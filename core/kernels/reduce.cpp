@@ -8,20 +8,29 @@
 
 #include "../dispatch-inl.h"
 #include "../pool.h"
+#include "../scratch-inl.h"
+#include "../simd/in_double-inl.h"
 #include "indexing.h"
 #include "parallel-inl.h"
 
 namespace tapegrad::kernels {
 namespace {
 
-/// f(x[0]) + ... + f(x[n - 1]) in double: lanes within blocks of 1024, blocks in a balanced tree.
-/// The error is that of about 64 + log2(n / 1024) additions, also for float64.
+/// What `sum(x, n)` adds up of blocks of 1024, added in a balanced tree.
+template <class T, class Sum>
+double pairwise(const T* x, std::size_t n, Sum sum) {
+  constexpr std::size_t block = 1024;
+  if (n <= block) return sum(x, n);
+  const std::size_t half = (n / block + 1) / 2 * block;
+  return pairwise(x, half, sum) + pairwise(x + half, n - half, sum);
+}
+
+/// f(x[0]) + ... + f(x[n - 1]) in double, lanes within blocks. The error is that of about
+/// 64 + log2(n / 1024) additions, also for float64.
 template <class T, class F>
 double pairwise_sum(const T* x, std::size_t n, F f) {
-  constexpr std::size_t block = 1024;
-  if (n <= block) return lane_sum<double>(x, n, f);
-  const std::size_t half = (n / block + 1) / 2 * block;
-  return pairwise_sum(x, half, f) + pairwise_sum(x + half, n - half, f);
+  return pairwise(
+      x, n, [f](const T* block, std::size_t size) { return lane_sum<double>(block, size, f); });
 }
 
 constexpr auto identity = [](double v) { return v; };
@@ -165,23 +174,33 @@ Axes before(const Shape& shape, const Shape& part) {
   return {1, product(shape.dims().first(shape.rank() - part.rank())), part.numel()};
 }
 
-double square(double v) { return v * v; }
+/// The sum of squares in the same order within blocks of `cheap_block`, and of these pairwise.
+template <class T>
+double squares_of(const T* x, std::size_t n) {
+  if (n <= cheap_block) return pairwise(x, n, sum_of_squares<T>);
+  const std::size_t blocks = (n + cheap_block - 1) / cheap_block;
+  const Scratch<double> parts(blocks);
+  for_blocks(n, cheap_block, [&](std::size_t begin, std::size_t end) {
+    parts[begin / cheap_block] = pairwise(x + begin, end - begin, sum_of_squares<T>);
+  });
+  return pairwise_sum(parts.get(), blocks, identity);
+}
 
 /// For elements whose squares overflow or vanish: divided by the largest of them first.
 double scaled_norm(const double* x, std::size_t n) {
   double largest = 0;
   for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
   if (largest == 0) return 0;
-  return largest *
-         std::sqrt(pairwise_sum(x, n, [largest](double v) { return square(v / largest); }));
+  return largest * std::sqrt(pairwise_sum(
+                       x, n, [largest](double v) { return (v / largest) * (v / largest); }));
 }
 
 double norm_of(const float* x, std::size_t n) {
-  return std::sqrt(pairwise_sum(x, n, square));  // squares of floats fit a double easily
+  return std::sqrt(squares_of(x, n));  // squares of floats fit a double easily
 }
 
 double norm_of(const double* x, std::size_t n) {
-  const double squares = pairwise_sum(x, n, square);
+  const double squares = squares_of(x, n);
   // Above this bound, what squares may have lost below 2^-1074 is less than a rounding error.
   constexpr double enough = 0x1p-900;
   if (squares >= enough && squares <= std::numeric_limits<double>::max()) return std::sqrt(squares);

@@ -3,12 +3,14 @@
 #include <hwy/foreach_target.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <limits>
 
 #include "../dispatch-inl.h"
 #include "../flush_subnormals-inl.h"
+#include "../simd/in_double-inl.h"
 #include "../simd/lanes-inl.h"
 #include "../write-inl.h"
 #include "parallel-inl.h"
@@ -103,50 +105,52 @@ void adapt(const Moments& options, const Update<T>& u) {
 }
 
 template <Element T>
-void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots,
+void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots, const Ratio& ratio,
                  const std::function<void(const Update<T>&)>& f) {
+  constexpr std::size_t chunk = 2048;  // scaled elements of the gradient, that stay in the cache
   Update<T> all{value.numel(), detail::write<T>(value), grad.data<T>(), {}};
   for (std::size_t k = 0; k < slots.size(); ++k) all.slot[k] = detail::write<T>(slots[k]);
+  const auto call = [&](std::size_t first, std::size_t n, const T* gradient) {
+    Update<T> block{n, all.value + first, gradient, {}};
+    for (std::size_t k = 0; k < slots.size(); ++k) block.slot[k] = all.slot[k] + first;
+    f(block);
+  };
   const FlushSubnormals flush;
   for_blocks(all.n, cheap_block, [&](std::size_t begin, std::size_t end) {
-    Update<T> block{end - begin, all.value + begin, all.grad + begin, {}};
-    for (std::size_t k = 0; k < slots.size(); ++k) block.slot[k] = all.slot[k] + begin;
-    f(block);
+    if (ratio.numerator == ratio.denominator) return call(begin, end - begin, all.grad + begin);
+    std::array<T, chunk> scaled;
+    for (std::size_t first = begin; first < end; first += chunk) {
+      const std::size_t n = std::min(chunk, end - first);
+      scale(all.grad + first, n, ratio.numerator, ratio.denominator, scaled.data());
+      call(first, n, scaled.data());
+    }
   });
 }
 
-namespace {
+void scale_in_place(Tensor& x, const Ratio& ratio) {
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    T* const elements = detail::write<T>(x);
+    const FlushSubnormals flush;
+    for_blocks(x.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
+      scale(elements + begin, end - begin, ratio.numerator, ratio.denominator, elements + begin);
+    });
+  });
+}
 
-template <class F>
-void change(Tensor& x, F f) {
+void clamp_in_place(Tensor& x, double limit) {
   dispatch_float(x.dtype(), [&]<class T>(T) {
     T* const elements = detail::write<T>(x);
     for_blocks(x.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) {
-        elements[i] = static_cast<T>(f(static_cast<double>(elements[i])));
+        elements[i] = static_cast<T>(std::clamp(static_cast<double>(elements[i]), -limit, limit));
       }
     });
   });
 }
 
-}  // namespace
-
-void scale_in_place(Tensor& x, double numerator, double denominator) {
-  const double factor = numerator / denominator;
-  if (numerator == 0 || std::isnormal(factor)) {
-    change(x, [=](double e) { return e * factor; });
-  } else {  // too small for a double itself
-    change(x, [=](double e) { return e / denominator * numerator; });
-  }
-}
-
-void clamp_in_place(Tensor& x, double limit) {
-  change(x, [=](double e) { return std::clamp(e, -limit, limit); });
-}
-
-template void for_updates<float>(Tensor, const Tensor&, std::span<Tensor>,
+template void for_updates<float>(Tensor, const Tensor&, std::span<Tensor>, const Ratio&,
                                  const std::function<void(const Update<float>&)>&);
-template void for_updates<double>(Tensor, const Tensor&, std::span<Tensor>,
+template void for_updates<double>(Tensor, const Tensor&, std::span<Tensor>, const Ratio&,
                                   const std::function<void(const Update<double>&)>&);
 template void descend<float>(const Descent&, const Update<float>&);
 template void descend<double>(const Descent&, const Update<double>&);

@@ -21,10 +21,17 @@ struct Update {
   std::array<T*, max_slots> slot;  // what the optimizer remembers; null where it has fewer
 };
 
+/// A quotient, 0 <= numerator <= denominator, that gradients are multiplied by; 1 where both are
+/// equal.
+struct Ratio {
+  double numerator = 1, denominator = 1;
+};
+
 /// Calls `f` for blocks that cover all elements, from several threads if there are many, and treats
-/// subnormal numbers as 0 meanwhile. All tensors are of `value`'s shape and of dtype T.
+/// subnormal numbers as 0 meanwhile. All tensors are of `value`'s shape and of dtype T. `f` sees
+/// the gradient as scale_in_place() would make it; `grad` itself is not changed.
 template <Element T>
-void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots,
+void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots, const Ratio& scale,
                  const std::function<void(const Update<T>&)>& f);
 
 /// Gradient descent:
@@ -57,14 +64,15 @@ struct Moments {
 template <Element T>
 void adapt(const Moments& options, const Update<T>& u);
 
-/// x = x numerator / denominator, with the quotient in double; x is a floating-point tensor.
-void scale_in_place(Tensor& x, double numerator, double denominator);
+/// x = x ratio, in double and rounded once, with subnormal numbers as 0; x is a floating-point
+/// tensor.
+void scale_in_place(Tensor& x, const Ratio& ratio);
 /// Cuts the elements to [-limit, limit].
 void clamp_in_place(Tensor& x, double limit);
 
-extern template void for_updates<float>(Tensor, const Tensor&, std::span<Tensor>,
+extern template void for_updates<float>(Tensor, const Tensor&, std::span<Tensor>, const Ratio&,
                                         const std::function<void(const Update<float>&)>&);
-extern template void for_updates<double>(Tensor, const Tensor&, std::span<Tensor>,
+extern template void for_updates<double>(Tensor, const Tensor&, std::span<Tensor>, const Ratio&,
                                          const std::function<void(const Update<double>&)>&);
 extern template void descend<float>(const Descent&, const Update<float>&);
 extern template void descend<double>(const Descent&, const Update<double>&);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../../core/flush_subnormals-inl.h"
+#include "../../core/kernels/reduce.h"
 #include "../../core/kernels/update.h"
 #include "../support/for_targets.h"
 #include "../support/kernel_cases.h"
@@ -140,4 +141,25 @@ TEST_CASE_TEMPLATE("update kernels: vectors give the bits of plain loops on ever
       }
     }
   });
+}
+
+TEST_CASE_TEMPLATE("norm: the same bits on every instruction set, as right as double allows", T,
+                   float, double) {
+  constexpr DType dtype = sizeof(T) == 4 ? DType::float32 : DType::float64;
+  for (const std::size_t n : {1U, 3U, 15U, 16U, 17U, 45U, 1024U, 5003U, 400'001U}) {
+    CAPTURE(n);
+    const Tensor x = random_tensor({n}, dtype, n);
+    long double squares = 0;
+    for (const T v : x.values<T>()) squares += static_cast<long double>(v) * v;
+    const double norm = kernels::norm(x);
+    // A term is rounded once and in at most 64 additions of its lane and 26 of trees; the root of
+    // their sum halves that. The last term is the error of `squares`.
+    const double bound = (93 * 0x1p-54 + static_cast<double>(n) * 0x1p-65) * norm;
+    CHECK(std::abs(norm - static_cast<double>(std::sqrt(squares))) <= bound);
+    for_targets([&](const std::string& target) {
+      CAPTURE(target);
+      CHECK(kernels::norm(x) == norm);
+    });
+    check_threads_do_not_matter([&] { return Tensor::scalar(kernels::norm(x), DType::float64); });
+  }
 }

@@ -148,8 +148,8 @@ TEST_CASE("clip: gradients up to DBL_MAX; a norm beyond it is an error, not a ze
   for (const Parameters& all : {with_gradients({numbers({DBL_MAX, DBL_MAX}), numbers({1})}),
                                 with_gradients({numbers({DBL_MAX}), numbers({DBL_MAX})})}) {
     CHECK_THROWS_WITH_AS(clip_grad_norm(all, 1),
-                         "[clip_grad_norm] all gradients are finite but their norm is not: no "
-                         "gradient was changed; the loss has diverged",
+                         "[clip_grad_norm] all gradients are finite but their norm is not: "
+                         "nothing was changed; the loss has diverged",
                          NonFiniteError);
     CHECK(all[0].grad().at(0) == DBL_MAX);
     clip_grad_value(all, 2);
@@ -217,7 +217,7 @@ TEST_CASE("clip: libtorch's and Keras' clipping by value") {
 TEST_CASE("clip: a gradient that is not finite is named, and nothing is changed") {
   const auto message = [](const std::string& op, const std::string& what) {
     return doctest::String(("[" + op + "] the gradient of b, shape (2, 2), is " + what +
-                            " at element 3: no gradient was changed; a lower learning rate or "
+                            " at element 3: nothing was changed; a lower learning rate or "
                             "zero_grad() before each backward are the usual cures")
                                .c_str());
   };

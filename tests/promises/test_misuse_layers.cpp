@@ -324,7 +324,7 @@ TEST_CASE("misuse: a gradient that is NaN, limits and rates that are no limits a
     const double good = grad.at(2);
     grad.mutable_data<float>()[2] = NAN;
     mistake.is<NonFiniteError>(
-        "[clip_grad_norm] the gradient of head.bias, shape (7), is nan at element 2: no gradient "
+        "[clip_grad_norm] the gradient of head.bias, shape (7), is nan at element 2: nothing "
         "was changed; a lower learning rate or zero_grad() before each backward are the usual "
         "cures",
         [&] { clip_grad_norm(all, 1); });
