@@ -33,7 +33,7 @@ struct Centre {
 };
 template <class T>
 Centre<T> centre_of(const T* x, const T* p, std::size_t n) {
-  const std::size_t k = largest_of(p, n).at;
+  const std::size_t k = first_largest(p, n);
   const T centre = k < n ? x[k] : T{0};
   const double mean = lane_sum_of<double>(n, [=](std::size_t j) {
     return static_cast<double>(p[j]) * static_cast<double>(x[j] - centre);
@@ -46,7 +46,7 @@ Centre<T> centre_of(const T* x, const T* p, std::size_t n) {
 template <class T>
 void subtract_share(const T* x, const T* p, std::size_t n, T* y) {
   const auto x_at = [=](std::size_t j) { return static_cast<double>(x[j]); };
-  const std::size_t k = largest_of(p, n).at;
+  const std::size_t k = first_largest(p, n);
   const bool likely = k < n && p[k] > T{0.5};
   const double others = sum_without(likely ? k : n, n, x_at);
   const double total = likely ? others + x_at(k) : others;

@@ -15,7 +15,10 @@ template <class T>
 [[gnu::visibility("hidden")]] void scale(const T* x, std::size_t n, double numerator,
                                          double denominator, T* y);
 
-/// x[0]^2 + ... + x[n - 1]^2: term i goes to lane i % 16, and the lanes are added in a tree.
+/// x[0] + ... + x[n - 1]: term i goes to lane i % 16, and the lanes are added in a tree.
+template <class T>
+[[gnu::visibility("hidden")]] double sum_in_double(const T* x, std::size_t n);
+/// x[0]^2 + ... + x[n - 1]^2, likewise.
 template <class T>
 [[gnu::visibility("hidden")]] double sum_of_squares(const T* x, std::size_t n);
 

@@ -49,17 +49,16 @@ HWY_INLINE void scale_all(const T* x, std::size_t n, double numerator, double de
 
 constexpr std::size_t sums = 16;
 
-template <class T>
-HWY_INLINE double add_squares(const T* x, std::size_t n) {
+/// f(x[0]) + ... + f(x[n - 1]) on `sums` lanes.
+template <class T, class F>
+HWY_INLINE double sum_of(const T* x, std::size_t n, F f) {
   const hn::CappedTag<double, sums> d;
   constexpr std::size_t vectors = sums / hn::MaxLanes(d);
   const std::size_t width = hn::Lanes(d);
   hn::Vec<decltype(d)> sum[vectors];
   for (std::size_t k = 0; k < vectors; ++k) sum[k] = hn::Zero(d);
-  const auto add = [&](std::size_t k, const T* from, auto lanes) HWY_ATTR {
-    const auto v = load_double(d, from, lanes);
-    sum[k] = hn::Add(sum[k], hn::Mul(v, v));
-  };
+  const auto add = [&](std::size_t k, const T* from, auto lanes)
+                       HWY_ATTR { sum[k] = hn::Add(sum[k], f(load_double(d, from, lanes))); };
   std::size_t i = 0;
   for (; i + sums <= n; i += sums) {
     for (std::size_t k = 0; k < vectors; ++k) add(k, x + i + k * width, AllLanes{});
@@ -85,8 +84,22 @@ void scale_float(const float* x, std::size_t n, double numerator, double denomin
 void scale_double(const double* x, std::size_t n, double numerator, double denominator, double* y) {
   scale_all(x, n, numerator, denominator, y);
 }
-double squares_float(const float* x, std::size_t n) { return add_squares(x, n); }
-double squares_double(const double* x, std::size_t n) { return add_squares(x, n); }
+struct Itself {
+  template <class V>
+  HWY_INLINE V operator()(V v) const {
+    return v;
+  }
+};
+struct Square {
+  template <class V>
+  HWY_INLINE V operator()(V v) const {
+    return hn::Mul(v, v);
+  }
+};
+double sum_float(const float* x, std::size_t n) { return sum_of(x, n, Itself()); }
+double sum_double(const double* x, std::size_t n) { return sum_of(x, n, Itself()); }
+double squares_float(const float* x, std::size_t n) { return sum_of(x, n, Square()); }
+double squares_double(const double* x, std::size_t n) { return sum_of(x, n, Square()); }
 
 }  // namespace
 }  // namespace tapegrad::kernels::HWY_NAMESPACE
@@ -97,6 +110,8 @@ namespace tapegrad::kernels {
 
 HWY_EXPORT(scale_float);
 HWY_EXPORT(scale_double);
+HWY_EXPORT(sum_float);
+HWY_EXPORT(sum_double);
 HWY_EXPORT(squares_float);
 HWY_EXPORT(squares_double);
 
@@ -106,6 +121,15 @@ void scale(const T* x, std::size_t n, double numerator, double denominator, T* y
     HWY_DYNAMIC_DISPATCH(scale_float)(x, n, numerator, denominator, y);
   } else {
     HWY_DYNAMIC_DISPATCH(scale_double)(x, n, numerator, denominator, y);
+  }
+}
+
+template <class T>
+double sum_in_double(const T* x, std::size_t n) {
+  if constexpr (std::same_as<T, float>) {
+    return HWY_DYNAMIC_DISPATCH(sum_float)(x, n);
+  } else {
+    return HWY_DYNAMIC_DISPATCH(sum_double)(x, n);
   }
 }
 
@@ -120,6 +144,8 @@ double sum_of_squares(const T* x, std::size_t n) {
 
 template void scale(const float*, std::size_t, double, double, float*);
 template void scale(const double*, std::size_t, double, double, double*);
+template double sum_in_double(const float*, std::size_t);
+template double sum_in_double(const double*, std::size_t);
 template double sum_of_squares(const float*, std::size_t);
 template double sum_of_squares(const double*, std::size_t);
 

@@ -1,11 +1,17 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include "../../core/error.h"
 #include "../../core/kernels/cross_entropy.h"
 #include "../../core/kernels/softmax.h"
+#include "../../core/simd/exponentials-inl.h"
+#include "../../core/simd/in_double-inl.h"
+#include "../../core/simd/vector_math.h"
+#include "../support/for_targets.h"
 #include "../support/kernel_cases.h"
 
 using namespace tapegrad;
@@ -39,7 +45,8 @@ std::vector<double> exponential(std::vector<double> values) {
   return values;
 }
 
-const std::vector<Shape> shapes{{1}, {5}, {1, 1}, {3, 4}, {2, 3, 17}, {2, 257}, {2, 1, 2, 300}};
+const std::vector<Shape> shapes{{1},        {5},      {1, 1},         {3, 4},
+                                {2, 3, 17}, {2, 257}, {2, 1, 2, 300}, {2, 2500}};
 
 }  // namespace
 
@@ -261,5 +268,48 @@ TEST_CASE("cross entropy: bits do not depend on threads" * doctest::test_suite("
   check_threads_do_not_matter([&] { return forward().probabilities; });
   check_threads_do_not_matter([&] {
     return kernels::cross_entropy_backward(logits, {ids, 0}, 693, 1);
+  });
+}
+
+TEST_CASE_TEMPLATE("softmax: parts of it on every instruction set", T, float, double) {
+  constexpr T most = std::numeric_limits<T>::infinity();
+  const T special[] = {most, -most, std::numeric_limits<T>::quiet_NaN(), 1, 1, 2};
+  for_targets([&](const std::string& target) {
+    CAPTURE(target);
+    Rng rng(1, "softmax");
+    for (std::size_t n = 0; n < 150; ++n) {
+      CAPTURE(n);
+      std::vector<T> x(n), y(n);
+      for (T& v : x) {
+        const auto pick = static_cast<std::size_t>(rng.below(n % 4 == 0 ? 8 : 40));
+        v = pick < std::size(special) && n % 4 != 1 ? special[pick]
+                                                    : static_cast<T>(rng.uniform() - 0.5);
+      }
+      std::size_t largest = n;
+      for (std::size_t i = 0; i < n; ++i) {
+        if (x[i] > (largest == n ? -most : x[largest])) largest = i;
+      }
+      CHECK(kernels::first_largest(x.data(), n) == largest);
+
+      kernels::shifted_exponentials(x.data(), n, T{0.25}, y.data());
+      std::vector<T> shifted(n), expected(n);
+      for (std::size_t i = 0; i < n; ++i) shifted[i] = x[i] - T{0.25};
+      kernels::vector_exp(shifted.data(), expected.data(), n);
+      double lanes[16] = {};
+      for (std::size_t i = 0; i < n; ++i) {
+        CHECK((y[i] == expected[i] || (std::isnan(y[i]) && std::isnan(expected[i]))));
+        if (!(y[i] < most)) y[i] = T{0.5};
+        lanes[i % 16] += static_cast<double>(y[i]);
+      }
+      for (std::size_t half = 8; half > 0; half /= 2) {
+        for (std::size_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+      }
+      CHECK(kernels::sum_in_double(y.data(), n) == lanes[0]);
+
+      kernels::divide_in_place(y.data(), n, T{3});
+      for (std::size_t i = 0; i < n; ++i) {
+        CHECK(y[i] == (expected[i] < most ? expected[i] : T{0.5}) / T{3});
+      }
+    }
   });
 }
