@@ -362,15 +362,17 @@ void multiply(std::size_t m, const Strided<T>& a, const Panels<const T>& b, std:
 
 template <class T>
 void run(const GateProduct<T>& product) {
-  constexpr std::size_t block_rows = 8 * max_rows, max_gates = 4;
+  constexpr std::size_t block_rows = 64, max_gates = 4;
   const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
   const Packed<T>& first = *product.terms[0].b;
   const std::size_t units = first.units(), gates = first.gates();
   const Parts groups = HWY_NAMESPACE::groups<T>(units, gates);
   HWY_ALIGN T
       sums[block_rows * std::max(max_gates, max_vectors) * hn::MaxLanes(hn::ScalableTag<T>())];
-  for (std::size_t m0 = 0; m0 < product.rows; m0 += block_rows) {
-    const Parts rows(std::min(block_rows, product.rows - m0), max_rows);
+  const Parts row_blocks(product.rows, block_rows);
+  for (std::size_t block = 0; block < row_blocks.count; ++block) {
+    const std::size_t m0 = row_blocks.begin(block);
+    const Parts rows(row_blocks.size(block), max_rows);
     for (std::size_t g = product.part.begin(groups.count); g < product.part.end(groups.count);
          ++g) {
       const std::size_t blocks = groups.size(g), vectors = blocks * gates, width = vectors * lanes;
