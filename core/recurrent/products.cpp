@@ -170,7 +170,7 @@ void multiply_merged(const Merged<T>& m) {
 
 template <class T>
 void sum_rows(const T* x, std::size_t rows, std::size_t columns, bool accumulate, T* sums) {
-  constexpr std::size_t width = 512;  // columns that are summed side by side
+  constexpr std::size_t width = 128;  // columns that are summed side by side
   constexpr std::size_t run = 16;  // rows that are summed in T: as fast as all, and as exact as few
   const std::size_t widths = rows_per_block(width * rows, cheap_block);
   for_blocks(columns, width * widths, [&](std::size_t block_begin, std::size_t block_end) {
