@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <concepts>
 #include <limits>
 
 #include "../dispatch-inl.h"
@@ -86,22 +85,21 @@ HWY_EXPORT(descend_double);
 HWY_EXPORT(adapt_float);
 HWY_EXPORT(adapt_double);
 
-template <Element T>
-void descend(const Descent& options, const Update<T>& u) {
-  if constexpr (std::same_as<T, float>) {
-    HWY_DYNAMIC_DISPATCH(descend_float)(options, u);
-  } else {
-    HWY_DYNAMIC_DISPATCH(descend_double)(options, u);
-  }
+template <>
+void descend(const Descent& options, const Update<float>& u) {
+  HWY_DYNAMIC_DISPATCH(descend_float)(options, u);
 }
-
-template <Element T>
-void adapt(const Moments& options, const Update<T>& u) {
-  if constexpr (std::same_as<T, float>) {
-    HWY_DYNAMIC_DISPATCH(adapt_float)(options, u);
-  } else {
-    HWY_DYNAMIC_DISPATCH(adapt_double)(options, u);
-  }
+template <>
+void descend(const Descent& options, const Update<double>& u) {
+  HWY_DYNAMIC_DISPATCH(descend_double)(options, u);
+}
+template <>
+void adapt(const Moments& options, const Update<float>& u) {
+  HWY_DYNAMIC_DISPATCH(adapt_float)(options, u);
+}
+template <>
+void adapt(const Moments& options, const Update<double>& u) {
+  HWY_DYNAMIC_DISPATCH(adapt_double)(options, u);
 }
 
 template <Element T>
@@ -152,10 +150,6 @@ template void for_updates<float>(Tensor, const Tensor&, std::span<Tensor>, const
                                  const std::function<void(const Update<float>&)>&);
 template void for_updates<double>(Tensor, const Tensor&, std::span<Tensor>, const Ratio&,
                                   const std::function<void(const Update<double>&)>&);
-template void descend<float>(const Descent&, const Update<float>&);
-template void descend<double>(const Descent&, const Update<double>&);
-template void adapt<float>(const Moments&, const Update<float>&);
-template void adapt<double>(const Moments&, const Update<double>&);
 
 }  // namespace tapegrad::kernels
 #endif

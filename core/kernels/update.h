@@ -74,9 +74,13 @@ extern template void for_updates<float>(Tensor, const Tensor&, std::span<Tensor>
                                         const std::function<void(const Update<float>&)>&);
 extern template void for_updates<double>(Tensor, const Tensor&, std::span<Tensor>, const Ratio&,
                                          const std::function<void(const Update<double>&)>&);
-extern template void descend<float>(const Descent&, const Update<float>&);
-extern template void descend<double>(const Descent&, const Update<double>&);
-extern template void adapt<float>(const Moments&, const Update<float>&);
-extern template void adapt<double>(const Moments&, const Update<double>&);
+template <>
+void descend<float>(const Descent&, const Update<float>&);
+template <>
+void descend<double>(const Descent&, const Update<double>&);
+template <>
+void adapt<float>(const Moments&, const Update<float>&);
+template <>
+void adapt<double>(const Moments&, const Update<double>&);
 
 }  // namespace tapegrad::kernels

@@ -56,7 +56,7 @@ HWY_INLINE double sum_of(const T* x, std::size_t n, F f) {
   constexpr std::size_t vectors = sums / hn::MaxLanes(d);
   const std::size_t width = hn::Lanes(d);
   hn::Vec<decltype(d)> sum[vectors];
-  for (std::size_t k = 0; k < vectors; ++k) sum[k] = hn::Zero(d);
+  for (auto& s : sum) s = hn::Zero(d);
   const auto add = [&](std::size_t k, const T* from, auto lanes)
                        HWY_ATTR { sum[k] = hn::Add(sum[k], f(load_double(d, from, lanes))); };
   std::size_t i = 0;
