@@ -22,4 +22,11 @@ Var Linear::operator()(Tape& tape, const Var& x) const {
   return linear(x, tape.leaf(weight), bias.defined() ? tape.leaf(bias) : Var());
 }
 
+Var linear_cross_entropy(Tape& tape, const Linear& head, const Var& x, const Tensor& ids,
+                         const CrossEntropyOptions& options) {
+  tape.require_same_tape(x, "linear_cross_entropy");
+  return linear_cross_entropy(x, tape.leaf(head.weight),
+                              head.bias.defined() ? tape.leaf(head.bias) : Var(), ids, options);
+}
+
 }  // namespace tapegrad

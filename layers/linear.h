@@ -1,5 +1,6 @@
 #pragma once
 
+#include "../autograd/ops/cross_entropy.h"
 #include "../autograd/tape.h"
 #include "../core/rng.h"
 
@@ -27,5 +28,10 @@ class Linear {
     v("bias", bias);
   }
 };
+
+/// cross_entropy(head(tape, x), ids, options), fused: what linear_cross_entropy() of ops makes of
+/// the Parameters of `head`. Throws like it; UsageError for an x of another tape.
+Var linear_cross_entropy(Tape& tape, const Linear& head, const Var& x, const Tensor& ids,
+                         const CrossEntropyOptions& options = {});
 
 }  // namespace tapegrad

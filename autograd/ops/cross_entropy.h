@@ -41,4 +41,17 @@ Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOption
 Var cross_entropy_composed(const Var& logits, const Tensor& ids,
                            const CrossEntropyOptions& options = {});
 
+/// cross_entropy(linear(x, weight, bias), ids, options) without the (..., V) tensors in between:
+/// x (..., I), weight (V, I), bias (V) or undefined, ids (...). Rows of logits become their loss and
+/// its gradient while they are in the cache, so that of three passes over all logits one is left,
+/// and one tensor of their size in place of three.
+///
+/// What is promised of cross_entropy() holds, with subnormal numbers as 0. Throws like linear() and
+/// cross_entropy(), and ShapeError for an x without elements.
+Var linear_cross_entropy(const Var& x, const Var& weight, const Var& bias, const Tensor& ids,
+                         const CrossEntropyOptions& options = {});
+/// The same, composed of linear() and cross_entropy_composed(): the twin of the fused one.
+Var linear_cross_entropy_composed(const Var& x, const Var& weight, const Var& bias,
+                                  const Tensor& ids, const CrossEntropyOptions& options = {});
+
 }  // namespace tapegrad

@@ -1,4 +1,4 @@
-#include "matrix.h"
+#include "matrix-inl.h"
 
 #include <algorithm>
 #include <array>
@@ -90,52 +90,59 @@ Var outer(const Var& a, const Var& b) {
   return matmul(reshape(a, {a.size(0), 1}), reshape(b, {1, b.size(0)}));
 }
 
-Var linear(const Var& x, const Var& weight, const Var& bias) {
-  check::defined("linear", {{"x", x}, {"weight", weight}});
-  check::real("linear", "x", x.dtype());
-  check::real("linear", "weight", weight.dtype());
-  if (bias.defined()) check::real("linear", "bias", bias.dtype());
+void check::linear(std::string_view op, const Var& x, const Var& weight, const Var& bias) {
+  check::real(op, "x", x.dtype());
+  check::real(op, "weight", weight.dtype());
+  if (bias.defined()) check::real(op, "bias", bias.dtype());
   const Shape& in = x.shape();
-  if (in.rank() < 2) check::wrong_shape("linear", "x", in, "of rank 2 or more, (..., I)");
+  if (in.rank() < 2) check::wrong_shape(op, "x", in, "of rank 2 or more, (..., I)");
   if (weight.shape().rank() != 2) {
-    check::wrong_shape("linear", "weight", weight.shape(), "of rank 2, (O, I)");
+    check::wrong_shape(op, "weight", weight.shape(), "of rank 2, (O, I)");
   }
-  const std::size_t inputs = weight.size(1);
-  const std::size_t outputs = weight.size(0);
-  if (in[in.rank() - 1] != inputs) {
-    check::mismatch("linear", {"weight", "(O, I)", weight.shape()}, {"x", "(..., I)", in},
+  if (in[in.rank() - 1] != weight.size(1)) {
+    check::mismatch(op, {"weight", "(O, I)", weight.shape()}, {"x", "(..., I)", in},
                     "I must match");
   }
-  if (bias.defined() && bias.shape() != Shape{outputs}) {
-    check::mismatch("linear", {"weight", "(O, I)", weight.shape()}, {"bias", "(O)", bias.shape()},
+  if (bias.defined() && bias.shape() != Shape{weight.size(0)}) {
+    check::mismatch(op, {"weight", "(O, I)", weight.shape()}, {"bias", "(O)", bias.shape()},
                     "O must match");
   }
-  const std::size_t rows = in.without(in.rank() - 1).numel();
-  const Shape flat_in{rows, inputs};
-  const Shape flat_out{rows, outputs};
-  const Shape out = in.with(in.rank() - 1, outputs);
+}
+
+// dx = dy W, dW = dy^T x, db = sum of dy
+void add_linear_gradients(Grads& g, const Var& dy, const Var& x, const Var& weight) {
+  const std::size_t rows = x.shape().without(x.shape().rank() - 1).numel();
+  const Shape flat_in{rows, weight.size(1)};
+  const Var d = reshape(dy, {rows, weight.size(0)});
+  if (g.graph()) {
+    if (g.needs(0)) g.add(0, reshape(matmul(d, weight), x.shape()));
+    if (g.needs(1)) g.add(1, matmul(d, reshape(x, flat_in), Transpose::yes));
+  } else {
+    if (g.needs(0)) {
+      auto [dx, beta] = g.into(0);
+      Tensor flat_dx = dx.reshape(flat_in);
+      kernels::gemm(Transpose::no, Transpose::no, 1.0, d.value(), weight.value(), beta, flat_dx);
+    }
+    add_product(g, 1, d, x.value().reshape(flat_in), Transpose::yes, Transpose::no,
+                kernels::Large::ours);
+  }
+  if (g.needs(2)) g.add(2, sum(d, 0));
+}
+
+Var linear(const Var& x, const Var& weight, const Var& bias) {
+  check::defined("linear", {{"x", x}, {"weight", weight}});
+  check::linear("linear", x, weight, bias);
+  const Shape& in = x.shape();
+  const std::size_t last = in.rank() - 1, outputs = weight.size(0);
+  const Shape flat_out{in.without(last).numel(), outputs};
   Node n("linear", {x, weight, bias});
   Tensor flat = bias.defined() ? kernels::broadcast(bias.value(), flat_out)
                                : Tensor::empty(flat_out, x.dtype());
-  kernels::gemm(Transpose::no, Transpose::yes, 1.0, x.value().reshape(flat_in), weight.value(),
+  kernels::gemm(Transpose::no, Transpose::yes, 1.0,
+                x.value().reshape({flat_out[0], weight.size(1)}), weight.value(),
                 bias.defined() ? 1.0 : 0.0, flat);
-  Var y = n.out(flat.reshape(out));
-  n.rule([x, weight, flat_in, flat_out](Grads& g) {  // dx = dy W, dW = dy^T x, db = sum of dy
-    const Var d = reshape(g.d(), flat_out);
-    if (g.graph()) {
-      if (g.needs(0)) g.add(0, reshape(matmul(d, weight), x.shape()));
-      if (g.needs(1)) g.add(1, matmul(d, reshape(x, flat_in), Transpose::yes));
-    } else {
-      if (g.needs(0)) {
-        auto [dx, beta] = g.into(0);
-        Tensor flat_dx = dx.reshape(flat_in);
-        kernels::gemm(Transpose::no, Transpose::no, 1.0, d.value(), weight.value(), beta, flat_dx);
-      }
-      add_product(g, 1, d, x.value().reshape(flat_in), Transpose::yes, Transpose::no,
-                  kernels::Large::ours);
-    }
-    if (g.needs(2)) g.add(2, sum(d, 0));
-  });
+  Var y = n.out(flat.reshape(in.with(last, outputs)));
+  n.rule([x, weight](Grads& g) { add_linear_gradients(g, g.d(), x, weight); });
   return y;
 }
 

@@ -12,6 +12,7 @@
 #include "../scratch-inl.h"
 #include "../simd/product-inl.h"
 #include "../threads.h"
+#include "gemm-inl.h"
 #include "openblas-inl.h"
 #include "parallel-inl.h"
 
@@ -65,10 +66,6 @@ std::size_t block_length(std::size_t m, std::size_t n, std::size_t k) {
 std::size_t products_per_block(std::size_t m, std::size_t n, std::size_t k) {
   return 1 + static_cast<std::size_t>(least_operations / std::max(1.0, operations(m, n, k)));
 }
-
-/// How many terms float32 adds up well: parts of product_depth, added one after the other.
-template <class T>
-constexpr std::size_t most_terms = sizeof(T) == 4 ? 48 * product_depth : SIZE_MAX;
 
 /// Whether a product is left to OpenBLAS. A function of the sizes alone, all of which it can take.
 template <class T>

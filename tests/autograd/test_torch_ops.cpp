@@ -173,6 +173,12 @@ const std::map<std::string, std::function<Var(In)>> our_ops = {
      }},
     {"cross_entropy, row weights",
      [](In x) { return cross_entropy(x[0], counted, {.weights = row_weights}); }},
+    {"linear_cross_entropy", [](In x) { return linear_cross_entropy(x[0], x[1], x[2], classes); }},
+    {"linear_cross_entropy, both",
+     [](In x) {
+       return linear_cross_entropy(x[0], x[1], {}, classes,
+                                   {.label_smoothing = 0.125, .class_weights = class_weights});
+     }},
     {"mse, weights",
      [](In x) {
        return mse(x[0], x[1], {.weights = filled({3, 4}, 41, 1, 0.5)});
