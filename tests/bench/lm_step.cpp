@@ -58,10 +58,9 @@ void measure(const Options& options, const Cell& c) {
     const Var embedded = model.embed(tape, x);
     const Var h = options.mode == Mode::composed ? model.lstm.composed(tape, embedded, zero).y
                                                  : model.lstm(tape, embedded, zero).y;
-    const Var loss = cross_entropy(model.head(tape, h), target);
+    const Var loss = linear_cross_entropy(tape, model.head, h, target);
     tape.backward(loss);
-    clip_grad_norm(optimizer->parameters(), 5);
-    optimizer->step();
+    optimizer->step({.clip_norm = 5});
     optimizer->zero_grad();
     return loss.value().item();
   };

@@ -49,11 +49,10 @@ void measure(const Options& options, const Cell& c) {
     Tape tape = Tape::training({.seed = 1, .pass = pass++});
     const Var h = options.mode == Mode::composed ? model.lstm.composed(tape, x, zero).y
                                                  : model.lstm(tape, x, zero).y;
-    const Var y = model.head(tape, h);
-    const Var loss = c.head > 1 ? cross_entropy(y, target) : mse(y, target);
+    const Var loss = c.head > 1 ? linear_cross_entropy(tape, model.head, h, target)
+                                : mse(model.head(tape, h), target);
     tape.backward(loss);
-    clip_grad_norm(adam.parameters(), 5);
-    adam.step();
+    adam.step({.clip_norm = 5});
     adam.zero_grad();
     return loss.value().item();
   };
