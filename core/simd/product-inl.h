@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
+#include <type_traits>
 
 #include "../scratch-inl.h"
 
@@ -37,6 +39,8 @@ template <class T>
 class Packed {
  public:
   Packed(std::size_t k, std::size_t units, const Strided<T>& b, std::size_t gates = 1);
+  /// Takes the elements of another operand of the same sizes, in the same memory.
+  void pack(const Strided<T>& b) noexcept;
 
   /// How many panels, of nearly equal width, the columns are cut into. One gate only.
   std::size_t panels() const;
@@ -52,6 +56,8 @@ class Packed {
 
   std::size_t terms() const { return k_; }
   std::size_t units() const { return units_; }
+  /// Units, rounded up to whole vectors: those behind the last are zeros.
+  std::size_t padded_units() const;
   std::size_t gates() const { return gates_; }
   const T* data() const { return data_.get(); }
 
@@ -96,6 +102,20 @@ struct GateProduct {
 };
 template <class T>
 [[gnu::visibility("hidden")]] void run(const GateProduct<T>& product);
+
+/// The same with finish(sums) of any type; one term or two.
+template <class T, class Finish>
+void run(std::size_t rows, const T* start,
+         std::span<const std::type_identity_t<typename GateProduct<T>::Term>> terms,
+         const Finish& finish) {
+  run<T>({.rows = rows,
+          .start = start,
+          .terms = {terms.front(), terms.back()},
+          .count = terms.size(),
+          .finish = [](const void* cell,
+                       const GateSums<T>& sums) { (*static_cast<const Finish*>(cell))(sums); },
+          .cell = &finish});
+}
 
 }  // namespace tapegrad::kernels
 

@@ -452,7 +452,17 @@ std::size_t rounded_up(std::size_t n, std::size_t multiple) {
 template <class T>
 Packed<T>::Packed(std::size_t k, std::size_t units, const Strided<T>& b, std::size_t gates)
     : k_(k), units_(units), gates_(gates), data_(k * gates * rounded_up(units, table<T>().lanes)) {
-  table<T>().pack({k, units, gates, data_.get()}, b);
+  pack(b);
+}
+
+template <class T>
+void Packed<T>::pack(const Strided<T>& b) noexcept {
+  table<T>().pack({k_, units_, gates_, data_.get()}, b);
+}
+
+template <class T>
+std::size_t Packed<T>::padded_units() const {
+  return rounded_up(units_, table<T>().lanes);
 }
 
 template <class T>

@@ -1,14 +1,22 @@
+#include <dlfcn.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <span>
 #include <vector>
 
 #include <tapegrad/tapegrad.h>
@@ -17,7 +25,8 @@
 
 // Does a training step ask the system for anything, in whatever library? This program has malloc
 // and its relatives in the place of the C library's, so that OpenBLAS counts too, trains the model
-// of README.md, and counts calls and page faults of every step after the first ones.
+// of README.md, and counts calls and page faults of every step after the first ones. Steps of a
+// Stream may take no lock either, and a process that may make no system call must survive them.
 // usage: heap_probe      A line for each check; the last line is "N passed, N failed".
 
 extern "C" {
@@ -32,6 +41,7 @@ void __libc_free(void*);
 namespace {
 
 std::atomic<std::size_t> calls{0};
+std::atomic<std::size_t> locks{0};
 std::atomic<bool> refusing{false};  // as if there were no memory left
 
 template <class F>
@@ -73,6 +83,12 @@ void* mmap(void* at, std::size_t n, int protection, int flags, int file, off_t o
 int munmap(void* at, std::size_t n) noexcept {
   ++calls;
   return static_cast<int>(syscall(SYS_munmap, at, n));
+}
+int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
+  static const auto lock =
+      reinterpret_cast<int (*)(pthread_mutex_t*)>(dlsym(RTLD_NEXT, "pthread_mutex_lock"));
+  ++locks;
+  return lock(mutex);
 }
 }
 // NOLINTEND(readability-inconsistent-declaration-parameter-name)
@@ -155,6 +171,20 @@ void measure(std::size_t threads) {
         faults[measured / 2]);
 }
 
+/// The signal that ends a process which calls act() and may not call the system meanwhile; 0: none.
+template <class F>
+std::size_t signal_without_system(F&& act) {
+  const pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
+    act();
+    syscall(SYS_exit, 0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return static_cast<std::size_t>(WTERMSIG(status));
+}
+
 /// Counters that stand still would pass everything. (Where pages are huge, 64 MiB have 32 of them.)
 void check_counters() {
   constexpr std::size_t bytes = std::size_t{1} << 26;
@@ -166,6 +196,11 @@ void check_counters() {
   const std::size_t found_calls = calls - calls_before, faults = page_faults() - faults_before;
   check(touched && faults >= 16, "page faults of a block that is touched", 1, faults);
   check(found_calls == 2, "calls of malloc and free for it", 1, found_calls);
+  const std::size_t locks_before = locks;
+  std::mutex().lock();
+  check(locks == locks_before + 1, "locks of a mutex", 1, locks - locks_before);
+  const std::size_t signal = signal_without_system([] { syscall(SYS_getpid); });
+  check(signal == SIGKILL, "signal for a system call", 1, signal);
 }
 
 /// The first parallel call of the process happens in the middle of an optimizer's step, when there
@@ -189,10 +224,42 @@ void check_cold_threads() {
   check(wrong == 0, "weights left alone by a step that cannot start its threads", 2, wrong);
 }
 
+/// Steps of a Stream of every kind.
+void check_stream() {
+  Rng rng(1);
+  const LSTM mono({.input = 1, .hidden = 40}, rng),
+      deep({.input = 8, .hidden = 64, .layers = 2}, rng);
+  const Linear sample(40, 1, rng), classes(64, 60, rng);
+  const Embedding embedding(60, 8, rng);
+  Stream one(mono, sample), block(mono, sample, {.block = 64});
+  Stream sessions(embedding, deep, classes, {.sessions = 5});
+  Stream wide(LSTM({.input = 1024, .hidden = 4}, rng), {.sessions = 150, .block = 2});
+  const std::vector<float> x(1024 * 300, 0.25F);
+  std::vector<float> y(4096);
+  const std::vector<std::int32_t> ids = {1, 2, 3, 4, 5};
+  const auto run = [&] {
+    for (int step = 0; step < 1000; ++step) {
+      one.step(std::span(x).first(1), std::span(y).first(1));
+      block.step(std::span(x).first(64), std::span(y).first(64));
+      sessions.step(ids, std::span(y).first(5 * 60));
+      wide.step(x, std::span(y).first(4 * 300));
+      wide.reset();
+    }
+  };
+  const std::size_t calls_before = calls, locks_before = locks;
+  run();
+  const std::size_t found_calls = calls - calls_before, found_locks = locks - locks_before;
+  check(found_calls == 0, "calls of malloc and its like in steps of a Stream", 1, found_calls);
+  check(found_locks == 0, "locks in steps of a Stream", 1, found_locks);
+  const std::size_t signal = signal_without_system(run);
+  check(signal == 0, "signal for a system call in steps of a Stream", 1, signal);
+}
+
 }  // namespace
 
 int main() {
   check_counters();
+  check_stream();
   check_cold_threads();
   for (const std::size_t threads : {1U, 2U}) measure(threads);
   std::printf("%d passed, %d failed\n", passed, failed);
