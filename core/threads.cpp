@@ -223,8 +223,14 @@ ThreadPool& thread_pool() {
   return *current_pool;
 }
 
-/// Cores that the process may run on.
-std::size_t cores() {
+std::atomic<std::size_t>& thread_count() {
+  static std::atomic<std::size_t> count{detail::cores()};
+  return count;
+}
+
+}  // namespace
+
+std::size_t detail::cores() {
 #ifdef __linux__
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0)
@@ -233,14 +239,7 @@ std::size_t cores() {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-std::atomic<std::size_t>& thread_count() {
-  static std::atomic<std::size_t> count{cores()};
-  return count;
-}
-
-}  // namespace
-
-void set_threads(std::size_t count) { thread_count() = count == 0 ? cores() : count; }
+void set_threads(std::size_t count) { thread_count() = count == 0 ? detail::cores() : count; }
 std::size_t threads() { return thread_count().load(std::memory_order_relaxed); }
 
 namespace {

@@ -20,8 +20,10 @@ void set_threads(std::size_t count);
 std::size_t threads();
 
 namespace detail {
+/// Cores that the process may run on.
+std::size_t cores();
 void run_tasks(std::size_t count, void (*call)(void*, std::size_t), void* task);
-}
+}  // namespace detail
 
 /// Calls task(0), ..., task(count - 1), each once, on up to `threads()` threads, and returns when
 /// all are done. The first exception is rethrown after that. A call from inside a task runs in that

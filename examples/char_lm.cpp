@@ -235,8 +235,9 @@ int run_quickstart(TrainOptions options, const std::string& program) {
   while (options.batch * options.seq >= data.train.numel())
     (options.batch > 1 ? options.batch : options.seq) /= 2;
 
-  fmt::print("{}: {} characters, {} different ones; the last {} are for validation\n", options.text,
-             data.train.numel() + data.valid.numel(), data.vocabulary.size(), data.valid.numel());
+  fmt::print("{}\n{}: {} characters, {} different ones; the last {} are for validation\n",
+             describe_machine(), options.text, data.train.numel() + data.valid.numel(),
+             data.vocabulary.size(), data.valid.numel());
   const std::vector<double> ngrams =
       ngram_losses(data.train.values<std::int32_t>(), data.valid.values<std::int32_t>(),
                    data.vocabulary.size(), 6);

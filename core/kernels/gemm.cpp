@@ -70,9 +70,9 @@ std::size_t products_per_block(std::size_t m, std::size_t n, std::size_t k) {
 /// Whether a product is left to OpenBLAS. A function of the sizes alone, all of which it can take.
 template <class T>
 bool suits_openblas(std::size_t m, std::size_t n, std::size_t k) {
-  constexpr double least = 2e9;  // operations
   constexpr std::size_t largest = std::numeric_limits<std::int32_t>::max();
-  return operations(m, n, k) >= least && std::max({m, n, k}) <= largest && k <= most_terms<T>;
+  return operations(m, n, k) >= least_openblas_operations && std::max({m, n, k}) <= largest &&
+         k <= most_terms<T>;
 }
 
 template <class T>

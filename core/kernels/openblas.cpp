@@ -1,6 +1,8 @@
 #include <cblas.h>
 
+#include <algorithm>
 #include <concepts>
+#include <string_view>
 
 #include "openblas-inl.h"
 
@@ -40,5 +42,12 @@ template void openblas_product(Transpose, Transpose, std::size_t, std::size_t, s
 template void openblas_product(Transpose, Transpose, std::size_t, std::size_t, std::size_t,
                                const double*, std::size_t, const double*, std::size_t, double,
                                double*, std::size_t);
+
+OpenblasBuild openblas_build() {
+  std::string_view version =
+      openblas_get_config();  // "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..."
+  version.remove_prefix(std::min(version.size(), version.find(' ') + 1));
+  return {std::string(version.substr(0, version.find(' '))), openblas_get_corename()};
+}
 
 }  // namespace tapegrad::kernels

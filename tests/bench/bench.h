@@ -234,9 +234,10 @@ void measure(const Options& o, const Cell& c, Infer&& infer, Train&& train) {
   }
 }
 
-/// The head of the table, if there is one.
-inline void print_head(const Options& o) {
+/// The head of the table, if there is one; `machine` stands above it.
+inline void print_head(const Options& o, const std::string& machine = {}) {
   if (o.json || o.losses) return;
+  std::fputs(machine.c_str(), stdout);
   std::printf("%s, %s, threads: %zu, %s, peak %.0f GFLOP/s\n", to_string(o.mode),
               o.float64 ? "float64" : "float32", o.threads, simd_target(),
               peak_gflops(o.float64, o.threads));

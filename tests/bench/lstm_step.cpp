@@ -64,6 +64,6 @@ void measure(const Options& options, const Cell& c) {
 int main(int argc, char** argv) {
   const Options options = bench::options(argc, argv, bench::lstm_cells);
   set_threads(options.threads);
-  bench::print_head(options);
+  bench::print_head(options, describe_machine());
   for (const Cell& c : options.cells) measure(options, c);
 }
