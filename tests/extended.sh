@@ -11,7 +11,7 @@ seeds=${1:-200}
 case $seeds in *[!0-9]* | 0*) stop 2 "usage: tests/extended.sh [SEEDS]      SEEDS is $seeds: it must be a number of at least 1" ;; esac
 
 install_missing
-build tapegrad_tests
+build tapegrad_tests training_probe
 . "$root/tests/count.sh"
 cd "$root" || exit 2
 
@@ -21,6 +21,8 @@ say "extended: 20,000 random functions, 2,000 LSTMs, 1,000 in float32"
 TAPEGRAD_SEEDS=20 unit_tests --no-skip --test-suite='random functions'
 say "extended: long histories, long runs, repeated failures"
 TAPEGRAD_EXTENDED=1 unit_tests --no-skip --test-suite='long runs'
+say "extended: bits of a training of 1000 steps, 27 times"
+counted sh tests/promises/bits.sh 1000 all
 say "extended: faults planted in the backward code"
 if shown python3 tests/mutants.py; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 skipped=0  # the others are not of this tier

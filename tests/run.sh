@@ -20,11 +20,14 @@ say "tests: examples"
 counted sh tests/programs/examples.sh
 say "tests: clients"
 counted_beside
-say "tests: heap"
+say "tests: bits of a training"
+counted sh tests/promises/bits.sh 60
+say "tests: memory"
 if [ -x "$build_dir/heap_probe" ]; then
   counted "$build_dir/heap_probe"
+  counted sh tests/promises/little_memory.sh
 else
   say "skipped: heap_probe was not built: a sanitizer, or a C library without __libc_memalign"
-  skipped=$((skipped + 1))
+  skipped=$((skipped + 2))
 fi
 verdict

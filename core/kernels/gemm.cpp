@@ -94,6 +94,7 @@ void multiply(Large large, Transpose ta, Transpose tb, std::size_t m, std::size_
   T* const to = direct ? c : parts.get();
   const std::size_t to_stride = direct ? ldc : n;
   const bool by_openblas = direct && large == Large::openblas && suits_openblas<T>(m, n, k);
+  if (by_openblas) prepare_openblas();
   const std::size_t length = std::max(m, n), block = block_length(m, n, k);
   const std::size_t blocks = (length + block - 1) / block;
 
