@@ -63,7 +63,8 @@ HWY_INLINE std::size_t find_first_largest(const T* x, std::size_t n) {
 template <class T>
 HWY_INLINE void exponentials_of(const T* x, std::size_t n, T shift, T* y) {
   for_vectors<T>(n, [=](auto d, std::size_t j, auto lanes) HWY_ATTR {
-    store(d, exp(d, hn::Sub(load(d, x + j, lanes), hn::Set(d, shift))), y + j, lanes);
+    const auto difference = hn::Sub(load(d, x + j, lanes), hn::Set(d, shift));
+    store(d, exp(d, others_0(d, difference, lanes)), y + j, lanes);
   });
 }
 

@@ -62,6 +62,16 @@ HWY_INLINE void store(D d, hn::Vec<D> v, T* to, FirstLanes lanes) {
 
 #endif
 
+/// 0 in the lanes that nobody reads: what a function makes of them may overflow, and be a trap.
+template <class D>
+HWY_INLINE hn::Vec<D> others_0(D, hn::Vec<D> v, AllLanes) {
+  return v;
+}
+template <class D>
+HWY_INLINE hn::Vec<D> others_0(D d, hn::Vec<D> v, FirstLanes lanes) {
+  return hn::IfThenElseZero(hn::FirstN(d, lanes.count), v);
+}
+
 /// Calls f(d, j, lanes) for the columns 0, ..., count - 1 in vectors: j is a vector's first column.
 template <class T, class F>
 HWY_INLINE void for_vectors(std::size_t count, const F& f) {

@@ -16,13 +16,28 @@ namespace tapegrad::kernels::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
+/// x, but not beyond -most and most; NaN stays. What a function makes of such an x and then does not
+/// take may overflow, which a program may have made a trap.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V limited(D d, V x, double most) {
+  const V end = hn::Set(d, static_cast<hn::TFromD<D>>(most));
+  return hn::IfThenElse(hn::Gt(hn::Abs(x), end), hn::CopySign(end, x), x);
+}
+/// e^most is inf, e^-most is 0.
+template <class T>
+inline constexpr double most_exponent = sizeof(T) == 4 ? 104 : 1000;
+
 /// e^x. hwy::Exp is good between underflow and just above overflow, and makes 0 of a NaN.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V exp(D d, V x) {
-  using T = hn::TFromD<D>;
-  const V most = hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 104 : 1000));  // e^most = inf
-  const V y = hn::Exp(d, hn::IfThenElse(hn::Gt(x, most), most, x));
+  const V y = hn::Exp(d, limited(d, x, most_exponent<hn::TFromD<D>>));
   return hn::IfThenElse(hn::IsNaN(x), x, y);
+}
+/// e^-|x|.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp_down(D d, V x) {
+  const V most = hn::Set(d, static_cast<hn::TFromD<D>>(most_exponent<hn::TFromD<D>>));
+  return hn::Exp(d, hn::Neg(hn::Min(hn::Abs(x), most)));
 }
 
 /// 1 / (1 + e^-x), by e = e^-|x| <= 1: 1 / (1 + e) for x >= 0, e / (1 + e) for x < 0.
@@ -30,7 +45,7 @@ template <class D, class V = hn::Vec<D>>
 HWY_INLINE V sigmoid(D d, V x) {
   using T = hn::TFromD<D>;
   const V one = hn::Set(d, T{1});
-  const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
+  const V e = exp_down(d, x);
   const V y = hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
   return hn::IfThenElse(hn::IsNaN(x), x, y);
 }
@@ -40,7 +55,7 @@ HWY_INLINE V sigmoid(D d, V x) {
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V sigmoid_slope(D d, V x) {
   using T = hn::TFromD<D>;
-  const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
+  const V e = exp_down(d, x);
   const V sum = hn::Add(hn::Set(d, T{1}), e);
   return hn::IfThenElse(hn::IsNaN(x), x, hn::Div(e, hn::Mul(sum, sum)));
 }
@@ -49,14 +64,15 @@ HWY_INLINE V sigmoid_slope(D d, V x) {
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V tanh_slope(D d, V x) {
   using T = hn::TFromD<D>;
-  return hn::Mul(hn::Set(d, T{4}), sigmoid_slope(d, hn::Add(x, x)));
+  const V a = limited(d, x, most_exponent<T>);
+  return hn::Mul(hn::Set(d, T{4}), sigmoid_slope(d, hn::Add(a, a)));
 }
 
 /// hwy::Tanh is (e^2|x| - 1) / (e^2|x| + 1) with the sign of x, and 1 from |x| = 18.7 on; a NaN
 /// comes through it.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V tanh(D d, V x) {
-  return hn::Tanh(d, x);
+  return hn::Tanh(d, limited(d, x, 20));
 }
 
 }  // namespace tapegrad::kernels::HWY_NAMESPACE
