@@ -91,6 +91,8 @@ HWY_INLINE Exponential<V> exponential(D d, V x) {
   }
 }
 
+/// kept_sigmoid(keep_sigmoid(a)): max ULP error 3 for |a| <= 87 (708), its slope 4 there; the least
+/// normal number off beyond.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V keep_sigmoid(D d, V a) {
   using T = hn::TFromD<D>;
@@ -114,6 +116,8 @@ HWY_INLINE V kept_sigmoid_slope(D, V k) {
   return hn::NegMulAdd(distance, distance, distance);
 }
 
+/// kept_tanh(keep_tanh(a)): max ULP error 3 for all a; its slope 4 for |a| <= 43.5 (354), four times
+/// the least normal number off beyond.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V keep_tanh(D d, V a) {
   using T = hn::TFromD<D>;
