@@ -36,8 +36,10 @@ std::uint64_t hash_of_training(std::size_t steps) {
                {{.input = 32, .hidden = 64, .layers = 2, .dropout = 0.3}, rng},
                {64, vocabulary, rng}};
   Tensor ids = Tensor::empty({batch * length * 8 + 1}, DType::int32);
-  std::int32_t i = 0;
-  for (std::int32_t& id : ids.mutable_values<std::int32_t>()) id = (i += 7) % vocabulary;
+  std::size_t n = 0;
+  for (std::int32_t& id : ids.mutable_values<std::int32_t>()) {
+    id = static_cast<std::int32_t>((n += 7) % vocabulary);
+  }
   Adam adam(parameters(model), {.lr = 2e-3});
   LSTMState state = model.lstm.zero_state(batch);
   for (std::size_t step = 0; step < steps;) {
