@@ -36,8 +36,8 @@ HWY_INLINE V exp(D d, V x) {
 /// e^-|x|.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V exp_down(D d, V x) {
-  const V most = hn::Set(d, static_cast<hn::TFromD<D>>(most_exponent<hn::TFromD<D>>));
-  return hn::Exp(d, hn::Neg(hn::Min(hn::Abs(x), most)));
+  using T = hn::TFromD<D>;
+  return hn::Exp(d, hn::Neg(hn::Min(hn::Abs(x), hn::Set(d, static_cast<T>(most_exponent<T>)))));
 }
 
 /// 1 / (1 + e^-x), by e = e^-|x| <= 1: 1 / (1 + e) for x >= 0, e / (1 + e) for x < 0.
@@ -50,22 +50,26 @@ HWY_INLINE V sigmoid(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, y);
 }
 
+/// e / (1 + e)^2; x where that is NaN.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V slope_of(D d, V x, V e) {
+  const V sum = hn::Add(hn::Set(d, hn::TFromD<D>{1}), e);
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Div(e, hn::Mul(sum, sum)));
+}
+
 /// The slope of sigmoid, from x: e / (1 + e)^2 with e = e^-|x|. 1 - sigmoid(x) would be 0 from
 /// x = 17 (float) or 37 (double) on.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V sigmoid_slope(D d, V x) {
-  using T = hn::TFromD<D>;
-  const V e = exp_down(d, x);
-  const V sum = hn::Add(hn::Set(d, T{1}), e);
-  return hn::IfThenElse(hn::IsNaN(x), x, hn::Div(e, hn::Mul(sum, sum)));
+  return slope_of(d, x, exp_down(d, x));
 }
 
 /// The slope of tanh, from x: 4 e / (1 + e)^2 with e = e^-2|x|.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V tanh_slope(D d, V x) {
   using T = hn::TFromD<D>;
-  const V a = limited(d, x, most_exponent<T>);
-  return hn::Mul(hn::Set(d, T{4}), sigmoid_slope(d, hn::Add(a, a)));
+  const V a = hn::Min(hn::Abs(x), hn::Set(d, static_cast<T>(most_exponent<T> / 2)));
+  return hn::Mul(hn::Set(d, T{4}), slope_of(d, x, hn::Exp(d, hn::Neg(hn::Add(a, a)))));
 }
 
 /// hwy::Tanh is (e^2|x| - 1) / (e^2|x| + 1) with the sign of x, and 1 from |x| = 18.7 on; a NaN
