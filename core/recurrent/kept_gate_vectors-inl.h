@@ -144,7 +144,9 @@ HWY_INLINE V kept_tanh_slope(D d, V k) {
   const V one = hn::Set(d, T{1});
   const V u = hn::Mul(hn::Abs(k), hn::Set(d, std::numeric_limits<T>::min()));
   const V near_1 = hn::Mul(u, hn::Sub(hn::Set(d, T{2}), u));
-  return hn::IfThenElse(hn::Ge(hn::Abs(k), one), near_1, hn::NegMulAdd(k, k, one));
+  const auto at_end = hn::Ge(hn::Abs(k), one);
+  const V inside = hn::IfThenElse(at_end, one, k);  // k^2 may overflow, and be a trap
+  return hn::IfThenElse(at_end, near_1, hn::NegMulAdd(inside, inside, one));
 }
 
 }  // namespace tapegrad::kernels::HWY_NAMESPACE

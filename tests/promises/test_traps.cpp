@@ -20,7 +20,12 @@
 #include "../../autograd/ops/softmax.h"
 #include "../../autograd/tape.h"
 #include "../../core/threads.h"
+#include "../../layers/model/module.h"
+#include "../../layers/recurrent/lstm.h"
+#include "../../optim/adam.h"
+#include "../../optim/sgd.h"
 #include "../support/for_targets.h"
+#include "../support/model_cases.h"
 
 // A program that has its processor signal invalid operations, divisions by zero and overflows, to
 // find the first NaN, must not be stopped by arithmetic on numbers whose result is a number: not by
@@ -156,6 +161,56 @@ TEST_CASE("traps: no op of finite numbers with a finite result is stopped") {
           }
         }));
       }
+    }
+  });
+}
+
+TEST_CASE("traps: no LSTM is stopped, with saturated gates or without") {
+  for_targets([](const std::string& target) {
+    CAPTURE(target);
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      CAPTURE(dtype);
+      for (const std::size_t hidden : {1U, 3U, 16U, 21U}) {
+        CAPTURE(hidden);
+        for (const double scale : {1.0, 100.0, 1e30}) {
+          CAPTURE(scale);
+          CHECK(is_quiet([&] {
+            Rng rng(1);
+            LSTM lstm({.input = 3, .hidden = hidden, .layers = 2, .dropout = 0.3, .dtype = dtype},
+                      rng);
+            const Parameters all = parameters(lstm);
+            for (const NamedParameter& p : all) {
+              p.set_value(rng.uniform(p.value().shape(), -scale, scale, dtype));
+            }
+            for (const std::size_t batch : {1U, 3U, 18U}) {
+              Tape tape = Tape::training({.seed = 1, .pass = 0});
+              const Var x = tape.leaf(rng.normal({7, batch, 3}, 0, 1, dtype));
+              // Of dL/dx only the sum may overflow where weights are 1e30.
+              const Var loss = sum(lstm(tape, scale > 100 ? Var(x.value()) : x).y);
+              tape.backward(loss);
+            }
+          }));
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("traps: no training is stopped") {
+  for_targets([](const std::string& target) {
+    CAPTURE(target);
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      CAPTURE(dtype);
+      CHECK(is_quiet([&] {
+        const Model m = model(1, dtype);
+        Adam adam(parameters(m), {.lr = 1e-2, .weight_decay = 0.1});
+        train(m, adam, 10);
+      }));
+      CHECK(is_quiet([&] {
+        const Model m = model(1, dtype);
+        SGD sgd(parameters(m), {.lr = 1e-3, .momentum = 0.9});
+        train(m, sgd, 10);
+      }));
     }
   });
 }
