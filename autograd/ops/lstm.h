@@ -14,7 +14,16 @@ namespace tapegrad {
 /// Equations: lstm_cell(), and core/recurrent/lstm.h. Throws ShapeError; T = 0 and B = 0 are errors.
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& weights);
 
-/// The same as a loop over lstm_cell(): the twin.
+/// lstm(embedding(table, ids), state, weights), for a table (V, I) and ids (T, B) int32 in [0, V).
+/// If the table E has fewer rows than there are ids, V < T B, it is one node, and P = E W_ih^T
+/// (V, 4H) is made once in place of W_ih x_t at every step: y and the last state have the same bits
+/// as those of the two ops, if I <= 6144. The gradient of a row of P is the sum of those of all
+/// steps that used it, added in double; dE = dP W_ih, dW_ih = dP^T E. Throws as embedding() and
+/// lstm() do.
+LSTMResult embedding_lstm(const Var& table, const Tensor& ids, const LSTMState& state,
+                          const LSTMWeights& weights);
+
+/// The same as lstm() by a loop over lstm_cell(): the twin.
 LSTMResult lstm_composed(const Var& x, const LSTMState& state, const LSTMWeights& weights);
 
 }  // namespace tapegrad

@@ -7,7 +7,12 @@ namespace tapegrad::check {
 
 void state(std::string_view op, const Var& x, std::string_view name, const Var& part,
            const Shape& demanded) {
-  const bool sequence = x.shape().rank() == 3, stack = demanded.rank() == 3;
+  state(op, x.shape(), name, part, demanded);
+}
+
+void state(std::string_view op, const Shape& x, std::string_view name, const Var& part,
+           const Shape& demanded) {
+  const bool sequence = x.rank() == 3, stack = demanded.rank() == 3;
   const std::size_t batch = demanded[demanded.rank() - 2], hidden = demanded[demanded.rank() - 1];
   const Shape& shape = part.shape();
   if (shape == demanded) return;
@@ -17,10 +22,10 @@ void state(std::string_view op, const Var& x, std::string_view name, const Var& 
                      demanded[0], name, shape, make);
   }
   if (shape.rank() != demanded.rank()) wrong_shape(op, name, shape, "a state, (B, H); " + make);
-  const Named input{"x", sequence ? "(T, B, I)" : "(B, I)", x.shape()};
+  const Named input{"x", sequence ? "(T, B, I)" : "(B, I)", x};
   const Named given{name, stack ? "(L, B, H)" : "(B, H)", shape};
   const std::size_t rows = shape[shape.rank() - 2];
-  if (rows != batch && sequence && rows == x.size(0)) {
+  if (rows != batch && sequence && rows == x[0]) {
     mismatch(op, input, given,
              "B must match; x looks like (B, T, I), and transpose(x, 0, 1) makes it (T, B, I)");
   }

@@ -37,21 +37,22 @@ pool::Vector<std::size_t> positions_by_id(std::span<const std::int32_t> ids, std
   return order;
 }
 
-/// to += rows[positions[0]] + rows[positions[1]] + ...: in double, because as floats the terms of a
-/// long sum would one by one be rounded to its size.
+/// Columns of rows that are added side by side.
+constexpr std::size_t width = 128;
+
+/// to += rows[positions[0]] + rows[positions[1]] + ..., `count` columns of rows that are `stride`
+/// apart: in double, because as floats the terms of a long sum would one by one be rounded to its
+/// size.
 template <class T>
-void add_all(const T* rows, std::size_t columns, std::span<const std::size_t> positions, T* to) {
-  constexpr std::size_t chunk = 128;
-  for (std::size_t begin = 0; begin < columns; begin += chunk) {
-    const std::size_t width = std::min(chunk, columns - begin);
-    std::array<double, chunk> total;
-    for (std::size_t j = 0; j < width; ++j) total[j] = static_cast<double>(to[begin + j]);
-    for (const std::size_t i : positions) {
-      const T* row = rows + i * columns + begin;
-      for (std::size_t j = 0; j < width; ++j) total[j] += static_cast<double>(row[j]);
-    }
-    for (std::size_t j = 0; j < width; ++j) to[begin + j] = static_cast<T>(total[j]);
+void add_all(const T* rows, std::size_t stride, std::span<const std::size_t> positions,
+             std::size_t count, T* to) {
+  std::array<double, width> total;
+  for (std::size_t j = 0; j < count; ++j) total[j] = static_cast<double>(to[j]);
+  for (const std::size_t i : positions) {
+    const T* row = rows + i * stride;
+    for (std::size_t j = 0; j < count; ++j) total[j] += static_cast<double>(row[j]);
   }
+  for (std::size_t j = 0; j < count; ++j) to[j] = static_cast<T>(total[j]);
 }
 
 /// A shape as (outer, n0, between, n1, inner): two axes, and what lies around them.
@@ -122,22 +123,36 @@ Tensor take_rows(const Tensor& table, const Tensor& ids) {
   return result;
 }
 
-void add_rows(Tensor& table, const Tensor& ids, const Tensor& rows) {
-  if (rows.numel() == 0) return;
-  const std::size_t columns = table.size(1);
-  const std::span<const std::int32_t> id = ids.values<std::int32_t>();
-  const pool::Vector<std::size_t> order = positions_by_id(id, table.size(0));
-  dispatch_float(table.dtype(), [&]<class T>(T) {
-    const T* from = rows.data<T>();
-    T* to = table.mutable_data<T>();
-    for (std::size_t begin = 0, end = 0; begin < order.size(); begin = end) {
-      const std::int32_t of_run = id[order[begin]];
-      while (end < order.size() && id[order[end]] == of_run) ++end;
-      add_all(from, columns, std::span(order).subspan(begin, end - begin),
-              to + static_cast<std::size_t>(of_run) * columns);
+template <class T>
+void add_rows(T* table, std::size_t table_rows, std::size_t columns,
+              std::span<const std::int32_t> ids, const T* rows) {
+  if (ids.empty() || columns == 0) return;
+  const pool::Vector<std::size_t> order = positions_by_id(ids, table_rows);
+  const std::size_t widths = rows_per_block(width * ids.size(), cheap_block);
+  for_blocks(columns, width * widths, [&](std::size_t block_begin, std::size_t block_end) {
+    for (std::size_t column = block_begin; column < block_end; column += width) {
+      const std::size_t count = std::min(width, block_end - column);
+      for (std::size_t begin = 0, end = 0; begin < order.size(); begin = end) {
+        const std::int32_t id = ids[order[begin]];
+        while (end < order.size() && ids[order[end]] == id) ++end;
+        add_all(rows + column, columns, std::span(order).subspan(begin, end - begin), count,
+                table + static_cast<std::size_t>(id) * columns + column);
+      }
     }
   });
 }
+
+void add_rows(Tensor& table, const Tensor& ids, const Tensor& rows) {
+  dispatch_float(table.dtype(), [&]<class T>(T) {
+    add_rows(table.mutable_data<T>(), table.size(0), table.size(1), ids.values<std::int32_t>(),
+             rows.data<T>());
+  });
+}
+
+template void add_rows(float*, std::size_t, std::size_t, std::span<const std::int32_t>,
+                       const float*);
+template void add_rows(double*, std::size_t, std::size_t, std::span<const std::int32_t>,
+                       const double*);
 
 Tensor slice(const Tensor& x, Axis axis, std::size_t begin, std::size_t end) {
   Tensor result = Tensor::empty(x.shape().with(axis, end - begin), x.dtype());

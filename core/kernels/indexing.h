@@ -14,6 +14,10 @@ Tensor take_rows(const Tensor& table, const Tensor& ids);
 /// table[ids[i]] += rows[i]. What one row of the table receives is added in double in the order of i
 /// and rounded once, so that a row that is used a million times has the right sum.
 void add_rows(Tensor& table, const Tensor& ids, const Tensor& rows);
+/// The same for table (table_rows, columns) and rows (ids.size(), columns).
+template <class T>
+void add_rows(T* table, std::size_t table_rows, std::size_t columns,
+              std::span<const std::int32_t> ids, const T* rows);
 
 /// Elements [begin, end) of `axis`, copied.
 Tensor slice(const Tensor& x, Axis axis, std::size_t begin, std::size_t end);

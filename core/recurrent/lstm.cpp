@@ -60,7 +60,9 @@ void run(const Forward<T>& call) {
                             {.weight_ih = call.weights.weight_ih,
                              .weight_hh = call.weights.weight_hh,
                              .mask = call.variant.recurrent_mask,
-                             .x = call.x},
+                             .x = call.x,
+                             .table = call.table,
+                             .ids = call.ids},
                             reserve.gates);
   const Scratch<T> bias(G);  // b_ih + b_hh
   copy_or_zero(call.weights.bias_ih, G, bias.get());
@@ -165,7 +167,10 @@ void run(const Backward<T>& call) {
                       .dx = call.dx,
                       .dweight_ih = call.dweight_ih,
                       .dweight_hh = call.dweight_hh,
-                      .dbias = call.dbias});
+                      .dbias = call.dbias,
+                      .dtable = call.dtable,
+                      .table_rows = call.table_rows,
+                      .ids = call.ids});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "sequence.h"
 
@@ -17,6 +18,9 @@
 ///   c_t  = z^c_t * c_{t-1} + (1 - z^c_t) * c~_t
 ///   h_t  = z^h_t * h_{t-1} + (1 - z^h_t) * h~_t
 ///
+/// With a `table`, row id_t of it is in place of W_ih x_t: a_t = table[id_t] + b_ih + .... Then x,
+/// weight_ih and their gradients are not used, and I is 0.
+///
 /// m (recurrent mask), p (peepholes), z (zoneout) and clip are variants; without them m = 1, p = 0,
 /// z = 0 and clip is the identity. Hochreiter and Schmidhuber 1997, with the forget gate of Gers et
 /// al. 2000; peepholes: Gers et al. 2002; zoneout: Krueger et al. 2017; layout and names: torch's
@@ -28,7 +32,7 @@
 ///
 /// All matrices are row-major and contiguous; rows (N, .) are packed as in sequence.h. No two
 /// pointers may alias unless it is said. Pointers may have any alignment; 64 bytes are fastest.
-/// Sizes have been checked by the caller: T, B, H >= 1 (I >= 1, N >= 0).
+/// Sizes and ids have been checked by the caller: T, B, H >= 1 (I >= 1, N >= 0).
 ///
 /// Results do not depend on threads(). Subnormal numbers count as 0, in data, results and variants
 /// (FlushSubnormals): a subnormal clip is off, a subnormal mask or rate is 0.
@@ -87,8 +91,10 @@ struct Forward {
   T* c_last;    // (B, H) out; may be null
   /// reserve_size() out: what backward needs, opaque; null: inference, nothing is kept.
   T* reserve = nullptr;
-  T* gates = nullptr;  // (N, 4H) out: i, f, g, o after their nonlinearity; null: not exported
-  T* cells = nullptr;  // (N, H) out: c_t; null: not exported
+  T* gates = nullptr;        // (N, 4H) out: i, f, g, o after their nonlinearity; null: not exported
+  T* cells = nullptr;        // (N, H) out: c_t; null: not exported
+  const T* table = nullptr;  // (V, 4H) in: W_ih x for each of V possible x; null: none
+  const std::int32_t* ids = nullptr;  // (N) in, in [0, V); null without a table
 };
 
 template <class T>
@@ -124,6 +130,11 @@ struct Backward {
   /// (N, H): the whole gradient of c_t; with zoneout_c, c_t is not c~_t, and what reaches c~_t
   /// through h_t is not in it.
   T* dc = nullptr;
+
+  // With a table; dtable is a result like the others.
+  std::size_t table_rows = 0;         // V
+  const std::int32_t* ids = nullptr;  // (N) in, as in forward
+  T* dtable = nullptr;                // (V, 4H)
 };
 
 /// Elements of T (not bytes) that `reserve` must have.

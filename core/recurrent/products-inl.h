@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "../simd/product-inl.h"
 #include "memory-inl.h"
@@ -13,9 +14,9 @@
 //   a_t = W_ih x_t + W_hh (m * h_{t-1})          W_ih (G, I), W_hh (G, H), m a recurrent mask
 //
 // Forward, a_t is never stored: the cell uses it unit by unit, while it is in the first cache. Where
-// that is faster, W_ih x_t is one product for all steps of a chunk. Backward, dh_{t-1} =
-// m * (da_t W_hh) is one product a step, and what is a sum over time is merged into one product over
-// all N rows.
+// that is faster, W_ih x_t is one product for all steps of a chunk; or it is a row of a table that
+// the caller has. Backward, dh_{t-1} = m * (da_t W_hh) is one product a step, and what is a sum
+// over time is merged into one product over all N rows.
 //
 // All templates are instantiated for float and double.
 namespace tapegrad::kernels {
@@ -43,6 +44,9 @@ class PreActivations {
     const T* weight_hh;
     const T* mask;  // m (B, H); null: 1
     const T* x;     // (N, I)
+    /// (V, G): row ids[n] is in place of W_ih x_n, and I is 0; null: there is none.
+    const T* table = nullptr;
+    const std::int32_t* ids = nullptr;  // (N)
   };
   /// `all` (N, G): memory that the cell overwrites at its step; null: there is none.
   PreActivations(const Schedule& schedule, const Columns& columns, const Operands& operands,
@@ -70,9 +74,8 @@ class PreActivations {
   }
 
   Columns columns_;
+  Operands operands_;
   bool merged_;  // inputs of a chunk are multiplied together
-  const T* mask_;
-  const T* x_;
   Packed<T> weight_ih_, weight_hh_;
   T* all_;
   Scratch<T> own_;     // (rows of a chunk, G)
@@ -116,14 +119,17 @@ struct Merged {
   Columns columns;
   const T* weight_ih;
   const T* x;
-  const T* h_before;   // (N, H); not read if dweight_hh is null
-  const T* da;         // (N, G): gradient of W_ih x_t + b
-  const T* da_hidden;  // (N, G): gradient of W_hh (m * h_{t-1}), the same as `da` in most cells
-  bool accumulate;     // results are added to what is there
-  T* dx;               // (N, I) = da W_ih
-  T* dweight_ih;       // (G, I) = da^T x
-  T* dweight_hh;       // (G, H) = da_hidden^T h_before
-  T* dbias;            // (G)    = sum of da over its rows
+  const T* h_before;    // (N, H); not read if dweight_hh is null
+  const T* da;          // (N, G): gradient of W_ih x_t + b
+  const T* da_hidden;   // (N, G): gradient of W_hh (m * h_{t-1}), the same as `da` in most cells
+  bool accumulate;      // results are added to what is there
+  T* dx;                // (N, I) = da W_ih
+  T* dweight_ih;        // (G, I) = da^T x
+  T* dweight_hh;        // (G, H) = da_hidden^T h_before
+  T* dbias;             // (G)    = sum of da over its rows
+  T* dtable = nullptr;  // (V, G): row v = sum of the rows n of da with ids[n] = v
+  std::size_t table_rows = 0;         // V
+  const std::int32_t* ids = nullptr;  // (N)
 };
 template <class T>
 void multiply_merged(const Merged<T>& m);

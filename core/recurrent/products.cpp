@@ -2,6 +2,7 @@
 #include <array>
 
 #include "../kernels/gemm.h"
+#include "../kernels/indexing.h"
 #include "../kernels/parallel-inl.h"
 #include "products-inl.h"
 
@@ -37,50 +38,50 @@ template <class T>
 PreActivations<T>::PreActivations(const Schedule& schedule, const Columns& columns,
                                   const Operands& operands, T* all)
     : columns_(columns),
-      merged_(suits_merging(schedule.batch(), columns, sizeof(T))),
-      mask_(operands.mask),
-      x_(operands.x),
+      operands_(operands),
+      merged_(operands.table == nullptr && suits_merging(schedule.batch(), columns, sizeof(T))),
       weight_ih_(columns.input, merged_ ? columns.gates : columns.hidden,
                  {operands.weight_ih, 1, columns.input}, merged_ ? 1 : columns.gate_count()),
       weight_hh_(columns.hidden, columns.hidden, {operands.weight_hh, 1, columns.hidden},
                  columns.gate_count()),
       all_(all),
       own_(merged_ && all == nullptr ? schedule.largest_chunk() * columns.gates : 0),
-      masked_(mask_ != nullptr ? schedule.batch() * columns.hidden : 0) {}
+      masked_(operands.mask != nullptr ? schedule.batch() * columns.hidden : 0) {}
 
 template <class T>
 Work PreActivations<T>::work() const {
   const std::size_t columns = columns_.hidden + (merged_ ? 0 : columns_.input);
   return {.row_operations = 2 * columns_.gates * (columns_.hidden + columns_.input),
           .weight_bytes = columns_.gates * columns * sizeof(T),
-          .units_can_be_split = mask_ == nullptr};
+          .units_can_be_split = operands_.mask == nullptr};
 }
 
 template <class T>
 void PreActivations<T>::project(const Chunk& chunk, Part part) const {
   if (!merged_) return;
   const std::size_t I = columns_.input, G = columns_.gates, begin = part.begin(chunk.rows);
-  weight_ih_.multiply(part.end(chunk.rows) - begin, {x_ + (chunk.first + begin) * I, I, 1}, false,
-                      projected(chunk) + begin * G, G);
+  weight_ih_.multiply(part.end(chunk.rows) - begin, {operands_.x + (chunk.first + begin) * I, I, 1},
+                      false, projected(chunk) + begin * G, G);
 }
 
 template <class T>
 void PreActivations<T>::compute(const Chunk& chunk, const Rows& rows, Part units, const T* h_before,
                                 const void* cell, Use finish) const {
   const auto [I, H, G] = columns_;
-  if (mask_ != nullptr) {
+  if (operands_.mask != nullptr) {
     T* to = rows.in_state(masked_.get(), H);
-    multiply_by_mask(rows.in_state(mask_, H), h_before, rows.count * H, to);
+    multiply_by_mask(rows.in_state(operands_.mask, H), h_before, rows.count * H, to);
     h_before = to;
   }
   using Term = typename GateProduct<T>::Term;
   const Term from_state{{h_before, H, 1}, &weight_hh_};
-  const Term from_input{{rows.in(x_, I), I, 1}, &weight_ih_};
-  const T* start = merged_ ? projected(chunk) + (rows.first - chunk.first) * G : nullptr;
+  const Term from_input{{rows.in(operands_.x, I), I, 1}, &weight_ih_};
+  const T* start = merged_ ? projected(chunk) + (rows.first - chunk.first) * G : operands_.table;
   run<T>({.rows = rows.count,
           .start = start,
-          .terms = {merged_ ? from_state : from_input, from_state},
-          .count = merged_ ? 1U : 2U,
+          .start_rows = rows.in(operands_.ids, 1),
+          .terms = {start != nullptr ? from_state : from_input, from_state},
+          .count = start != nullptr ? 1U : 2U,
           .part = units,
           .finish = finish,
           .cell = cell});
@@ -166,6 +167,10 @@ void multiply_merged(const Merged<T>& m) {
             m.dweight_hh, H);
   }
   if (m.dbias != nullptr) sum_rows(m.da, N, G, m.accumulate, m.dbias);
+  if (m.dtable != nullptr) {
+    if (!m.accumulate) std::fill_n(m.dtable, m.table_rows * G, T{0});
+    add_rows(m.dtable, m.table_rows, G, {m.ids, N}, m.da);
+  }
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <type_traits>
 
@@ -94,6 +95,9 @@ struct GateProduct {
   };
   std::size_t rows;
   const T* start;  // (rows, gates * units); null: zeros
+  /// (rows): row i begins with row start_rows[i] of `start`, which has any number of them; null:
+  /// with row i.
+  const std::int32_t* start_rows = nullptr;
   Term terms[2];
   std::size_t count;  // of terms, at least 1
   Part part;          // of the units

@@ -378,15 +378,18 @@ void run(const GateProduct<T>& product) {
       const std::size_t blocks = groups.size(g), vectors = blocks * gates, width = vectors * lanes;
       const std::size_t unit = groups.begin(g) * lanes;
       const std::size_t count = std::min(blocks * lanes, units - unit);
-      const T* start =
-          product.start != nullptr ? product.start + m0 * gates * units + unit : nullptr;
-      for (std::size_t i = 0; start != nullptr && i < rows.total * gates; ++i) {
-        T* const to = sums + i * blocks * lanes;
-        std::copy_n(start + i * units, count, to);
-        std::fill(to + count, to + blocks * lanes, T{0});
+      T* to = sums;
+      for (std::size_t i = m0; product.start != nullptr && i < m0 + rows.total; ++i) {
+        const std::size_t row =
+            product.start_rows != nullptr ? static_cast<std::size_t>(product.start_rows[i]) : i;
+        const T* from = product.start + row * gates * units + unit;
+        for (std::size_t gate = 0; gate < gates; ++gate, from += units, to += blocks * lanes) {
+          std::copy_n(from, count, to);
+          std::fill(to + count, to + blocks * lanes, T{0});
+        }
       }
       const Parts panels(vectors, max_vectors);
-      bool add = start != nullptr;
+      bool add = product.start != nullptr;
       for (std::size_t t = 0; t < product.count; ++t) {
         const auto& [a, b] = product.terms[t];
         LeftBlock<T> left(rows.total, b->terms(), a, false);

@@ -38,6 +38,18 @@ LSTMResult LSTM::operator()(Tape& tape, const Var& x) const {
   return (*this)(tape, x, zero_state(x.size(1)));
 }
 
+LSTMResult LSTM::operator()(Tape& tape, const Embedding& embedding, const Tensor& ids,
+                            const LSTMState& state) const {
+  check::defined(Cell::type, {{"ids", ids}});
+  const Var table = tape.leaf(embedding.weight);
+  return stack_of::run<Cell>(
+      tape, ids.shape().inserted(ids.rank(), table.size(1)), state, layers, dropout_,
+      [&](const LSTMState& first, const LSTMWeights& weights) {
+        return embedding_lstm(table, ids, first, weights);
+      },
+      lstm);
+}
+
 LSTMResult LSTM::composed(Tape& tape, const Var& x, const LSTMState& state) const {
   return stack_of::run<Cell>(tape, x, state, layers, dropout_, lstm_composed);
 }

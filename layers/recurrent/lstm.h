@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../../autograd/ops/lstm.h"
+#include "../embedding.h"
 #include "lstm_parameters.h"
 
 namespace tapegrad {
@@ -37,6 +38,11 @@ class LSTM {
   LSTMResult operator()(Tape& tape, const Var& x, const LSTMState& state) const;
   /// From the zero state.
   LSTMResult operator()(Tape& tape, const Var& x) const;
+  /// The same for x = embedding(tape, ids), ids (T, B) int32: embedding_lstm(), which takes less time
+  /// and memory where the table has fewer rows than there are ids. Throws as the Embedding does,
+  /// too.
+  LSTMResult operator()(Tape& tape, const Embedding& embedding, const Tensor& ids,
+                        const LSTMState& state) const;
   /// The same value by a loop over lstm_cell(), the same masks: slow, to read and to test against.
   LSTMResult composed(Tape& tape, const Var& x, const LSTMState& state) const;
 

@@ -73,43 +73,63 @@ typename Cell::State zero_state(const std::vector<typename Cell::Layer>& layers,
 }
 
 template <class Cell>
-void check_sequence(const Var& x) {
-  check::defined(Cell::type, {{"x", x}});
-  if (x.shape().rank() == 3) return;
+void check_sequence(const Shape& x) {
+  if (x.rank() == 3) return;
   check::wrong_shape(
-      Cell::type, "x", x.shape(),
+      Cell::type, "x", x,
       fmt::format("a sequence, (T, B, I); one step (B, I) is for {}Cell", Cell::type));
 }
 
-/// x (T, B, I) through all layers. `one_layer(x, state, leaves)` is the fused op or its twin.
-template <class Cell, class OneLayer>
-Unrolled<typename Cell::State> run(Tape& tape, const Var& x, const typename Cell::State& state,
+template <class Cell>
+void check_sequence(const Var& x) {
+  check::defined(Cell::type, {{"x", x}});
+  check_sequence<Cell>(x.shape());
+}
+
+/// A sequence of the shape `x` (T, B, I) through all layers: `first_layer(state, leaves)` knows it,
+/// `one_layer(y, state, leaves)` is the fused op or its twin.
+template <class Cell, class FirstLayer, class OneLayer>
+Unrolled<typename Cell::State> run(Tape& tape, const Shape& x, const typename Cell::State& state,
                                    const std::vector<typename Cell::Layer>& layers, double p,
-                                   OneLayer one_layer) {
+                                   FirstLayer first_layer, OneLayer one_layer) {
   constexpr std::size_t parts = std::size(Cell::parts);
   const std::size_t hidden = weight_hh<Cell>(layers).size(1);
   check_sequence<Cell>(x);
-  tape.require_same_tape(x, Cell::type);
   for (const auto& part : Cell::parts) {
     check::defined(Cell::type, {{fmt::format("state.{}", part.name), state.*part.value}});
-    check::state(Cell::type, x, part.name, state.*part.value, {layers.size(), x.size(1), hidden});
+    check::state(Cell::type, x, part.name, state.*part.value, {layers.size(), x[1], hidden});
     tape.require_same_tape(state.*part.value, Cell::type);
   }
   std::array<Vars, parts> before, after;  // part -> layer -> (B, H)
   for (std::size_t k = 0; k < parts; ++k) before[k] = unbind(state.*Cell::parts[k].value);
-  Var y = x;
+  Var y;
   for (std::size_t l = 0; l < layers.size(); ++l) {
     const Scope scope(tape, Cell::scope, l);
     if (l > 0) y = dropout(tape, y, p);
     typename Cell::State first;
     for (std::size_t k = 0; k < parts; ++k) first.*Cell::parts[k].value = before[k][l];
-    const auto result = one_layer(y, first, layers[l].on(tape));
+    const auto weights = layers[l].on(tape);
+    const auto result = l == 0 ? first_layer(first, weights) : one_layer(y, first, weights);
     y = result.y;
     for (std::size_t k = 0; k < parts; ++k) after[k].push_back(result.last.*Cell::parts[k].value);
   }
   typename Cell::State last;
   for (std::size_t k = 0; k < parts; ++k) last.*Cell::parts[k].value = stack(after[k]);
   return {y, last};
+}
+
+/// x (T, B, I) through all layers.
+template <class Cell, class OneLayer>
+Unrolled<typename Cell::State> run(Tape& tape, const Var& x, const typename Cell::State& state,
+                                   const std::vector<typename Cell::Layer>& layers, double p,
+                                   OneLayer one_layer) {
+  weight_hh<Cell>(layers);
+  check_sequence<Cell>(x);
+  tape.require_same_tape(x, Cell::type);
+  return run<Cell>(
+      tape, x.shape(), state, layers, p,
+      [&](const typename Cell::State& s, const auto& weights) { return one_layer(x, s, weights); },
+      one_layer);
 }
 
 }  // namespace tapegrad::stack_of

@@ -44,6 +44,18 @@ TEST_CASE("gradcheck: one LSTM step and a fused sequence, to second order") {
     return Out{lstm(x[0], {x[1], x[2]}, {x[3], x[4], {}, {}}).y};
   };
   check_op("lstm", without_bias, {{3, 2, 2}, {2, 1}, {2, 1}, {4, 2}, {4, 1}});
+
+  // A table of 3 rows, one of them used four times and one never, in place of the products with x.
+  const Tensor ids = Tensor::of({3, 2}, {0, 2, 2, 0, 2, 2}, DType::int32);
+  const auto by_ids = [&](In x) {
+    const LSTMResult r = embedding_lstm(x[0], ids, {x[1], x[2]}, {x[3], x[4], x[5], x[6]});
+    return Out{r.y, r.last.h, r.last.c};
+  };
+  check_op("lstm", by_ids, {{3, 2}, {2, 2}, {2, 2}, {8, 2}, {8, 2}, {8}, {8}});
+  const auto by_ids_without_bias = [&](In x) {
+    return Out{embedding_lstm(x[0], ids, {x[1], x[2]}, {x[3], x[4], {}, {}}).y};
+  };
+  check_op("lstm", by_ids_without_bias, {{3, 2}, {2, 1}, {2, 1}, {4, 2}, {4, 1}});
 }
 
 TEST_CASE(

@@ -50,14 +50,14 @@ void measure(const Options& options, const Cell& c) {
 
   const auto infer = [&] {
     Tape tape = Tape::inference();
-    return model.head(tape, model.lstm(tape, model.embed(tape, x), zero).y).value().at(0);
+    return model.head(tape, model.lstm(tape, model.embed, x, zero).y).value().at(0);
   };
   std::uint64_t pass = 0;
   const auto train = [&] {
     Tape tape = Tape::training({.seed = 1, .pass = pass++});
-    const Var embedded = model.embed(tape, x);
-    const Var h = options.mode == Mode::composed ? model.lstm.composed(tape, embedded, zero).y
-                                                 : model.lstm(tape, embedded, zero).y;
+    const Var h = options.mode == Mode::composed
+                      ? model.lstm.composed(tape, model.embed(tape, x), zero).y
+                      : model.lstm(tape, model.embed, x, zero).y;
     const Var loss = linear_cross_entropy(tape, model.head, h, target);
     tape.backward(loss);
     optimizer->step({.clip_norm = 5});
