@@ -82,11 +82,11 @@ std::size_t count(const Tape& tape, const std::string& name) {
 
 }  // namespace
 
-// The gradients of the table and of W_ih are sums of the same products in another order, of T B
-// terms at most, which add up to a tenth of their sizes or more here.
+// The gradients of the table and of W_ih are sums of the same products in another order: of T B
+// terms at most, added in parts or in double. (Ten roundings were the most that was seen.)
 TEST_CASE("lstm: of ids equals lstm of the embedding of ids") {
   for (const DType dtype : float_types) {
-    const double tolerance = 64 * epsilon_of(dtype) * 10;
+    const double tolerance = 64 * epsilon_of(dtype);
     for (const std::size_t steps : {1U, 3U, 30U}) {
       for (const std::size_t batch : {1U, 3U, 20U}) {
         for (const std::size_t rows : {2U, 7U, 90U}) {
@@ -109,7 +109,7 @@ TEST_CASE("lstm: of ids equals lstm of the embedding of ids") {
 }
 
 TEST_CASE("lstm: of ids, with a wide input, without biases, with frozen weights") {
-  const double tolerance = 640 * epsilon_of(DType::float64);
+  const double tolerance = 64 * epsilon_of(DType::float64);
   for (const std::size_t batch : {1U, 8U}) {
     IdsProblem wide({.steps = 9, .batch = batch, .input = 300, .hidden = 12}, 4);
     check_both(wide, tolerance);

@@ -1,6 +1,6 @@
 // What a training step of a language model costs: embedding, LSTM, head and cross entropy, forward
 // and backward, gradients clipped by their global norm; Adam for characters, else SGD. Or, with
-// --forward, an inference pass. GFLOP/s counts the products.
+// --forward, an inference pass. GFLOP/s counts all products, also those with x that ids spare.
 //
 //   build/release/lm_step [--cell ptb-lm-small|odd] [--shape T,B,I,H,L] [--threads 1]
 //       [--dtype float64] [--forward|--composed] [--repeat N|--seconds 1] [--json] [--losses]
