@@ -149,6 +149,16 @@ HWY_INLINE V kept_tanh_slope(D d, V k) {
   return hn::IfThenElse(at_end, near_1, hn::NegMulAdd(inside, inside, one));
 }
 
+/// The gates themselves, for who keeps nothing.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V sigmoid_gate(D d, V a) {
+  return kept_sigmoid(d, keep_sigmoid(d, a));
+}
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V tanh_gate(D d, V a) {
+  return kept_tanh(d, keep_tanh(d, a));
+}
+
 }  // namespace tapegrad::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

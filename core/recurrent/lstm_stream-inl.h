@@ -9,6 +9,20 @@
 
 namespace tapegrad::kernels::lstm {
 
+/// Steps of one row, for which the kernel of an instruction set exists.
+template <class T>
+struct RowSteps {
+  std::size_t steps, input, hidden, row;
+  const T* x;  // (steps, input), rows `x_stride` apart
+  std::size_t x_stride;
+  const T* projected;  // (steps, 4, row): W_ih x; null: not there
+  const T* weight_ih;  // as Packed has them
+  const T* weight_hh;
+  const T* bias;  // (4, row)
+  T* h;           // (steps + 1, row) in: the first; out: the others
+  T* c;           // (row) in and out
+};
+
 /// A layer without variants that is run as its input comes, for as long as there is some: a copy of
 /// its weights, laid out for the products, and the state of its rows. The bits are those of
 /// forward(), however the steps are divided among calls.
@@ -38,13 +52,17 @@ class Stream {
   void reset() noexcept;
 
  private:
+  void project(const Strided<T>& x) noexcept;
+  void move_rows(Strided<T> x) noexcept;
+
   Sizes sizes_;
   kernels::Packed<T> weight_ih_, weight_hh_;
   std::size_t row_;
-  Scratch<T> bias_;       // (4, row): b_ih + b_hh
-  Scratch<T> projected_;  // (n B, 4H): W_ih x; none for one step
-  Scratch<T> y_;          // (n + 1, B, row): h before the first step and after each
-  Scratch<T> c_;          // (B, row)
+  Scratch<T> bias_;  // (4, row): b_ih + b_hh
+  Scratch<T>
+      projected_;  // (n, 4, row): W_ih x of one row, if it is computed for all steps together
+  Scratch<T> y_;   // (n + 1, B, row): h before the first step and after each
+  Scratch<T> c_;   // (B, row)
 };
 
 }  // namespace tapegrad::kernels::lstm

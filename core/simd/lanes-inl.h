@@ -1,4 +1,4 @@
-// Private: loads and stores of a row's end, for vectors of any width. Highway compiles this once
+// Private: loads and stores of a row's end, for vectors of any width; how many vectors a panel has. Highway compiles this once
 // for each instruction set, so it has Highway's include guard.
 
 #if defined(TAPEGRAD_CORE_SIMD_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -17,6 +17,9 @@ HWY_BEFORE_NAMESPACE();
 namespace tapegrad::kernels::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
+
+/// Vectors of a panel of a packed operand, and of a tile of 6 rows (product.cpp).
+constexpr std::size_t max_vectors = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
 
 /// Which lanes of a vector are read and written: all of them, or the first `count`, so that the end
 /// of a row passes through the same arithmetic as its body.

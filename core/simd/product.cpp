@@ -57,7 +57,6 @@ namespace {
 
 // A tile of C lives in registers: rows x vectors sums, a vector each of B, and one element of A.
 constexpr std::size_t max_rows = 6;
-constexpr std::size_t max_vectors = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
 
 template <class T>
 constexpr std::size_t line = 64 / sizeof(T);  // elements of a cache line
