@@ -125,7 +125,7 @@ TEST_CASE_TEMPLATE("lstm kernel: with a table, the number of threads changes no 
                        doctest::test_suite("threads"),
                    T, double, float) {
   for (const std::size_t batch : {2U, 40U}) {  // units or rows are shared
-    const NaiveCase c{.T = 60, .B = batch, .I = 5, .H = 96};
+    const NaiveCase c{.T = 30, .B = batch, .I = 5, .H = 96};
     set_threads(1);
     Pair<T> alone(c);
     alone.run();
