@@ -44,9 +44,6 @@ struct Shape {
   std::size_t hidden;  // H
 };
 
-template <class T>
-struct Packed;
-
 /// Weights, torch's layout, gates in blocks of H: i, f, g, o. Read only.
 template <class T>
 struct Weights {
@@ -55,9 +52,6 @@ struct Weights {
   const T* bias_ih = nullptr;   // (4H); null: 0
   const T* bias_hh = nullptr;   // (4H); null: 0
   const T* peephole = nullptr;  // (3, H): p_i, p_f, p_o; null: 0
-  /// Provisional: the same weights in the layout of the kernel, made once per change of them. Not
-  /// read yet; null will mean that a call lays them out itself.
-  const Packed<T>* packed = nullptr;
 };
 
 /// Variants of the cell; forward and backward must be given the same numbers. Masks are read only
