@@ -11,6 +11,7 @@
 
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/shape.h"
+#include "../../core/error.h"
 #include "../../layers/model/module.h"
 #include "../../layers/recurrent/stream.h"
 #include "../../optim/sgd.h"
