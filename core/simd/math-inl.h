@@ -17,11 +17,12 @@ namespace tapegrad::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// x, but not beyond -most and most; NaN stays. What a function makes of such an x and then does not
-/// take may overflow, which a program may have made a trap.
+/// take may overflow, which a program may have made a trap. Not by CopySign: clang 14 compiles that
+/// wrongly for AVX-512 where the sign is split off again, as hwy::Tanh does.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V limited(D d, V x, double most) {
-  const V end = hn::Set(d, static_cast<hn::TFromD<D>>(most));
-  return hn::IfThenElse(hn::Gt(hn::Abs(x), end), hn::CopySign(end, x), x);
+  const V end = hn::Set(d, static_cast<hn::TFromD<D>>(most)), start = hn::Neg(end);
+  return hn::IfThenElse(hn::Gt(x, end), end, hn::IfThenElse(hn::Lt(x, start), start, x));
 }
 /// e^most is inf, e^-most is 0.
 template <class T>
