@@ -20,7 +20,13 @@ namespace tapegrad::kernels::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// e^x = scale (1 + q), q = e^r - 1 with x = n ln 2 + r, |r| <= ln 2 / 2 and scale = 2^n.
+/// e^-x, for x = magnitude or twice that.
+template <class V>
+struct Exponent {
+  V magnitude;
+  bool twice;
+};
+/// e^-x = scale (1 + q), q = e^r - 1 with -x = n ln 2 + r, |r| <= ln 2 / 2 and scale = 2^n.
 template <class V>
 struct Exponential {
   V scale, q;
@@ -44,13 +50,14 @@ inline constexpr double exponential_double[] = {
     0x1.1f7340dbc337ep-29,
 };
 
-/// The numbers of a dtype that e^x is made of. From -lowest on, e^x counts as 0; up to highest it is
-/// a number.
+/// The numbers of a dtype that e^-x is made of.
 template <class T>
 struct ExponentialRange {
   static constexpr bool narrow = sizeof(T) == 4;
+  /// From here on e^-x counts as 0.
   static constexpr T highest = narrow ? T(88) : T(709);
-  static constexpr T lowest = -highest;
+  /// Up to here e^-x is a normal number.
+  static constexpr T highest_normal = narrow ? T(87.33) : static_cast<T>(708.3);
   static constexpr int mantissa_bits = narrow ? 23 : 52;
   /// Adding this rounds n to a whole number, whose lowest bits are then those of n + bias.
   static constexpr T rounding = narrow ? T(0x1.8p23f) + T(127) : static_cast<T>(0x1.8p52) + T(1023);
@@ -58,50 +65,80 @@ struct ExponentialRange {
   static constexpr T ln2_high = narrow ? T(0.693359375) : static_cast<T>(6.93145751953125e-1);
   static constexpr T ln2_low =
       narrow ? T(-2.12194440e-4) : static_cast<T>(1.42860682030941723212e-6);
+  static constexpr T log2_e = T(1.44269504088896340736L);
 };
 
-/// For x in [lowest, highest]; a NaN makes q one.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE Exponential<V> exponential(D d, V x) {
-  using T = hn::TFromD<D>;
-  using Range = ExponentialRange<T>;
+/// e^-x of n vectors in lockstep, for x in [0, highest]; a NaN makes q one. One chain of dependent
+/// operations would wait for most of them, and a processor does not look far enough ahead to find
+/// the next chain.
+template <std::size_t n, class D, class V = hn::Vec<D>>
+HWY_INLINE void exponentials(D d, const Exponent<V> (&x)[n], Exponential<V> (&e)[n]) {
+  using Range = ExponentialRange<hn::TFromD<D>>;
   const hn::RebindToUnsigned<D> bits;
   const V rounding = hn::Set(d, Range::rounding);
-  const V rounded = hn::MulAdd(x, hn::Set(d, static_cast<T>(1.44269504088896340736)), rounding);
-  const V n = hn::Sub(rounded, rounding);
-  V r = hn::NegMulAdd(n, hn::Set(d, Range::ln2_high), x);
-  r = hn::NegMulAdd(n, hn::Set(d, Range::ln2_low), r);
+  const V ln2_high = hn::Set(d, Range::ln2_high), ln2_low = hn::Set(d, Range::ln2_low);
+  V rounded[n], r[n], square[n], pair[n], sum[n];
+  for (std::size_t i = 0; i < n; ++i) {
+    const V log2_e = hn::Set(d, x[i].twice ? 2 * Range::log2_e : Range::log2_e);
+    rounded[i] = hn::NegMulAdd(x[i].magnitude, log2_e, rounding);
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    const V m = x[i].magnitude;
+    const V whole = hn::Sub(rounded[i], rounding);
+    r[i] = hn::NegMulSub(whole, ln2_high, x[i].twice ? hn::Add(m, m) : m);
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    r[i] = hn::NegMulAdd(hn::Sub(rounded[i], rounding), ln2_low, r[i]);
+  }
+  for (std::size_t i = 0; i < n; ++i) square[i] = hn::Mul(r[i], r[i]);
   const auto series = [&](const auto& c) HWY_ATTR {
     constexpr std::size_t last = std::size(std::remove_reference_t<decltype(c)>{}) - 1;
     static_assert(last % 2 == 0);
-    const V square = hn::Mul(r, r);
-    V even = hn::Set(d, c[last]), odd = hn::Set(d, c[last - 1]);  // two short chains
-    for (std::size_t i = last - 2; i > 0; i -= 2) {
-      even = hn::MulAdd(even, square, hn::Set(d, c[i]));
-      odd = hn::MulAdd(odd, square, hn::Set(d, c[i - 1]));
+    for (std::size_t i = 0; i < n; ++i) sum[i] = hn::Set(d, c[last]);
+    for (std::size_t term = last; term > 0; term -= 2) {
+      const V even = hn::Set(d, c[term - 2]), odd = hn::Set(d, c[term - 1]);
+      for (std::size_t i = 0; i < n; ++i) pair[i] = hn::MulAdd(odd, r[i], even);
+      for (std::size_t i = 0; i < n; ++i) sum[i] = hn::MulAdd(sum[i], square[i], pair[i]);
     }
-    even = hn::MulAdd(even, square, hn::Set(d, c[0]));
-    return hn::MulAdd(hn::MulAdd(odd, r, even), square, r);
   };
-  const V scale = hn::BitCast(d, hn::ShiftLeft<Range::mantissa_bits>(hn::BitCast(bits, rounded)));
   if constexpr (Range::narrow) {
-    return {scale, series(exponential_float)};
+    series(exponential_float);
   } else {
-    return {scale, series(exponential_double)};
+    series(exponential_double);
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    e[i].q = hn::MulAdd(sum[i], square[i], r[i]);
+    e[i].scale = hn::BitCast(d, hn::ShiftLeft<Range::mantissa_bits>(hn::BitCast(bits, rounded[i])));
   }
 }
 
-/// kept_sigmoid(keep_sigmoid(a)): max ULP error 3 for |a| <= 87 (708), its slope 4 there; the least
-/// normal number off beyond.
+/// A gate, and what is kept of it.
+template <class V>
+struct Gate {
+  V y, kept;
+};
+
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V keep_sigmoid(D d, V a) {
-  using T = hn::TFromD<D>;
-  const V lowest = hn::Set(d, ExponentialRange<T>::lowest);
-  const V x = hn::Neg(hn::Abs(a));
-  const auto [scale, q] = exponential(d, hn::IfThenElse(hn::Lt(x, lowest), lowest, x));
-  const V e = hn::MulAdd(scale, q, scale);
-  const V distance = hn::Div(e, hn::Add(hn::Set(d, T{1}), e));
-  return hn::CopySign(distance, hn::Neg(a));
+HWY_INLINE V limited_magnitude(D d, V a, hn::TFromD<D> most) {
+  const V magnitude = hn::Abs(a), end = hn::Set(d, most);
+  return hn::IfThenElse(hn::Gt(magnitude, end), end, magnitude);  // unlike Min, leaves a NaN
+}
+
+/// sigmoid(a) = 1 / (1 + e) where a >= 0 and e / (1 + e) where a < 0, e = e^-|a|. What is kept is made
+/// of 1 - y = e y.
+/// Max error: ULP = 3 for |a| <= 87 (708), its slope, from what is kept, 4 there; the least normal
+/// number off beyond.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE Exponent<V> sigmoid_exponent(D d, V a) {
+  return {limited_magnitude(d, a, ExponentialRange<hn::TFromD<D>>::highest), false};
+}
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE Gate<V> sigmoid_gate(D d, V a, const Exponential<V>& exponential) {
+  const auto [scale, q] = exponential;
+  const V one = hn::Set(d, hn::TFromD<D>{1}), e = hn::MulAdd(scale, q, scale);
+  const auto negative = hn::Lt(a, hn::Zero(d));
+  const V y = hn::Div(hn::IfThenElse(negative, e, one), hn::MulAdd(scale, q, hn::Add(one, scale)));
+  return {y, hn::IfThenElse(negative, y, hn::Neg(hn::Mul(e, y)))};
 }
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V kept_sigmoid(D d, V k) {
@@ -116,19 +153,25 @@ HWY_INLINE V kept_sigmoid_slope(D, V k) {
   return hn::NegMulAdd(distance, distance, distance);
 }
 
-/// kept_tanh(keep_tanh(a)): max ULP error 3 for all a; its slope 4 for |a| <= 43.5 (354), four times
-/// the least normal number off beyond.
+/// tanh(a) = (1 - e) / (1 + e) with the sign of a, e = e^-2|a|. What is kept near its ends is made of
+/// 1 - |y| = 2 e / (1 + e) = e (1 + |y|).
+/// Max error: ULP = 3 for all a, its slope, from what is kept, 4 for |a| <= 43.5 (354); five times the
+/// least normal number off beyond.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V keep_tanh(D d, V a) {
+HWY_INLINE Exponent<V> tanh_exponent(D d, V a) {
+  return {limited_magnitude(d, a, ExponentialRange<hn::TFromD<D>>::highest_normal / 2), true};
+}
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE Gate<V> tanh_gate(D d, V a, const Exponential<V>& exponential) {
   using T = hn::TFromD<D>;
-  constexpr T least = std::numeric_limits<T>::min();
-  const V one = hn::Set(d, T{1}), two = hn::Set(d, T{2});
-  const V highest = hn::Set(d, ExponentialRange<T>::highest);
-  const V x = hn::Mul(two, hn::Abs(a));
-  const auto [scale, q] = exponential(d, hn::IfThenElse(hn::Gt(x, highest), highest, x));
-  const V e = hn::MulAdd(scale, q, hn::Sub(scale, one));  // e^x - 1
-  const V numerator = hn::IfThenElse(hn::Gt(e, two), hn::Set(d, 2 / least), e);
-  return hn::CopySign(hn::Div(numerator, hn::Add(e, two)), a);
+  const auto [scale, q] = exponential;
+  const V one = hn::Set(d, T{1}), e = hn::MulAdd(scale, q, scale);
+  const V rest = hn::NegMulAdd(scale, q, hn::Sub(one, scale));  // 1 - e
+  const V y = hn::CopySign(hn::Div(rest, hn::MulAdd(scale, q, hn::Add(one, scale))), a);
+  const V distance =
+      hn::Mul(hn::Mul(e, hn::Set(d, 1 / std::numeric_limits<T>::min())), hn::Add(one, hn::Abs(y)));
+  const auto near_1 = hn::Lt(e, hn::Set(d, T{1} / 3));
+  return {y, hn::IfThenElse(near_1, hn::CopySign(distance, a), y)};
 }
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V kept_tanh(D d, V k) {
@@ -147,16 +190,6 @@ HWY_INLINE V kept_tanh_slope(D d, V k) {
   const auto at_end = hn::Ge(hn::Abs(k), one);
   const V inside = hn::IfThenElse(at_end, one, k);  // k^2 may overflow, and be a trap
   return hn::IfThenElse(at_end, near_1, hn::NegMulAdd(inside, inside, one));
-}
-
-/// The gates themselves, for who keeps nothing.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V sigmoid_gate(D d, V a) {
-  return kept_sigmoid(d, keep_sigmoid(d, a));
-}
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V tanh_gate(D d, V a) {
-  return kept_tanh(d, keep_tanh(d, a));
 }
 
 }  // namespace tapegrad::kernels::HWY_NAMESPACE

@@ -7,6 +7,7 @@
 
 #include "../simd/lanes-inl.h"
 #include "kept_gate_vectors-inl.h"
+#include "lstm_cell-inl.h"
 #include "lstm_step-inl.h"
 
 // Steps without variants: vectors over the columns of a row.
@@ -15,42 +16,46 @@ HWY_BEFORE_NAMESPACE();
 namespace tapegrad::kernels::HWY_NAMESPACE {
 namespace {
 
-template <class T>
-struct RowForward {
+/// `rows` rows side by side, from row `row` of the sums on.
+template <class T, std::size_t rows>
+struct RowsForward {
   const lstm::StepForward<T>& s;
   const GateSums<T>& sums;
-  std::size_t row;  // of the sums
+  std::size_t row;
 
   template <class D, class Lanes>
   HWY_INLINE void operator()(D d, std::size_t j, Lanes lanes) const {
+    using V = hn::Vec<D>;
     const std::size_t H = s.hidden, unit = sums.unit + j;
-    const auto a = [&](std::size_t gate) HWY_ATTR {
-      const T* sum = sums.data + row * sums.row_stride + gate * sums.gate_stride + j;
-      return hn::Add(load(d, sum, lanes), load(d, s.bias + gate * H + unit, lanes));
-    };
-    const std::size_t n = (sums.row + row) * H + unit;
-    const auto c_before = load(d, s.c + n, lanes);
-
-    const auto kept_i = keep_sigmoid(d, a(0)), i = kept_sigmoid(d, kept_i);
-    const auto kept_f = keep_sigmoid(d, a(1)), f = kept_sigmoid(d, kept_f);
-    const auto kept_g = keep_tanh(d, a(2)), g = kept_tanh(d, kept_g);
-    const auto kept_o = keep_sigmoid(d, a(3)), o = kept_sigmoid(d, kept_o);
-    const auto c = hn::MulAdd(f, c_before, hn::Mul(i, g));
-    const auto kept_tanh_c = keep_tanh(d, c), tanh_c = kept_tanh(d, kept_tanh_c);
-
-    store(d, c, s.c + n, lanes);
-    store(d, hn::Mul(o, tanh_c), s.y + n, lanes);
-    const auto store_gates = [&](T* gates, auto... value) HWY_ATTR {
-      T* to = gates + (sums.row + row) * 4 * H + unit;
-      ((store(d, value, to, lanes), to += H), ...);
-    };
-    if (s.gates != nullptr) {
-      store_gates(s.gates, kept_i, kept_f, kept_g, kept_o);
-      store(d, c_before, s.c_before + n, lanes);
-      store(d, kept_tanh_c, s.tanh_c + n, lanes);
+    V a[rows][4], c_before[rows];
+    for (std::size_t r = 0; r < rows; ++r) {
+      const T* sum = sums.data + (row + r) * sums.row_stride + j;
+      for (std::size_t gate = 0; gate < 4; ++gate, sum += sums.gate_stride) {
+        a[r][gate] = hn::Add(load(d, sum, lanes), load(d, s.bias + gate * H + unit, lanes));
+      }
+      c_before[r] = load(d, s.c + (sums.row + row + r) * H + unit, lanes);
     }
-    if (s.exported_gates != nullptr) store_gates(s.exported_gates, i, f, g, o);
-    if (s.exported_c != nullptr) store(d, c, s.exported_c + n, lanes);
+    LstmCell<V> cells[rows];
+    lstm_cells(d, a, c_before, cells);
+    for (std::size_t r = 0; r < rows; ++r) {
+      const LstmCell<V>& cell = cells[r];
+      const std::size_t n = (sums.row + row + r) * H + unit;
+      store(d, cell.c, s.c + n, lanes);
+      store(d, cell.h, s.y + n, lanes);
+      const auto store_gates = [&](T* gates, auto... value) HWY_ATTR {
+        T* to = gates + (sums.row + row + r) * 4 * H + unit;
+        ((store(d, value, to, lanes), to += H), ...);
+      };
+      if (s.gates != nullptr) {
+        store_gates(s.gates, cell.kept_i, cell.kept_f, cell.kept_g, cell.kept_o);
+        store(d, c_before[r], s.c_before + n, lanes);
+        store(d, cell.kept_tanh_c, s.tanh_c + n, lanes);
+      }
+      if (s.exported_gates != nullptr) {
+        store_gates(s.exported_gates, cell.i, cell.f, cell.g, cell.o);
+      }
+      if (s.exported_c != nullptr) store(d, cell.c, s.exported_c + n, lanes);
+    }
   }
 };
 
@@ -95,9 +100,11 @@ struct RowBackward {
 
 template <class T>
 HWY_INLINE void forward(const lstm::StepForward<T>& s, const GateSums<T>& sums) {
-  for (std::size_t row = 0; row < sums.rows; ++row) {
-    for_vectors<T>(sums.units, RowForward<T>{s, sums, row});
+  std::size_t row = 0;
+  for (; row + 2 <= sums.rows; row += 2) {
+    for_vectors<T>(sums.units, RowsForward<T, 2>{s, sums, row});
   }
+  if (row < sums.rows) for_vectors<T>(sums.units, RowsForward<T, 1>{s, sums, row});
 }
 template <class T>
 HWY_INLINE void backward(const lstm::StepBackward<T>& s) {

@@ -8,7 +8,7 @@
 #include <span>
 
 #include "../simd/lanes-inl.h"
-#include "kept_gate_vectors-inl.h"
+#include "lstm_cell-inl.h"
 #include "lstm_step-inl.h"
 #include "lstm_stream-inl.h"
 
@@ -71,16 +71,20 @@ HWY_INLINE void move_units(const lstm::RowSteps<T>& s, std::size_t t, std::size_
   }
   const T* const h_before = s.h + t * s.row;
   multiply<T, groups>(s.hidden, h_before, s.weight_hh + unit * 4 * s.hidden, true, sums);
+  hn::Vec<decltype(d)> c_before[groups];
   for (std::size_t group = 0; group < groups; ++group) {
     const std::size_t j = unit + group * hn::Lanes(d);
-    const auto a = [&](std::size_t gate) HWY_ATTR {
-      return hn::Add(sums[group][gate], hn::Load(d, s.bias + gate * s.row + j));
-    };
-    const auto i = sigmoid_gate(d, a(0)), f = sigmoid_gate(d, a(1)), g = tanh_gate(d, a(2));
-    const auto o = sigmoid_gate(d, a(3));
-    const auto c = hn::MulAdd(f, hn::Load(d, s.c + j), hn::Mul(i, g));
-    hn::Store(c, d, s.c + j);
-    hn::Store(hn::Mul(o, tanh_gate(d, c)), d, s.h + (t + 1) * s.row + j);
+    for (std::size_t gate = 0; gate < 4; ++gate) {
+      sums[group][gate] = hn::Add(sums[group][gate], hn::Load(d, s.bias + gate * s.row + j));
+    }
+    c_before[group] = hn::Load(d, s.c + j);
+  }
+  LstmCell<hn::Vec<decltype(d)>> cells[groups];
+  lstm_cells(d, sums, c_before, cells);
+  for (std::size_t group = 0; group < groups; ++group) {
+    const std::size_t j = unit + group * hn::Lanes(d);
+    hn::Store(cells[group].c, d, s.c + j);
+    hn::Store(cells[group].h, d, s.h + (t + 1) * s.row + j);
   }
 }
 
