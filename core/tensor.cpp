@@ -7,6 +7,7 @@
 
 #include "dispatch-inl.h"
 #include "fail-inl.h"
+#include "kernels/parallel-inl.h"
 #include "pool.h"
 
 namespace tapegrad {
@@ -89,7 +90,10 @@ Tensor Tensor::of(const Shape& shape, std::initializer_list<double> values, DTyp
 void Tensor::fill(double value) {
   dispatch(dtype(), [&]<class T>(T) {
     const T filling = element<T>(value);
-    std::fill_n(write<T>(), numel(), filling);
+    T* const to = write<T>();
+    kernels::for_blocks(numel(), kernels::cheap_block, [&](std::size_t begin, std::size_t end) {
+      std::fill(to + begin, to + end, filling);
+    });
   });
 }
 
@@ -103,7 +107,14 @@ void Tensor::copy_from(const Tensor& source) {
                      source.dtype(), dtype());
   }
   ++owner().version;
-  std::memmove(body_->data, source.body_->data, numel() * size_of(dtype()));
+  auto* const to = static_cast<std::byte*>(body_->data);
+  const auto* const from = static_cast<const std::byte*>(source.body_->data);
+  const std::size_t bytes = numel() * size_of(dtype());
+  const bool apart = from + bytes <= to || to + bytes <= from;  // views may overlap
+  kernels::for_blocks(bytes, apart ? 4 * kernels::cheap_block : bytes,
+                      [&](std::size_t begin, std::size_t end) {
+                        std::memmove(to + begin, from + begin, end - begin);
+                      });
 }
 
 double Tensor::at(std::size_t index) const {

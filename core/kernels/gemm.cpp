@@ -120,9 +120,11 @@ void multiply(Large large, Transpose ta, Transpose tb, std::size_t m, std::size_
         packed->multiply(m, left, first, end - first, add, to, to_stride);
       }
     });
-    for (std::size_t e = 0; !direct && e < m * n; ++e) {
-      totals[e] = (k0 > 0 ? totals[e] : 0.0) + static_cast<double>(parts[e]);
-    }
+    for_blocks(direct ? 0 : m * n, cheap_block, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t e = begin; e < end; ++e) {
+        totals[e] = (k0 > 0 ? totals[e] : 0.0) + static_cast<double>(parts[e]);
+      }
+    });
   }
   for (std::size_t i = 0; !direct && i < m; ++i, c += ldc) {
     for (std::size_t j = 0; j < n; ++j) {

@@ -58,17 +58,22 @@ template <class T>
 void sum_axis(const T* x, const Axes& axes, T* to) {
   const auto [outer, n, inner] = axes;
   if (inner == 1) {
-    for (std::size_t o = 0; o < outer; ++o) {
-      to[o] = static_cast<T>(pairwise_sum(x + o * n, n, identity));
-    }
+    for_blocks(outer, rows_per_block(n, cheap_block), [&](std::size_t begin, std::size_t end) {
+      for (std::size_t o = begin; o < end; ++o) {
+        to[o] = static_cast<T>(pairwise_sum(x + o * n, n, identity));
+      }
+    });
     return;
   }
-  for (std::size_t o = 0; o < outer; ++o) {
-    for (std::size_t j = 0; j < inner; j += column_chunk) {
-      sum_columns(x + o * n * inner + j, n, inner, std::min(column_chunk, inner - j),
-                  to + o * inner + j);
-    }
-  }
+  const std::size_t chunks = (inner + column_chunk - 1) / column_chunk;  // of one `outer`
+  for_blocks(outer * chunks, rows_per_block(n * column_chunk, cheap_block),
+             [&](std::size_t begin, std::size_t end) {
+               for (std::size_t i = begin; i < end; ++i) {
+                 const std::size_t o = i / chunks, j = i % chunks * column_chunk;
+                 sum_columns(x + o * n * inner + j, n, inner, std::min(column_chunk, inner - j),
+                             to + o * inner + j);
+               }
+             });
 }
 
 /// to[j] = number of the first of x[0][j], ..., x[n - 1][j] that no other one beats.

@@ -10,6 +10,7 @@
 #include <new>
 #include <optional>
 
+#include "../kernels/parallel-inl.h"
 #include "lanes-inl.h"
 #include "product-inl.h"
 
@@ -31,7 +32,8 @@ struct ProductTable {
   std::size_t lanes;
   std::size_t (*panels)(std::size_t units);
   std::size_t (*first_column)(std::size_t units, std::size_t panel);
-  void (*pack)(const Panels<T>& panels, const Strided<T>& b);
+  std::size_t (*groups)(std::size_t units, std::size_t gates);
+  void (*pack)(const Panels<T>& panels, const Strided<T>& b, std::size_t begin, std::size_t end);
   void (*multiply)(std::size_t m, const Strided<T>& a, const Panels<const T>& b, std::size_t first,
                    std::size_t count, bool add, T* c, std::size_t ldc);
   void (*run)(const GateProduct<T>& product);
@@ -220,8 +222,12 @@ Parts groups(std::size_t units, std::size_t gates) {
 }
 
 template <class T>
+std::size_t group_count(std::size_t units, std::size_t gates) {
+  return groups<T>(units, gates).count;
+}
+template <class T>
 std::size_t panels(std::size_t units) {
-  return groups<T>(units, 1).count;
+  return group_count<T>(units, 1);
 }
 /// The first column of a panel, or behind the last one.
 template <class T>
@@ -287,13 +293,14 @@ void pack_vector(std::size_t k, std::size_t columns, const Strided<T>& b, T* to,
   }
 }
 
+/// Groups [begin, end).
 template <class T>
-void pack(const Panels<T>& to, const Strided<T>& b) {
+void pack(const Panels<T>& to, const Strided<T>& b, std::size_t begin, std::size_t end) {
   constexpr std::size_t run = 64;  // terms, while whose lines of B stay in the first cache
   const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
   const Parts groups = HWY_NAMESPACE::groups<T>(to.units, to.gates);
-  T* data = to.data;
-  for (std::size_t g = 0; g < groups.count; ++g) {
+  T* data = to.data + groups.begin(begin) * lanes * to.gates * to.k;
+  for (std::size_t g = begin; g < end; ++g) {
     const std::size_t blocks = groups.size(g);  // of units, a vector each
     const Parts panels(blocks * to.gates, max_vectors);
     for (std::size_t i = 0; i < panels.count; ++i) {
@@ -412,8 +419,13 @@ void run(const GateProduct<T>& product) {
 
 template <class T>
 ProductTable<T> product_table() {
-  return {
-      hn::Lanes(hn::ScalableTag<T>()), panels<T>, first_column<T>, pack<T>, multiply<T>, run<T>};
+  return {hn::Lanes(hn::ScalableTag<T>()),
+          panels<T>,
+          first_column<T>,
+          group_count<T>,
+          pack<T>,
+          multiply<T>,
+          run<T>};
 }
 const ProductTable<float>& product_float() {
   static const ProductTable<float> table = product_table<float>();
@@ -454,12 +466,18 @@ std::size_t rounded_up(std::size_t n, std::size_t multiple) {
 template <class T>
 Packed<T>::Packed(std::size_t k, std::size_t units, const Strided<T>& b, std::size_t gates)
     : k_(k), units_(units), gates_(gates), data_(k * gates * rounded_up(units, table<T>().lanes)) {
-  pack(b);
+  const std::size_t groups = table<T>().groups(units_, gates_);
+  for_blocks(
+      groups,
+      rows_per_block(k_ * gates_ * padded_units() / std::max<std::size_t>(1, groups), cheap_block),
+      [&](std::size_t begin, std::size_t end) {
+        table<T>().pack({k_, units_, gates_, data_.get()}, b, begin, end);
+      });
 }
 
 template <class T>
 void Packed<T>::pack(const Strided<T>& b) noexcept {
-  table<T>().pack({k_, units_, gates_, data_.get()}, b);
+  table<T>().pack({k_, units_, gates_, data_.get()}, b, 0, table<T>().groups(units_, gates_));
 }
 
 template <class T>
