@@ -93,12 +93,13 @@ bool Grads::needs(std::size_t i) const { return sweep_.has(edge(i), Sweep::wante
 
 bool Grads::has(std::size_t k) const { return sweep_.grad(slot(k)).defined(); }
 
-Var Grads::d(std::size_t k) const {
+const Var& Grads::d(std::size_t k) const {
   const std::uint32_t place = slot(k);
-  if (!sweep_.grad(place).defined()) {
-    return Tensor::zeros(state_.slots[place].shape, state_.slots[place].dtype);
+  Var& gradient = sweep_.grad(place);
+  if (!gradient.defined()) {
+    gradient = Tensor::zeros(state_.slots[place].shape, state_.slots[place].dtype);
   }
-  return sweep_.grad(place);
+  return gradient;
 }
 
 /// The gradient that has reached the slot of an input so far.

@@ -98,8 +98,9 @@ class Grads {
   bool needs(std::size_t i) const;
   /// Whether a gradient has reached output k (with several outputs, some may be unused).
   bool has(std::size_t k) const;
-  /// Gradient of output k, not to be written to; zeros if none has reached it.
-  Var d(std::size_t k = 0) const;
+  /// Gradient of output k, not to be written to; zeros if none has reached it. Valid until the rule
+  /// returns.
+  const Var& d(std::size_t k = 0) const;
   /// Adds to the gradient of input i; ignored if that is not wanted.
   void add(std::size_t i, const Var& gradient);
 

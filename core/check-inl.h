@@ -46,7 +46,11 @@ inline void defined(std::string_view op, std::initializer_list<Argument> argumen
 }
 
 /// Equal, or one is the other's last axes.
-void broadcastable(std::string_view op, const Shape& a, const Shape& b);
+[[noreturn]] void not_broadcastable(std::string_view op, const Shape& a, const Shape& b);
+inline void broadcastable(std::string_view op, const Shape& a, const Shape& b) {
+  if (a == b || a.is_suffix_of(b) || b.is_suffix_of(a)) return;
+  not_broadcastable(op, a, b);
+}
 void equal_shapes(std::string_view op, std::string_view a_name, const Shape& a,
                   std::string_view b_name, const Shape& b);
 /// The axis counted from the first; throws ShapeError unless it exists.

@@ -59,8 +59,7 @@ void undefined(std::string_view op, std::string_view name) {
   fail<UsageError>(op, "{} is undefined: give it a value first", name);
 }
 
-void broadcastable(std::string_view op, const Shape& a, const Shape& b) {
-  if (a.is_suffix_of(b) || b.is_suffix_of(a)) return;
+void not_broadcastable(std::string_view op, const Shape& a, const Shape& b) {
   mismatch(op, {"a", "", a}, {"b", "", b},
            "the shapes must be equal, or one the last axes of the other");
 }

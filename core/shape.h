@@ -60,7 +60,11 @@ class Shape {
   /// True if this shape is `other`'s last axes, so that a tensor of it broadcasts over `other`.
   bool is_suffix_of(const Shape& other) const;
 
-  bool operator==(const Shape&) const = default;
+  /// Not the default one, which would call memcmp: every op compares shapes.
+  bool operator==(const Shape& other) const {
+    return rank_ == other.rank_ && dims_[0] == other.dims_[0] && dims_[1] == other.dims_[1] &&
+           dims_[2] == other.dims_[2] && dims_[3] == other.dims_[3];
+  }
 
  private:
   std::size_t index_of(Axis axis, std::size_t count) const {

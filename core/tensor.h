@@ -196,7 +196,10 @@ class Tensor {
     if (body_ != nullptr) body_->references.fetch_add(1, std::memory_order_relaxed);
   }
   void drop() noexcept {
-    if (body_ != nullptr && body_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    if (body_ == nullptr) return;
+    // The only handle need not lock the count: nobody else can copy it.
+    if (body_->references.load(std::memory_order_acquire) == 1 ||
+        body_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
       destroy(body_);
     }
   }
