@@ -10,6 +10,7 @@
 
 #include "../core/fail-inl.h"
 #include "../core/io/archive.h"
+#include "../core/io/name_index-inl.h"
 #include "../core/io/safetensors.h"
 #include "../core/words-inl.h"
 
@@ -57,35 +58,84 @@ std::string near(const Parameters& parameters, std::string_view wanted, bool beg
 
 std::size_t bytes(const Tensor& t) { return t.defined() ? t.numel() * size_of(t.dtype()) : 0; }
 
+using Names = NameIndex<NamedTensor>;
+
+/// First names, sorted.
+std::vector<std::string_view> first_names(const Parameters& parameters) {
+  std::vector<std::string_view> names;
+  for (const NamedParameter& p : parameters.distinct()) names.emplace_back(p.name);
+  std::ranges::sort(names);
+  return names;
+}
+
+/// The prefix, ending with a dot, that all of `longer` have and that makes most of `shorter` names
+/// of `longer`; empty if there is none. Both are sorted.
+std::string_view extra_prefix(const std::vector<std::string_view>& longer,
+                              const std::vector<std::string_view>& shorter) {
+  if (longer.empty()) return "";
+  for (auto dot = longer[0].find('.'); dot != std::string::npos;
+       dot = longer[0].find('.', dot + 1)) {
+    const std::string_view prefix = longer[0].substr(0, dot + 1);
+    if (!longer.back().starts_with(prefix)) break;
+    const auto is_there = [&](std::string_view name) {
+      return std::ranges::binary_search(longer, std::string(prefix).append(name));
+    };
+    const auto count = static_cast<std::size_t>(std::ranges::count_if(shorter, is_there));
+    if (2 * count > shorter.size()) return prefix;
+  }
+  return "";
+}
+
 /// Why `values` cannot be those of `parameters`: names that are missing, unexpected, of another
-/// shape or dtype, each with what it is `here` ("in the file"); empty if they can.
-std::string misfit(const std::vector<NamedTensor>& values, const Parameters& parameters,
-                   const char* here) {
-  std::vector<std::string> problems;
+/// shape or dtype, each with what it is `here` ("in the file"); empty if they can. `unread`: what
+/// else there is.
+std::string misfit(const std::vector<NamedTensor>& values, const Names& names,
+                   const Parameters& parameters, const char* here,
+                   const std::vector<UnreadTensor>& unread = {}) {
+  const std::vector<std::string_view> wanted = first_names(parameters);
+  std::vector<std::string_view> given;
+  for (const NamedTensor& t : values) given.emplace_back(t.name);
+  for (const UnreadTensor& t : unread) given.emplace_back(t.name);
+  std::ranges::sort(given);
+  if (const std::string_view prefix = extra_prefix(given, wanted); !prefix.empty()) {
+    return fmt::format(
+        "all names {} begin with {} but none in the model does: "
+        "TensorFile::remove_prefix(\"{}\") takes it off",
+        here, prefix, prefix);
+  }
+  if (const std::string_view prefix = extra_prefix(wanted, given); !prefix.empty()) {
+    return fmt::format(
+        "all names in the model begin with {} but none {} does: load into that part of the model",
+        prefix, here);
+  }
+  const NameIndex<UnreadTensor> others(unread);
+  Listing problems;
   for (const NamedParameter& p : parameters.distinct()) {
-    const auto found = std::ranges::find(values, p.name, &NamedTensor::name);
-    if (found == values.end()) {
-      problems.push_back(fmt::format("missing {}, {}", p.name, described(p.value())));
-    } else if (found->tensor.shape() != p.value().shape() ||
-               found->tensor.dtype() != p.value().dtype()) {
-      problems.push_back(fmt::format("{} is {} {} but {} in the model", p.name,
-                                     described(found->tensor), here, described(p.value())));
+    const auto differs = [&](const std::string& is) {
+      problems.add(
+          fmt::format("{} is {} {} but {} in the model", p.name, is, here, described(p.value())));
+    };
+    if (const NamedTensor* const found = names.find(p.name)) {
+      if (found->tensor.shape() != p.value().shape() || found->tensor.dtype() != p.value().dtype())
+        differs(described(found->tensor));
+    } else if (const UnreadTensor* const other = others.find(p.name)) {
+      differs(other->what);
+    } else {
+      problems.add(fmt::format("missing {}, {}", p.name, described(p.value())));
     }
   }
-  for (const NamedTensor& t : values) {
-    const auto is_it = [&](const NamedParameter& p) { return p.name == t.name; };
-    if (std::ranges::none_of(parameters.distinct(), is_it)) {
-      problems.push_back(fmt::format("unexpected {}, {}", t.name, described(t.tensor)));
-    }
-  }
-  return joined(problems, "; ");
+  const auto check_wanted = [&](const std::string& name, const auto& what) {
+    if (!std::ranges::binary_search(wanted, std::string_view(name)))
+      problems.add(fmt::format("unexpected {}, {}", shown(name), what()));
+  };
+  for (const NamedTensor& t : values) check_wanted(t.name, [&] { return described(t.tensor); });
+  for (const UnreadTensor& t : unread) check_wanted(t.name, [&] { return t.what; });
+  return problems.text();
 }
 
 /// Copies values that fit.
-void assign(const std::vector<NamedTensor>& values, const Parameters& parameters) {
-  for (const NamedParameter& p : parameters.distinct()) {
-    p.set_value(std::ranges::find(values, p.name, &NamedTensor::name)->tensor);
-  }
+void assign(const Names& values, const Parameters& parameters) {
+  for (const NamedParameter& p : parameters.distinct()) p.set_value(values.find(p.name)->tensor);
 }
 
 /// The values themselves, not copies.
@@ -152,12 +202,13 @@ void Parameters::zero_grad() const {
 
 void Parameters::copy_values(const Parameters& from) const {
   const std::vector<NamedTensor> values = values_of(from);
-  const std::string problems = misfit(values, *this, "in the source");
+  const Names names(values);
+  const std::string problems = misfit(values, names, *this, "in the source");
   if (!problems.empty()) {
     fail<UsageError>("copy_values", "the source does not fit this model, nothing was copied: {}",
                      problems);
   }
-  assign(values, *this);
+  assign(names, *this);
 }
 
 void Parameters::state(Archive& a) const {
@@ -231,12 +282,13 @@ Metadata load_parameters(const std::filesystem::path& path, const Parameters& pa
 }
 
 void load_parameters(const TensorFile& file, const Parameters& parameters) {
-  const std::string problems = misfit(file.tensors, parameters, "in the file");
+  const Names names(file.tensors);
+  const std::string problems = misfit(file.tensors, names, parameters, "in the file", file.unread);
   if (!problems.empty()) {
     fail<FileError>("load_parameters", "{} does not fit this model, nothing was loaded: {}",
-                    file.path.string(), problems);
+                    shown_path(file.path), problems);
   }
-  assign(file.tensors, parameters);
+  assign(names, parameters);
 }
 
 }  // namespace tapegrad

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 namespace tapegrad {
@@ -23,6 +25,30 @@ std::string joined(std::span<const std::size_t> numbers, std::string_view betwee
 
 std::string described(DType dtype, const Shape& shape) {
   return fmt::format("{} {}", to_string(dtype), to_string(shape));
+}
+
+std::string escaped(std::string_view text) {
+  using Json = nlohmann::json;
+  const std::string quoted =
+      Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
+std::string shown(std::string_view text) {
+  constexpr std::size_t most = 60;
+  return escaped(text.substr(0, most)) + (text.size() > most ? "..." : "");
+}
+
+std::string shown_path(const std::filesystem::path& path) {
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  const std::string& text = path.native();
+  return std::ranges::any_of(text, is_control) ? escaped(text) : text;
+}
+
+std::string Listing::text() const {
+  const std::string first = joined(items_, "; ");
+  return count_ == items_.size() ? first
+                                 : fmt::format("{}; and {} more", first, count_ - items_.size());
 }
 
 }  // namespace tapegrad

@@ -18,8 +18,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -95,9 +97,10 @@ struct Trained {
   }
 };
 
-/// Trains until the budget, counted from `clock`'s start, is used up. Whenever an epoch ends, the
-/// model is validated, and written to `options.out` if it is the best so far; that one is what
-/// `model` is in the end.
+/// Trains until the budget, counted from `clock`'s start, is used up, or a signal asks to stop.
+/// Whenever an epoch ends, and at the end, the model is validated, and written to `options.out` if
+/// it is the best so far; that one is what `model` is in the end. Throws std::runtime_error if there
+/// was no time for a single step: a file that was there must not pass for the result.
 Trained train(CharLM& model, const Data& data, const TrainOptions& options,
               const Stopwatch& clock) {
   const StreamWindows windows =
@@ -106,10 +109,12 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(options, model);
   const double clip = options.clip > 0 ? options.clip : std::numeric_limits<double>::infinity();
   Progress progress(options.common.quiet);
+  const Stopping stopping;
   Trained result;
+  CharLM best;
   const double used_before = budget_used(options, 0, windows.size(), clock.seconds());
   double used = used_before, validated = used_before;
-  while (used < 1) {
+  while (used < 1 && !stop_signal()) {
     LSTMState state = model.lstm.zero_state(options.batch);
     for (const auto& [x, y, first] : windows) {
       const Stopwatch step;
@@ -133,11 +138,11 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
             static_cast<double>(result.steps) / static_cast<double>(windows.size()), result.steps,
             result.loss_train, norm.before, static_cast<double>(result.characters) / result.seconds,
             std::max(0.0, result.seconds * (1 - used) / (used - used_before))));
-      if (used >= 1) break;
+      if (used >= 1 || stop_signal()) break;
     }
 
     // Epochs over a short text are short too.
-    if (used < 1 && used - validated < 0.05) continue;
+    if (used < 1 && !stop_signal() && used - validated < 0.05) continue;
     validated = used;
     const double loss_valid = evaluate(model, data.valid);
     if (!std::isfinite(loss_valid))
@@ -147,10 +152,18 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
           loss_valid, result.steps));
     if (loss_valid < result.loss_valid) {
       result.loss_valid = loss_valid;
+      best = clone(model);
       save(options.out, model, options.model, data.vocabulary);
     }
   }
-  load_parameters(options.out, parameters(model));
+  if (result.steps == 0)
+    throw std::runtime_error(
+        fmt::format("{} was not written: there was no time for a single step", options.out));
+  parameters(model).copy_values(parameters(best));
+  progress.clear();
+  if (const char* signal = stop_signal())
+    say(fmt::format("{} after {} steps: what was learned is in {}", signal, result.steps,
+                    options.out));
   return result;
 }
 
@@ -169,15 +182,14 @@ Json::Fields as_json(const char* program, const TrainOptions& options, const Dat
           {"model", options.out}};
 }
 
-/// What would be a pity to find out after the training.
-void prepare(TrainOptions& options) {
-  require_writable(options.out);
+/// Without any limit, a few epochs.
+void set_default_limit(TrainOptions& options) {
   if (options.epochs == 0 && options.steps == 0 && options.seconds == 0) options.epochs = 5;
 }
 
 int run_train(TrainOptions options) {
   const Stopwatch clock;
-  prepare(options);
+  set_default_limit(options);
   const Data data = read_data(options);
   set_threads(options.common.threads);
   Rng rng(options.common.seed);
@@ -207,7 +219,7 @@ int run_sample(const SampleOptions& options) {
                   rng);
   });
   const double seconds = clock.seconds();
-  fmt::print("{}{}\n", options.prompt, text);
+  print(fmt::format("{}{}\n", options.prompt, text));
   print_result({{"program", "char_lm sample"},
                 {"characters", options.length},
                 {"seconds", seconds},
@@ -221,55 +233,59 @@ void print_sample(const char* when, std::size_t length, const CharLM& model, con
   Rng rng(options.common.seed, "sample");
   const std::string prompt = line_start(data.vocabulary, data.valid);
   const std::string text = sample(model, data.vocabulary, prompt, length, 0.8, rng);
-  fmt::print("\nThe LSTM {} training goes on after \"{}\":\n----\n{}{}\n----\n", when, prompt,
-             prompt, text);
+  print(fmt::format("\nThe LSTM {} training goes on after \"{}\":\n----\n{}{}\n----\n", when,
+                    prompt, prompt, text));
   std::fflush(stdout);
 }
 
 int run_quickstart(TrainOptions options, const std::string& program) {
   const Stopwatch clock;
-  prepare(options);
+  set_default_limit(options);
   const Data data = read_data(options);
   set_threads(options.common.threads);
   // A short text cannot fill the batch: shorter streams, fewer of them.
   while (options.batch * options.seq >= data.train.numel())
     (options.batch > 1 ? options.batch : options.seq) /= 2;
 
-  fmt::print("{}\n{}: {} characters, {} different ones; the last {} are for validation\n",
-             describe_machine(), options.text, data.train.numel() + data.valid.numel(),
-             data.vocabulary.size(), data.valid.numel());
+  print(fmt::format("{}\n{}: {} characters, {} different ones; the last {} are for validation\n",
+                    describe_machine(), options.text, data.train.numel() + data.valid.numel(),
+                    data.vocabulary.size(), data.valid.numel()));
   const std::vector<double> ngrams =
       ngram_losses(data.train.values<std::int32_t>(), data.valid.values<std::int32_t>(),
                    data.vocabulary.size(), 6);
-  fmt::print("\nn-grams, counted in {:.1f} s; validation loss in nats per character:\n",
-             clock.seconds());
+  print(fmt::format("\nn-grams, counted in {:.1f} s; validation loss in nats per character:\n",
+                    clock.seconds()));
   for (std::size_t k = 0; k < ngrams.size(); ++k)
-    fmt::print("  order {}  {:.4f}\n", k + 1, ngrams[k]);
+    print(fmt::format("  order {}  {:.4f}\n", k + 1, ngrams[k]));
 
   Rng rng(options.common.seed);
   options.model.vocabulary = data.vocabulary.size();
   CharLM model(options.model, rng);
   print_sample("before", 200, model, data, options);
-  fmt::print("\nTraining {} weights: hidden {}, batch {}, windows of {} steps\n",
-             parameters(model).count(), options.model.hidden, options.batch, options.seq);
+  print(fmt::format("\nTraining {} weights: hidden {}, batch {}, windows of {} steps\n",
+                    parameters(model).count(), options.model.hidden, options.batch, options.seq));
   std::fflush(stdout);
   const Trained trained = train(model, data, options, clock);
   print_sample("after", 400, model, data, options);
 
   const double bound = ngrams[4];
   const bool better = trained.loss_valid < bound;
-  fmt::print("\nValidation loss, nats per character: LSTM {:.4f}, 5-gram {:.4f}, 6-gram {:.4f}\n",
-             trained.loss_valid, bound, ngrams[5]);
-  fmt::print("{}\n", better ? "The LSTM is better than the 5-gram."
-                            : "MISSED: the LSTM is not better than the 5-gram. It takes more time "
-                              "(--seconds), or, for a short text, --hidden 64 --dropout 0.3.");
-  fmt::print("\nMade: {}\nTry next:\n", options.out);
-  fmt::print("  {} sample {} --prompt {} --temperature 0.5\n", shell_word(program),
-             shell_word(options.out), shell_word(line_start(data.vocabulary, data.valid)));
-  fmt::print("  {} sample {} --length 2000 --seed 2\n", shell_word(program),
-             shell_word(options.out));
-  fmt::print("  {} train {} --hidden 512 --layers 2 --dropout 0.2 --seconds 900 --out {}\n",
-             shell_word(program), shell_word(options.text), shell_word(options.out + ".large"));
+  print(fmt::format(
+      "\nValidation loss, nats per character: LSTM {:.4f}, 5-gram {:.4f}, 6-gram {:.4f}\n",
+      trained.loss_valid, bound, ngrams[5]));
+  print(fmt::format("{}\n",
+                    better ? "The LSTM is better than the 5-gram."
+                           : "MISSED: the LSTM is not better than the 5-gram. It takes more time "
+                             "(--seconds), or, for a short text, --hidden 64 --dropout 0.3."));
+  print(fmt::format("\nMade: {}\nTry next:\n", options.out));
+  print(fmt::format("  {} sample {} --prompt {} --temperature 0.5\n", shell_word(program),
+                    shell_word(options.out), shell_word(line_start(data.vocabulary, data.valid))));
+  print(fmt::format("  {} sample {} --length 2000 --seed 2\n", shell_word(program),
+                    shell_word(options.out)));
+  std::filesystem::path larger = options.out;  // model.safetensors: model.large.safetensors
+  larger.replace_extension(".large" + larger.extension().string());
+  print(fmt::format("  {} train {} --hidden 512 --layers 2 --dropout 0.2 --seconds 900 --out {}\n",
+                    shell_word(program), shell_word(options.text), shell_word(larger.string())));
 
   Json::Fields result = as_json("char_lm quickstart", options, data, model, trained);
   result.emplace_back("ngram_losses", ngrams);
@@ -281,8 +297,8 @@ int run_quickstart(TrainOptions options, const std::string& program) {
 
 void add_train_options(CommandLine& line, TrainOptions& o) {
   constexpr std::size_t most = 100'000;
-  line.required("FILE", o.text, "The text");
-  line.option("--out", o.out, "The model's file");
+  line.input("FILE", o.text, "The text");
+  line.output("--out", o.out, "The model's file");
   line.option("--unit", o.unit, "What a symbol is: characters (of UTF-8) or bytes",
               {"characters", "bytes"});
   line.option("--hidden", o.model.hidden, "Units of an LSTM layer", 1, most);
@@ -319,7 +335,7 @@ int main(int argc, char** argv) {
 
   SampleOptions sample_options;
   CommandLine& sample = line.command("sample", "Lets a model write");
-  sample.required("MODEL", sample_options.model, "A file that train has written");
+  sample.input("MODEL", sample_options.model, "A file that train has written");
   sample.option("--prompt", sample_options.prompt, "What the text begins with");
   sample.option("--length", sample_options.length, "Characters to write", 1, 100'000'000);
   sample.option("--temperature", sample_options.temperature,

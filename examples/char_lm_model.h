@@ -81,6 +81,10 @@ inline double evaluate(const CharLM& model, const Tensor& ids) {
 /// probable one.
 inline std::int32_t draw(std::span<const float> logits, double temperature, Rng& rng) {
   const auto best = std::ranges::max_element(logits);
+  // Finite weights can still overflow.
+  if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); }))
+    throw NonFiniteError(
+        "[char_lm] a logit is not finite: the weights are too large to write with");
   std::vector<double> weight(logits.size(), 0.0);
   double sum = 0;
   for (std::size_t k = 0; k < logits.size(); ++k) {
@@ -127,9 +131,22 @@ inline std::string sample(const CharLM& model, const CharVocabulary& vocabulary,
   return vocabulary.decode(written);
 }
 
+/// Throws NonFiniteError unless all weights are finite.
+inline void require_finite(const CharLM& model, const std::filesystem::path& path) {
+  for (const NamedParameter& p : parameters(model)) {
+    const auto values = p.value().values<float>();
+    const auto bad = std::ranges::find_if(values, [](float x) { return !std::isfinite(x); });
+    if (bad != values.end())
+      throw NonFiniteError(
+          fmt::format("[char_lm] {}: {} is {} at element {}: such a model cannot write",
+                      path.string(), p.name, *bad, bad - values.begin()));
+  }
+}
+
 /// One file holds all that a model needs: weights, sizes and vocabulary.
 inline void save(const std::filesystem::path& path, const CharLM& model, const CharLMSizes& sizes,
                  const CharVocabulary& vocabulary) {
+  require_finite(model, path);
   save_parameters(path, parameters(model),
                   {{"model", "char_lm"},
                    {"vocabulary", vocabulary.to_string()},
@@ -145,16 +162,26 @@ struct LoadedCharLM {
   CharLM model;
 };
 
-/// Throws FileError for a file that save() did not write.
+/// Throws FileError for a file that save() did not write, NonFiniteError for weights that are not
+/// finite.
 inline LoadedCharLM load(const std::filesystem::path& path) {
   const TensorFile file = load_tensors(path);
   CharVocabulary vocabulary = CharVocabulary::from_string(file.text("vocabulary"));
   // Dropout is for training only, and nothing is drawn that the file does not replace.
   const CharLMSizes sizes{vocabulary.size(), file.number("embed", 1, 100'000),
                           file.number("hidden", 1, 100'000), file.number("layers", 1, 1000), 0};
+  // The metadata only promise sizes: no model is made before the file has shown that many weights.
+  file.tensor("embed.weight", {sizes.vocabulary, sizes.embed});
+  for (std::size_t l = 0; l < sizes.layers; ++l) {
+    file.tensor(fmt::format("lstm.weight_ih_l{}", l),
+                {4 * sizes.hidden, l == 0 ? sizes.embed : sizes.hidden});
+    file.tensor(fmt::format("lstm.weight_hh_l{}", l), {4 * sizes.hidden, sizes.hidden});
+  }
+  file.tensor("head.weight", {sizes.vocabulary, sizes.hidden});
   Rng unused(0);
   CharLM model(sizes, unused);
   load_parameters(file, parameters(model));
+  require_finite(model, path);
   return {std::move(vocabulary), sizes, std::move(model)};
 }
 

@@ -122,7 +122,7 @@ int show(const Options& o) {
     letters += fmt::format(" |{:>9}{:>9}{:>9}", "dh", "dc", "through");
   }
 
-  fmt::print("{}\n{}\n", head, letters);
+  examples::print(fmt::format("{}\n{}\n", head, letters));
   bool finite = true;
   for (std::size_t k = 0; k <= o.steps; ++k) {
     std::string line = fmt::format("{:>5}", k);
@@ -134,9 +134,9 @@ int show(const Options& o) {
         finite = finite && std::isfinite((*norms)[k]);
       }
     }
-    fmt::print("{}\n", line);
+    examples::print(fmt::format("{}\n", line));
   }
-  if (!finite) fmt::print("a gradient is not finite\n");
+  if (!finite) examples::print("a gradient is not finite\n");
   examples::print_result({{"program", "gradient_flow"},
                           {"steps", o.steps},
                           {"batch", o.batch},

@@ -72,9 +72,9 @@ Outcome stepped(const Cell& cell, const Tensor& x, LSTMState state,
     state = cell(tape, x_t, state);
     hidden.push_back(state.h);
     if (print)
-      fmt::print("t = {}  h = {:+.5f}\n       c = {:+.5f}\n", hidden.size(),
-                 fmt::join(state.h.value().values<double>(), " "),
-                 fmt::join(state.c.value().values<double>(), " "));
+      examples::print(fmt::format("t = {}  h = {:+.5f}\n       c = {:+.5f}\n", hidden.size(),
+                                  fmt::join(state.h.value().values<double>(), " "),
+                                  fmt::join(state.c.value().values<double>(), " ")));
   }
   Vars leaves;
   for (const Parameter* weight : weights) leaves.push_back(tape.leaf(*weight));
@@ -138,10 +138,11 @@ int compare(const Options& options) {
 
   const double to_cell = max_difference(by_hand, by_cell);
   const double to_lstm = max_difference(by_hand, by_lstm);
-  fmt::print("largest difference of states and gradients to LSTMCell: {:.1e}, to LSTM: {:.1e}\n",
-             to_cell, to_lstm);
+  examples::print(fmt::format(
+      "largest difference of states and gradients to LSTMCell: {:.1e}, to LSTM: {:.1e}\n", to_cell,
+      to_lstm));
   const bool equal = to_cell <= bound && to_lstm <= bound;  // false for NaN too
-  if (!equal) fmt::print("they differ by more than {:.0e}\n", bound);
+  if (!equal) examples::print(fmt::format("they differ by more than {:.0e}\n", bound));
   examples::print_result({{"program", "lstm_cell_by_hand"},
                           {"steps", options.steps},
                           {"batch", options.batch},

@@ -1,17 +1,21 @@
 #include "program.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 
@@ -21,21 +25,52 @@ namespace {
 constexpr int failed = 1;
 constexpr int wrong_use = 2;
 
-/// An option's text as a finite number.
-std::optional<double> finite(const std::string& text) {
-  double number = 0;
+/// All of an option's text as a number: decimal, neither wrapped nor rounded to infinity or zero.
+template <class Number>
+std::optional<Number> parsed(const std::string& text) {
+  Number number = 0;
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc{} || stop != end || !std::isfinite(number)) return std::nullopt;
+  if (error != std::errc{} || stop != end) return std::nullopt;
   return number;
 }
 
-CLI::Validator validator(const Check& check) {
+/// The texts that are numbers for which `holds` is true.
+template <class Number, class Holds>
+CLI::Validator numbers(const std::string& words, Holds holds) {
   return {[=](std::string& text) -> std::string {
-            const std::optional<double> x = finite(text);
-            return x && check.holds(*x) ? "" : text + " is not a number " + check.words;
+            const std::optional<Number> x = parsed<Number>(text);
+            return x && holds(*x) ? "" : text + " is not a number " + words;
           },
-          check.words};
+          words};
+}
+CLI::Validator validator(const Check& check) {
+  return numbers<double>(check.words, [=](double x) { return std::isfinite(x) && check.holds(x); });
+}
+CLI::Validator in_range(std::size_t low, std::size_t high) {
+  return numbers<std::size_t>(fmt::format("in [{}, {}]", low, high),
+                              [=](std::size_t x) { return x >= low && x <= high; });
+}
+
+/// Descriptors 0 to 2 are taken, so that no file the program opens can get the place of a stream
+/// that is closed. What is written there fails, as it should.
+void occupy_standard_streams() {
+  for (int stream = 0; stream <= 2; ++stream)
+    if (fcntl(stream, F_GETFD) == -1) (void)open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY);
+}
+
+std::string program_name;
+
+constexpr std::array<std::pair<int, const char*>, 3> stop_signals{
+    {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGHUP, "SIGHUP"}}};
+volatile std::sig_atomic_t stopped_by = 0;
+
+void note_signal(int signal) {
+  if (stopped_by != 0) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+  stopped_by = signal;
 }
 
 /// JSON text of a list: `brackets` around the items, commas between them.
@@ -72,7 +107,37 @@ Check between(double low, double high) {
 struct CommandLine::Parser {
   std::unique_ptr<CLI::App> own;
   CLI::App* app;
+  struct File {
+    const CLI::Option* option;
+    const std::string& path;
+  };
   std::vector<std::unique_ptr<CommandLine>> commands = {};
+  std::vector<File> inputs = {}, outputs = {};
+
+  /// Adds an option of which `set` gets the text; `shown` is its default.
+  CLI::Option* add(const std::string& name, const std::string& about, const char* type,
+                   const std::string& shown, const std::function<void(const std::string&)>& set) {
+    return app->add_option_function<std::string>(name, set, about)
+        ->type_name(type)
+        ->default_str(shown);
+  }
+
+  /// Throws WrongUse for an output that cannot be written, or that is an input.
+  void check_files() const {
+    for (const File& out : outputs) {
+      if (out.option->count() == 0 && out.path.empty()) continue;
+      const std::string name = out.option->get_name();
+      given_by_user([&] { tapegrad::check_writable(out.path); }, name + ": ");
+      for (const File& in : inputs) {
+        std::error_code none_there;
+        if (std::filesystem::equivalent(in.path, out.path, none_there))
+          throw WrongUse(fmt::format("{}: {} is the {} that is read, and would be lost", name,
+                                     out.path, in.option->get_name()));
+      }
+    }
+    for (const auto& command : commands)
+      if (command->given()) command->parser_->check_files();
+  }
 };
 
 CommandLine::CommandLine(std::unique_ptr<Parser> parser) : parser_(std::move(parser)) {}
@@ -96,32 +161,46 @@ void CommandLine::footer(const std::string& text) { parser_->app->footer(text); 
 
 void CommandLine::option(const std::string& name, std::size_t& value, const std::string& about,
                          std::size_t low, std::size_t high) {
-  CLI::Option* const added = parser_->app->add_option(name, value, about);
-  if (high == SIZE_MAX) {
-    added->check(CLI::NonNegativeNumber);
-  } else {
-    added->check(CLI::Range(low, high));
-  }
+  parser_
+      ->add(name, about, "UINT", fmt::to_string(value),
+            [&value](const std::string& text) { value = *parsed<std::size_t>(text); })
+      ->check(in_range(low, high));
 }
 void CommandLine::option(const std::string& name, std::optional<std::size_t>& value,
                          const std::string& about) {
-  parser_->app->add_option(name, value, about);
+  parser_
+      ->add(name, about, "UINT", "",
+            [&value](const std::string& text) { value = parsed<std::size_t>(text); })
+      ->check(in_range(0, SIZE_MAX));
 }
 void CommandLine::option(const std::string& name, double& value, const std::string& about,
                          const Check& check) {
-  parser_->app->add_option(name, value, about)->check(validator(check));
+  parser_
+      ->add(name, about, "FLOAT", fmt::to_string(value),
+            [&value](const std::string& text) { value = *parsed<double>(text); })
+      ->check(validator(check));
 }
 void CommandLine::option(const std::string& name, std::vector<double>& values,
                          const std::string& about, const Check& check) {
-  parser_->app->add_option(name, values, about)->check(validator(check));
+  const auto set = [&values](const std::vector<std::string>& texts) {
+    values.clear();
+    for (const std::string& text : texts) values.push_back(*parsed<double>(text));
+  };
+  parser_->app->add_option_function<std::vector<std::string>>(name, set, about)
+      ->type_name("FLOAT")
+      ->default_str(fmt::format("{}", fmt::join(values, " ")))
+      ->check(validator(check));
 }
 void CommandLine::option(const std::string& name, std::string& value, const std::string& about,
                          const std::vector<std::string>& choices) {
   CLI::Option* const added = parser_->app->add_option(name, value, about);
   if (!choices.empty()) added->check(CLI::IsMember(choices));
 }
-void CommandLine::required(const std::string& name, std::string& value, const std::string& about) {
-  parser_->app->add_option(name, value, about)->required();
+void CommandLine::input(const std::string& name, std::string& path, const std::string& about) {
+  parser_->inputs.push_back({parser_->app->add_option(name, path, about)->required(), path});
+}
+void CommandLine::output(const std::string& name, std::string& path, const std::string& about) {
+  parser_->outputs.push_back({parser_->app->add_option(name, path, about), path});
 }
 void CommandLine::options(CommonOptions& common) {
   option("--seed", common.seed, "Seed of all random numbers");
@@ -130,36 +209,59 @@ void CommandLine::options(CommonOptions& common) {
 }
 
 int CommandLine::run(int argc, char** argv, const std::function<int()>& program) {
+  occupy_standard_streams();
+  std::signal(SIGPIPE, SIG_IGN);
   CLI::App& app = *parser_->app;
-  const auto say = [&](const char* what) { fmt::print(stderr, "{}: {}\n", app.get_name(), what); };
-  try {
-    app.parse(argc, argv);
-    return program();
-  } catch (const CLI::ParseError& error) {
-    // Prints the help that was asked for, or what is wrong.
-    return app.exit(error) == 0 ? 0 : wrong_use;
-  } catch (const WrongUse& error) {
-    say(error.what());
-    return wrong_use;
-  } catch (const std::bad_alloc&) {
-    say("there is not enough memory");
-    return failed;
-  } catch (const std::exception& error) {
-    say(error.what());
-    return failed;
+  program_name = app.get_name();
+  const auto run_it = [&] {
+    try {
+      app.parse(argc, argv);
+      parser_->check_files();
+      return program();
+    } catch (const CLI::ParseError& error) {
+      // The help that was asked for, or what is wrong.
+      std::ostringstream out, wrong;
+      const bool helped = app.exit(error, out, wrong) == 0;
+      print(out.str());
+      std::fputs(wrong.str().c_str(), stderr);
+      return helped ? 0 : wrong_use;
+    } catch (const WrongUse& error) {
+      say(error.what());
+      return wrong_use;
+    } catch (const std::bad_alloc&) {
+      say("there is not enough memory");
+      return failed;
+    } catch (const std::exception& error) {
+      say(error.what());
+      return failed;
+    }
+  };
+  int status = run_it();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    say("what it printed could not all be written to stdout");
+    if (status == 0) status = failed;
   }
+  return stopped_by == 0 ? status : 128 + stopped_by;
 }
 
-void require_writable(const std::filesystem::path& path) {
-  std::error_code error;
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  if (!std::filesystem::is_directory(folder, error))
-    throw WrongUse(
-        fmt::format("{}: there is no folder {}; make it first", path.string(), folder.string()));
-  if (std::filesystem::is_directory(path, error))
-    throw WrongUse(fmt::format("{}: is a folder; name a file", path.string()));
-  if (access(folder.c_str(), W_OK) != 0)
-    throw WrongUse(fmt::format("{}: files cannot be made in {}", path.string(), folder.string()));
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void say(const std::string& line) {
+  std::fputs(fmt::format("{}: {}\n", program_name, line).c_str(), stderr);
+}
+
+Stopping::Stopping() {
+  for (const auto& [signal, name] : stop_signals)
+    if (std::signal(signal, note_signal) == SIG_IGN) std::signal(signal, SIG_IGN);
+}
+Stopping::~Stopping() {
+  for (const auto& [signal, name] : stop_signals)
+    if (std::signal(signal, SIG_DFL) == SIG_IGN) std::signal(signal, SIG_IGN);
+}
+
+const char* stop_signal() {
+  const auto found = std::ranges::find(stop_signals, static_cast<int>(stopped_by),
+                                       [](const auto& s) { return s.first; });
+  return found == stop_signals.end() ? nullptr : found->second;
 }
 
 std::string shell_word(const std::string& word) {
@@ -182,10 +284,10 @@ void Progress::show(const std::string& line) {
   if (terminal_) {
     // Shorter than the terminal is wide: a line that wraps cannot be rewritten.
     const std::string shown = line.substr(0, terminal_columns() - 1);
-    fmt::print(stderr, "\r{:<{}}", shown, std::max(columns_, shown.size()));
+    std::fputs(fmt::format("\r{:<{}}", shown, std::max(columns_, shown.size())).c_str(), stderr);
     columns_ = shown.size();
   } else {
-    fmt::print(stderr, "{}\n", line);
+    std::fputs((line + "\n").c_str(), stderr);
   }
   std::fflush(stderr);
   next_ = clock_.seconds() + (terminal_ ? 0.2 : 5);
@@ -193,7 +295,7 @@ void Progress::show(const std::string& line) {
 
 void Progress::clear() {
   if (columns_ == 0) return;
-  fmt::print(stderr, "\r{:{}}\r", "", columns_);
+  std::fputs(fmt::format("\r{:{}}\r", "", columns_).c_str(), stderr);
   std::fflush(stderr);
   columns_ = 0;
 }
@@ -219,9 +321,7 @@ Json::Json(const Fields& fields) {
 }
 
 void print_result(const Json::Fields& result) {
-  fmt::print("result {}\n", Json(result).text());
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-    throw std::runtime_error("the results could not be written to stdout");
+  print(fmt::format("result {}\n", Json(result).text()));
 }
 
 }  // namespace examples

@@ -14,8 +14,11 @@
 #include <vector>
 
 /// What all example programs share, so that scripts can use any of them: results go to stdout,
-/// whose last line is `result {json}`; progress goes to stderr; the exit status is 0 if all went
-/// well, 1 if a stated bound was missed or the run failed, 2 if the program was used wrongly.
+/// whose last line is `result {json}`; progress goes to stderr. The exit status is 0 if all went
+/// well, 1 if a stated bound was missed, the run failed, or stdout could not be written; 2 if the
+/// program was used wrongly, which is found before it begins; 128 + n if signal n stopped it.
+///
+/// No stream that is closed, full or a broken pipe ends a run.
 namespace examples {
 
 /// Wrong use: an option or a file of the user's cannot be what is needed. Exit status 2.
@@ -25,11 +28,13 @@ class WrongUse : public std::runtime_error {
 };
 
 /// What `make` makes of something the user gave; the library's complaints about it are WrongUse,
-/// after the words of `hint`.
+/// after the words of `hint`. Numbers that are not finite are no wrong use.
 template <class Make>
 auto given_by_user(Make&& make, const std::string& hint = "") {
   try {
     return make();
+  } catch (const tapegrad::NonFiniteError&) {
+    throw;
   } catch (const tapegrad::Error& error) {
     throw WrongUse(hint + error.what());
   }
@@ -66,7 +71,7 @@ class CommandLine {
   /// Sets the last paragraph of --help.
   void footer(const std::string& text);
 
-  /// A number in [low, high].
+  /// A number in [low, high], in decimal digits alone.
   void option(const std::string& name, std::size_t& value, const std::string& about,
               std::size_t low = 0, std::size_t high = SIZE_MAX);
   void option(const std::string& name, std::optional<std::size_t>& value, const std::string& about);
@@ -76,8 +81,11 @@ class CommandLine {
   /// A text; if there are choices, one of them.
   void option(const std::string& name, std::string& value, const std::string& about,
               const std::vector<std::string>& choices = {});
-  /// A text that must be given; its name has no dashes.
-  void required(const std::string& name, std::string& value, const std::string& about);
+  /// A file that the program reads, which must be given; its name has no dashes.
+  void input(const std::string& name, std::string& path, const std::string& about);
+  /// A file that the program writes, if there is a default or the user names one. run() refuses, as
+  /// wrong use, one that cannot be written or that the program reads.
+  void output(const std::string& name, std::string& path, const std::string& about);
   void options(CommonOptions& common);
 
   /// Parses the command line, runs `program`, says what went wrong, and returns the exit status.
@@ -89,8 +97,23 @@ class CommandLine {
   std::unique_ptr<Parser> parser_;
 };
 
-/// Throws WrongUse unless a file can be made at `path`: better now than after an hour's training.
-void require_writable(const std::filesystem::path& path);
+/// Prints to stdout. Never fails: run() finds out, at the end, whether all of it was written.
+void print(const std::string& text);
+/// Prints a line to stderr, after the program's name; a failure is of no account.
+void say(const std::string& line);
+
+/// While it lives, SIGINT, SIGTERM and SIGHUP do not end the program: it is to finish its step, keep
+/// what it has, and return; run() then returns 128 + n. A second signal ends it at once. A signal
+/// that was ignored before (nohup) still is.
+class Stopping {
+ public:
+  Stopping();
+  Stopping(const Stopping&) = delete;
+  Stopping& operator=(const Stopping&) = delete;
+  ~Stopping();
+};
+/// The name of the signal that has come, as in "SIGINT"; null if there was none.
+const char* stop_signal();
 
 /// A word as a shell reads it back: in single quotes unless it is plain.
 std::string shell_word(const std::string& word);
@@ -153,8 +176,7 @@ class Json {
   std::string text_;
 };
 
-/// Prints the last line of stdout: `result {json}`. Throws std::runtime_error if stdout could not
-/// be written, now or before.
+/// Prints the last line of stdout: `result {json}`.
 void print_result(const Json::Fields& result);
 
 }  // namespace examples

@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -294,12 +293,6 @@ std::string picture(const std::vector<Curve>& curves, const std::string& title) 
   return svg + "</svg>\n";
 }
 
-void write(const std::string& path, const std::string& text) {
-  std::ofstream file(path);
-  file << text;
-  if (!file.flush()) throw examples::WrongUse("--svg: cannot write " + path);
-}
-
 // ---- the table ----------------------------------------------------------------------------------
 
 std::string cell(double error) {
@@ -316,7 +309,6 @@ examples::Json json_of(const Curve& curve) {
 
 int show(const Options& o) {
   set_threads(o.common.threads);
-  if (!o.svg.empty()) examples::require_writable(o.svg);
   if (o.weight.value_or(0) >= 4 * o.hidden * o.hidden)
     throw examples::WrongUse(fmt::format("--weight {}: there are {} recurrent weights, from 0 on",
                                          *o.weight, 4 * o.hidden * o.hidden));
@@ -333,39 +325,43 @@ int show(const Options& o) {
   const LossOfWeight exact = loss_of(weight, DType::float64);
   const double gradient = gradients.at(weight);
   if (gradient == 0) throw examples::WrongUse("--weight: the loss does not depend on this weight");
-  fmt::print(
+  examples::print(fmt::format(
       "LSTM, T = {}, H = {}; weight_hh_l0[{}, {}] = {:.4f}, loss {:.4f}, gradient {:.6f}\n\n",
-      o.steps, o.hidden, weight / o.hidden, weight % o.hidden, exact.get(), exact.loss(), gradient);
+      o.steps, o.hidden, weight / o.hidden, weight % o.hidden, exact.get(), exact.loss(),
+      gradient));
   std::vector<Curve> curves;
   for (const DType dtype : {DType::float64, DType::float32})
     curves.push_back(curve_of(loss_of(weight, dtype), dtype, gradient));
 
-  fmt::print("relative error of   {:<27} | {}\n", "loss in float64", "loss in float32");
-  fmt::print("{:>16}", "points");
+  examples::print(
+      fmt::format("relative error of   {:<27} | {}\n", "loss in float64", "loss in float32"));
+  examples::print(fmt::format("{:>16}", "points"));
   for (std::size_t c = 0; c < 2; ++c)
-    fmt::print("{}{:>9}{:>9}{:>9}", c == 0 ? "  " : " |", names[0], names[1], names[2]);
-  fmt::print("\n");
+    examples::print(
+        fmt::format("{}{:>9}{:>9}{:>9}", c == 0 ? "  " : " |", names[0], names[1], names[2]));
+  examples::print("\n");
   for (std::size_t k = 0; k < curves[0].errors.size(); ++k) {
     std::string line = fmt::format("{:>16}", fmt::format("h = 2^-{}", k + 1));
     for (const Curve& curve : curves) {
       line += &curve == curves.data() ? "  " : " |";
       for (const double error : curve.errors[k]) line += cell(error);
     }
-    fmt::print("{}\n", line);
+    examples::print(fmt::format("{}\n", line));
   }
-  fmt::print("\nbest step and worst error there and one step beside it\n");
+  examples::print("\nbest step and worst error there and one step beside it\n");
   for (std::size_t p = 0; p < 3; ++p) {
     std::string line = fmt::format("{:>8} points", names[p]);
     for (const Curve& curve : curves)
       line += fmt::format("   {}: h = 2^{:<3} {:.1e}", to_string(curve.dtype), curve.best[p].log2_h,
                           curve.best[p].error);
-    fmt::print("{}\n", line);
+    examples::print(fmt::format("{}\n", line));
   }
   if (!o.svg.empty())
-    write(o.svg, picture(curves,
-                         fmt::format(
-                             "How wrong is a numeric gradient? One weight of an LSTM over {} steps",
-                             o.steps)));
+    write_file_atomically(
+        o.svg,
+        picture(curves,
+                fmt::format("How wrong is a numeric gradient? One weight of an LSTM over {} steps",
+                            o.steps)));
   examples::print_result({{"program", "step_curve"},
                           {"steps", o.steps},
                           {"hidden", o.hidden},
@@ -392,7 +388,7 @@ int main(int argc, char** argv) {
   line.option(
       "--weight", options.weight,
       "Recurrent weight to look at, counted row by row; without it, that of the largest gradient");
-  line.option("--svg", options.svg, "File for the picture (SVG)");
+  line.output("--svg", options.svg, "File for the picture (SVG)");
   line.options(options.common);
   return line.run(argc, argv, [&] { return show(options); });
 }

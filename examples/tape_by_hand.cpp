@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <string>
 
 #include "program.h"
@@ -29,18 +28,11 @@ struct Options {
   examples::CommonOptions common;
 };
 
-void write_dot(const Tape& tape, const std::string& path) {
-  std::ofstream file(path);
-  file << to_dot(tape);
-  if (!file.flush()) throw examples::WrongUse("--dot: cannot write " + path);
-}
-
 int show(const Options& options) {
-  if (!options.dot.empty()) examples::require_writable(options.dot);
   Tape tape;
-  Trace trace(tape, [](std::string_view line) { fmt::print("  {}\n", line); });
+  Trace trace(tape, [](std::string_view line) { examples::print(fmt::format("  {}\n", line)); });
 
-  fmt::print("forward: each operation is recorded while it is computed\n");
+  examples::print("forward: each operation is recorded while it is computed\n");
   const auto number = [&](const char* name, double value) {
     return trace.name(name, tape.leaf(Tensor::scalar(value, DType::float64)));
   };
@@ -49,20 +41,21 @@ int show(const Options& options) {
   const Var b = number("b", options.b);
   const Var y = trace.name("y", tanh(trace.name("wx", w * x) + b));
 
-  fmt::print("\nbackward: the record is read from its end; d stands for dy/d...\n");
+  examples::print("\nbackward: the record is read from its end; d stands for dy/d...\n");
   const Vars d = tape.gradient(y, {w, x, b});
 
   // dy/ds = 1 - y^2 for s = w x + b; ds/dw = x, ds/dx = w, ds/db = 1.
   const double slope = 1 - y.item() * y.item();
   const double by_hand[] = {slope * options.x, slope * options.w, slope};
   double difference = 0;
-  fmt::print("\nby hand: dy/ds = 1 - y^2 = {:.6g} for s = w x + b, so\n", slope);
+  examples::print(fmt::format("\nby hand: dy/ds = 1 - y^2 = {:.6g} for s = w x + b, so\n", slope));
   for (std::size_t i = 0; i < 3; ++i) {
     constexpr const char* rules[] = {"dw = dy/ds x", "dx = dy/ds w", "db = dy/ds"};
-    fmt::print("  {:<12} = {:.6g}, on the tape {:.6g}\n", rules[i], by_hand[i], d[i].item());
+    examples::print(
+        fmt::format("  {:<12} = {:.6g}, on the tape {:.6g}\n", rules[i], by_hand[i], d[i].item()));
     difference = std::max(difference, std::fabs(by_hand[i] - d[i].item()));
   }
-  if (!options.dot.empty()) write_dot(tape, options.dot);
+  if (!options.dot.empty()) write_file_atomically(options.dot, to_dot(tape));
   examples::print_result({{"program", "tape_by_hand"},
                           {"y", y.item()},
                           {"dw", d[0].item()},
@@ -86,7 +79,7 @@ int main(int argc, char** argv) {
   line.option("--w", options.w, "The weight", sensible);
   line.option("--x", options.x, "The input", sensible);
   line.option("--b", options.b, "The bias", sensible);
-  line.option("--dot", options.dot, "File for the tape as a graph (Graphviz DOT)");
+  line.output("--dot", options.dot, "File for the tape as a graph (Graphviz DOT)");
   line.options(options.common);
   return line.run(argc, argv, [&] { return show(options); });
 }

@@ -52,11 +52,11 @@ int check(const Options& options) {
   };
 
   const GradcheckReport right = gradcheck(with(silu), inputs);
-  fmt::print("silu, first order:\n{}\n\n", right.text());
+  examples::print(fmt::format("silu, first order:\n{}\n\n", right.text()));
   const GradcheckReport second = gradgradcheck(with(silu), inputs);
-  fmt::print("silu, second order:\n{}\n\n", second.text());
+  examples::print(fmt::format("silu, second order:\n{}\n\n", second.text()));
   const GradcheckReport wrong = gradcheck(with(silu_with_a_mistake), inputs);
-  fmt::print("silu with a mistake in its rule:\n{}\n\n", wrong.text());
+  examples::print(fmt::format("silu with a mistake in its rule:\n{}\n\n", wrong.text()));
 
   const bool as_it_should = right && second && wrong.verdict == Verdict::fail;
   examples::print_result({{"program", "your_own_op"},

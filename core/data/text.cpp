@@ -93,6 +93,9 @@ std::string name_of(char32_t symbol, TextUnit unit) {
 }
 
 std::vector<char32_t> parse_bytes(std::string_view digits) {
+  if (digits.size() > 2 * 256) {
+    fail<FileError>("CharVocabulary", "more bytes are stored than there are");
+  }
   std::vector<char32_t> bytes;
   for (std::size_t i = 0; i < digits.size(); i += 2) {
     const std::string_view pair = digits.substr(i, 2);
@@ -109,6 +112,10 @@ std::vector<char32_t> parse_bytes(std::string_view digits) {
 }
 
 std::vector<char32_t> parse_characters(std::string_view text) {
+  // Before four times as much memory is asked for.
+  if (count_symbols(text, TextUnit::characters) > last_character) {
+    fail<FileError>("CharVocabulary", "more characters are stored than there are");
+  }
   try {
     return decode_utf8(text);
   } catch (const UsageError& error) {

@@ -7,8 +7,8 @@
 
 #include "../fail-inl.h"
 #include "../words-inl.h"
+#include "name_index-inl.h"
 #include "safetensors.h"
-#include "safetensors_header-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -25,6 +25,16 @@ bool parse(const std::string& text, N& value) {
 }
 
 }  // namespace
+
+struct [[gnu::visibility("hidden")]] Archive::Loaded {
+  explicit Loaded(const TensorFile& file) : tensors(file.tensors), unread(file.unread) {}
+
+  NameIndex<NamedTensor> tensors;
+  NameIndex<UnreadTensor> unread;
+  Listing problems;
+};
+
+void Archive::problem(std::string text) const { loaded_->problems.add(std::move(text)); }
 
 void Archive::add(const std::string& path, std::string text) {
   if (!named_.insert(path).second) {
@@ -51,8 +61,8 @@ void Archive::number(std::string_view name, N& value, N low, N high) {
   N stored{};
   const bool good = parse(*text, stored) && stored >= low && stored <= high;
   if (!good) {
-    problem(fmt::format("{} is '{}' but must be a number in [{}, {}]", path,
-                        safetensors::shown(*text), low, high));
+    problem(
+        fmt::format("{} is '{}' but must be a number in [{}, {}]", path, shown(*text), low, high));
   }
   if (loading() && good) value = stored;
 }
@@ -81,8 +91,7 @@ void Archive::fact(std::string_view name, std::string_view text) {
   if (mode_ == Mode::save) return add(path, std::string(text));
   const std::string* const stored = text_of(path);
   if (stored != nullptr && *stored != text) {
-    problem(fmt::format("{} is '{}' in the file but '{}' here", path, safetensors::shown(*stored),
-                        text));
+    problem(fmt::format("{} is '{}' in the file but '{}' here", path, shown(*stored), text));
   }
 }
 
@@ -119,14 +128,18 @@ void Archive::tensor(std::string_view name, Tensor& tensor, bool present, const 
     return;
   }
   named_.insert(path);
-  const auto found = tensors_.find(path);
+  const NamedTensor* const found = loaded_->tensors.find(path);
   if (loading()) {
-    if (found != tensors_.end()) tensor = found->second;
-  } else if (found == tensors_.end()) {
-    problem(fmt::format("missing {}, {}", path, described(dtype, shape)));
-  } else if (found->second.shape() != shape || found->second.dtype() != dtype) {
-    problem(fmt::format("{} is {} in the file but {} here", path, described(found->second),
+    if (found != nullptr) tensor = found->tensor;
+  } else if (found != nullptr) {
+    if (found->tensor.shape() == shape && found->tensor.dtype() == dtype) return;
+    problem(fmt::format("{} is {} in the file but {} here", path, described(found->tensor),
                         described(dtype, shape)));
+  } else if (const UnreadTensor* const unread = loaded_->unread.find(path)) {
+    problem(fmt::format("{} is {} in the file but {} here", path, unread->what,
+                        described(dtype, shape)));
+  } else {
+    problem(fmt::format("missing {}, {}", path, described(dtype, shape)));
   }
 }
 
@@ -143,21 +156,27 @@ void save_state(const std::filesystem::path& path, const std::function<void(Arch
 void load_state(const std::filesystem::path& path, const std::function<void(Archive&)>& state) {
   TensorFile file = load_tensors(path);
   Archive archive(Archive::Mode::check);
+  Archive::Loaded loaded(file);
+  archive.loaded_ = &loaded;
   archive.texts_ = std::move(file.metadata);
-  for (NamedTensor& t : file.tensors) archive.tensors_.emplace(t.name, std::move(t.tensor));
   archive.fact(format_key, format);
   state(archive);
   for (const auto& [name, text] : archive.texts_) {
-    if (!archive.named_.contains(name)) archive.problem(fmt::format("unexpected {}", name));
+    if (!archive.named_.contains(name)) archive.problem(fmt::format("unexpected {}", shown(name)));
   }
-  for (const auto& [name, tensor] : archive.tensors_) {
-    if (!archive.named_.contains(name)) {
-      archive.problem(fmt::format("unexpected {}, {}", name, described(tensor)));
+  for (const NamedTensor& t : file.tensors) {
+    if (!archive.named_.contains(t.name)) {
+      archive.problem(fmt::format("unexpected {}, {}", shown(t.name), described(t.tensor)));
     }
   }
-  if (!archive.problems_.empty()) {
-    fail<FileError>("load_state", "{} does not fit, nothing was loaded: {}", path.string(),
-                    joined(archive.problems_, "; "));
+  for (const UnreadTensor& t : file.unread) {
+    if (!archive.named_.contains(t.name)) {
+      archive.problem(fmt::format("unexpected {}, {}", shown(t.name), t.what));
+    }
+  }
+  if (!loaded.problems.empty()) {
+    fail<FileError>("load_state", "{} does not fit, nothing was loaded: {}", shown_path(path),
+                    loaded.problems.text());
   }
   archive.mode_ = Archive::Mode::load;
   state(archive);

@@ -93,14 +93,15 @@ class Archive {
   const std::string* text_of(const std::string& path);
   std::string path_of(std::string_view name) const { return prefix_ + std::string(name); }
   void add(const std::string& path, std::string text);
-  void problem(std::string text) { problems_.push_back(std::move(text)); }
+  void problem(std::string text) const;
 
   Mode mode_;
   std::string prefix_;
   std::map<std::string, std::string> texts_;
   std::map<std::string, Tensor> tensors_;
   std::set<std::string> named_;
-  std::vector<std::string> problems_;
+  struct Loaded;  // what is used while a file is loaded
+  Loaded* loaded_ = nullptr;
 };
 
 /// Writes all parts that `state` names, whole or not at all: tensors and, as metadata, numbers and

@@ -18,15 +18,16 @@ namespace tapegrad {
 /// throw, a crash or a power failure it is as it was before.
 ///
 /// The bytes go to a new file in the same directory, `.<name>.tmp-<pid>-<number>`; it is synced to
-/// the disk, renamed to `path`, and the directory is synced. Readers who have the old file open
+/// the disk, renamed to `path`, and the directory is synced. A process that is killed meanwhile
+/// leaves that file behind; the next write to `path` removes it. Readers who have the old file open
 /// keep it. The permission bits of an existing file are kept; a new one gets 0666 less the umask.
 /// If `path` is a symbolic link, the link stays and the file it points to is replaced; other hard
 /// links to a replaced file keep the old content. Many threads and processes may write at the same
 /// time: one of them comes last.
 ///
-/// Throws FileError if anything fails, or if `path` is there but is not a regular file. The
-/// temporary file is removed then; only a crash can leave one behind. If only the sync of the
-/// directory fails, the error says so, and the new file is in its place.
+/// Throws FileError if anything fails, if `path` is there but is not a regular file, or if it has a
+/// byte 0. The temporary file is removed then. If only the sync of the directory fails, the error
+/// says so, and the new file is in its place.
 void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts,
                            std::string_view op = "write_file_atomically");
@@ -34,11 +35,16 @@ void write_file_atomically(const std::filesystem::path& path,
 void write_file_atomically(const std::filesystem::path& path, std::string_view content,
                            std::string_view op = "write_file_atomically");
 
+/// Throws FileError if write_file_atomically() would refuse `path`: does all that it does before the
+/// first byte is written, and leaves nothing behind.
+void check_writable(const std::filesystem::path& path, std::string_view op = "check_writable");
+
 /// A regular file, read from its beginning on.
 class InputFile {
  public:
   /// Throws FileError if `path` cannot be opened or is no regular file: a directory, a pipe or a
-  /// device is refused without waiting for it.
+  /// device is refused without waiting for it. So is a path with a byte 0, which the system would
+  /// take for its end.
   explicit InputFile(const std::filesystem::path& path, std::string_view op = "read_file");
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;
@@ -51,11 +57,15 @@ class InputFile {
   std::size_t read_some(std::span<std::byte> into);
   /// Fills `into`; throws FileError if the file ends before.
   void read_exactly(std::span<std::byte> into);
+  /// Fills `into` from the byte at `offset` on, wherever the other functions are.
+  void read_exactly_at(std::uint64_t offset, std::span<std::byte> into) const;
 
   /// Throws FileError `[op] path: what`.
   [[noreturn]] void fail(std::string_view what) const;
 
  private:
+  [[noreturn]] void fail_short(std::size_t missing) const;
+
   std::string op_;
   std::filesystem::path path_;
   int descriptor_;

@@ -6,8 +6,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <map>
+#include <functional>
+#include <iterator>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +18,7 @@
 #include <vector>
 
 #include "../tensor.h"
+#include "../words-inl.h"
 #include "atomic_file.h"
 
 #pragma GCC visibility push(hidden)
@@ -25,22 +29,72 @@ namespace tapegrad::safetensors {
 using Json = nlohmann::json;
 
 inline constexpr std::size_t max_header_bytes = 100'000'000;
+/// The longest text that is read in the header of a file with so many bytes of data: while it
+/// parses one, the parser needs up to five times its size.
+inline std::uint64_t longest_text(std::uint64_t data) { return 4'000'000 + data / 4; }
+
 inline constexpr std::string_view metadata_key = "__metadata__";
 
-inline constexpr std::array<std::pair<std::string_view, DType>, 3> format_dtypes{
-    {{"F32", DType::float32}, {"F64", DType::float64}, {"I32", DType::int32}}};
+/// A type of elements by its name in the format; those without a dtype are known, but not read.
+struct Format {
+  std::string_view name;
+  unsigned bits;
+  std::optional<DType> dtype = std::nullopt;
+};
+inline constexpr std::array<Format, 22> formats{{
+    {"F32", 32, DType::float32},
+    {"F64", 64, DType::float64},
+    {"I32", 32, DType::int32},
+    {"F16", 16},
+    {"BF16", 16},
+    {"BOOL", 8},
+    {"U8", 8},
+    {"I8", 8},
+    {"U16", 16},
+    {"I16", 16},
+    {"U32", 32},
+    {"U64", 64},
+    {"I64", 64},
+    {"C64", 64},
+    {"F8_E4M3", 8},
+    {"F8_E5M2", 8},
+    {"F8_E8M0", 8},
+    {"F8_E4M3FNUZ", 8},
+    {"F8_E5M2FNUZ", 8},
+    {"F6_E2M3", 6},
+    {"F6_E3M2", 6},
+    {"F4", 4},
+}};
 
 inline std::string_view format_name(DType dtype) {
-  return std::ranges::find(format_dtypes, dtype, [](const auto& d) { return d.second; })->first;
+  return std::ranges::find(formats, std::optional(dtype), &Format::dtype)->name;
 }
 
-/// Text of unknown origin as a message may carry it: escaped, and cut if it is long.
-inline std::string shown(std::string_view text) {
-  constexpr std::size_t most = 60;
-  const std::string head(text.substr(0, most));
-  const std::string quoted = Json(head).dump(-1, ' ', false, Json::error_handler_t::replace);
-  return quoted.substr(1, quoted.size() - 2) + (text.size() > most ? "..." : "");
-}
+/// Whether 16 bits of this format become a float32 on request.
+inline bool is_half(const Format& format) { return format.name == "F16" || format.name == "BF16"; }
+
+/// The memory that a header is worth when it is read, estimated: what its texts, tensors and
+/// metadata take beside the elements.
+class Cost {
+ public:
+  void add_tensor(std::string_view name) { bytes_ += 240 + heap(name); }
+  /// A tensor that shares what another one has.
+  void add_shared(std::string_view name) { bytes_ += 56 + heap(name); }
+  void add_metadata(std::string_view key, std::string_view text) {
+    bytes_ += 112 + heap(key) + heap(text);
+  }
+  /// Whether it is more than a file of so many bytes may ask for. With the elements, twice the
+  /// file's size and 16 MB are enough then.
+  bool exceeds(std::uint64_t header, std::uint64_t data) const {
+    return bytes_ > 16'000'000 + header + header / 2 + data / 2;
+  }
+
+ private:
+  static std::uint64_t heap(std::string_view text) {
+    return text.size() < 16 ? 0 : text.size() + 24;
+  }
+  std::uint64_t bytes_ = 0;
+};
 
 /// Why `name` cannot be a tensor's name, "" if it can.
 inline std::string_view fault_of(std::string_view name) {
@@ -53,28 +107,32 @@ inline std::string_view fault_of(std::string_view name) {
 /// What the header says about one tensor.
 struct Entry {
   std::string name;
-  DType dtype = DType::float32;
+  const Format* format = nullptr;
   unsigned keys_seen = 0;  // a bit for each of entry_keys
-  std::size_t rank = 0, offset_count = 0;
-  std::array<std::size_t, Shape::max_rank> dims{};
+  std::size_t offset_count = 0;
+  std::vector<std::size_t> dims;
   std::array<std::uint64_t, 2> offsets{};  // begin and end in the data
-  Shape shape;                             // of dims, once they are checked
+
+  std::string described() const {
+    return fmt::format("{} ({})", format->name, joined(std::span(std::as_const(dims)), ", "));
+  }
 };
 
 inline constexpr std::array<std::string_view, 3> entry_keys{"dtype", "shape", "data_offsets"};
+inline constexpr std::size_t most_axes = 64;  // as torch has
 
-struct Header {
-  std::vector<Entry> entries;
-  std::map<std::string, std::string> metadata;
-  bool has_metadata = false;
-  std::uint64_t end = 0;  // where in the file the data begin
+/// Who is told what the header holds, in the order of the header.
+struct Listener {
+  std::function<void(Entry&)> entry;
+  std::function<void(std::string& key, std::string& text)> metadata;
 };
 
 /// Takes the header apart while it is parsed. It knows what may come next and refuses all else at
 /// once, so nesting and numbers out of bounds go no further.
 class HeaderReader final : public nlohmann::json_sax<Json> {
  public:
-  HeaderReader(const InputFile& file, Header& header) : file_(file), header_(header) {}
+  HeaderReader(const InputFile& file, const Listener& listener)
+      : file_(file), listener_(listener) {}
 
   bool start_object(std::size_t) override {
     if (next_ == Next::header) return expect(Next::name);
@@ -86,26 +144,21 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   bool key(std::string& key) override {
     if (next_ == Next::name) return start_item(key);
     if (next_ == Next::entry_key) return start_field(key);
-    const auto [item, is_new] = header_.metadata.try_emplace(std::move(key));
-    if (!is_new) {
-      file_.fail(fmt::format("{} '{}': this key is there twice", metadata_key, shown(item->first)));
-    }
-    text_ = &item->second;
+    key_ = std::move(key);
     return expect(Next::text);
   }
 
   bool string(std::string& value) override {
     if (next_ == Next::text) {
-      *text_ = std::move(value);
+      listener_.metadata(key_, value);
       return expect(Next::metadata_name);
     }
     if (next_ != Next::dtype) unexpected();
-    const auto found =
-        std::ranges::find(format_dtypes, value, [](const auto& d) { return d.first; });
-    if (found == format_dtypes.end()) {
-      fail(fmt::format("dtype '{}' is not known here: F32, F64 and I32 are", shown(value)));
+    const auto found = std::ranges::find(formats, value, &Format::name);
+    if (found == formats.end()) {
+      fail(fmt::format("dtype '{}' is not one of the format", shown(value)));
     }
-    entry().dtype = found->second;
+    entry_.format = &*found;
     return expect(Next::entry_key);
   }
 
@@ -117,12 +170,12 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
 
   bool number_unsigned(std::uint64_t value) override {
     if (next_ == Next::size) {
-      if (entry().rank == Shape::max_rank) {
-        fail(fmt::format("shape has more than {} axes", Shape::max_rank));
+      if (entry_.dims.size() == most_axes) {
+        fail(fmt::format("shape has more than {} axes", most_axes));
       }
-      entry().dims[entry().rank++] = value;
-    } else if (next_ == Next::offset && entry().offset_count < 2) {
-      entry().offsets[entry().offset_count++] = value;
+      entry_.dims.push_back(value);
+    } else if (next_ == Next::offset && entry_.offset_count < 2) {
+      entry_.offsets[entry_.offset_count++] = value;
     } else {
       unexpected();
     }
@@ -130,15 +183,16 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   }
 
   bool end_array() override {
-    if (next_ == Next::offset && entry().offset_count != 2) unexpected();
+    if (next_ == Next::offset && entry_.offset_count != 2) unexpected();
     return expect(Next::entry_key);
   }
 
   bool end_object() override {
     if (next_ == Next::entry_key) {
       for (std::size_t i = 0; i < entry_keys.size(); ++i) {
-        if ((entry().keys_seen >> i & 1U) == 0) fail(fmt::format("{} is missing", entry_keys[i]));
+        if ((entry_.keys_seen >> i & 1U) == 0) fail(fmt::format("{} is missing", entry_keys[i]));
       }
+      listener_.entry(entry_);
     }
     return expect(Next::name);
   }
@@ -170,13 +224,14 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
 
   bool start_item(std::string& name) {
     if (name == metadata_key) {
-      if (std::exchange(header_.has_metadata, true)) {
+      if (std::exchange(has_metadata_, true)) {
         file_.fail(fmt::format("{} is there twice", metadata_key));
       }
       return expect(Next::metadata);
     }
-    header_.entries.emplace_back().name = std::move(name);
-    if (const std::string_view fault = fault_of(entry().name); !fault.empty()) fail(fault);
+    entry_ = Entry{.name = std::move(name), .dims = std::move(entry_.dims)};
+    entry_.dims.clear();
+    if (const std::string_view fault = fault_of(entry_.name); !fault.empty()) fail(fault);
     return expect(Next::entry);
   }
 
@@ -185,8 +240,8 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     const auto found = std::ranges::find(entry_keys, key);
     if (found == entry_keys.end()) fail(fmt::format("key '{}' is not known", shown(key)));
     const auto field = static_cast<std::size_t>(found - entry_keys.begin());
-    if ((entry().keys_seen >> field & 1U) != 0) fail(fmt::format("{} is there twice", key));
-    entry().keys_seen |= 1U << field;
+    if ((entry_.keys_seen >> field & 1U) != 0) fail(fmt::format("{} is there twice", key));
+    entry_.keys_seen |= 1U << field;
     return expect(fields[field]);
   }
 
@@ -210,26 +265,122 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     }
   }
 
-  Entry& entry() const { return header_.entries.back(); }
   [[noreturn]] void fail(std::string_view what) const {
-    file_.fail(fmt::format("tensor '{}': {}", shown(entry().name), what));
+    file_.fail(fmt::format("tensor '{}': {}", shown(entry_.name), what));
   }
 
   const InputFile& file_;
-  Header& header_;
+  const Listener& listener_;
   Next next_ = Next::header;
-  std::string* text_ = nullptr;
+  Entry entry_;
+  std::string key_;
+  bool has_metadata_ = false;
 };
 
-/// Reads the header, and checks all of it that stands alone: not yet names against each other, nor
-/// shapes against offsets.
-inline Header read_header(InputFile& file) {
+/// Where the header lies in the file: its text, then spaces, then the data.
+struct HeaderPlace {
+  static constexpr std::uint64_t begin = 8;
+  std::uint64_t text_end, end;
+};
+
+inline constexpr std::size_t buffer_bytes = std::size_t{64} << 10;
+
+/// An input iterator over the bytes of the header, of which a few are in memory at a time.
+class HeaderBytes {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = char;
+
+  HeaderBytes(const InputFile& file, std::vector<char>& buffer, std::uint64_t end)
+      : file_(&file), buffer_(&buffer), at_(HeaderPlace::begin), end_(end) {}
+  /// The end: where nothing is read.
+  explicit HeaderBytes(std::uint64_t end) : at_(end), end_(end) {}
+
+  char operator*() {
+    if (left_ == 0) {
+      left_ = std::min<std::uint64_t>(buffer_->size(), end_ - at_);
+      file_->read_exactly_at(at_, std::as_writable_bytes(std::span(*buffer_).first(left_)));
+      next_ = buffer_->data();
+    }
+    return *next_;
+  }
+  HeaderBytes& operator++() {
+    **this;
+    ++next_;
+    --left_;
+    ++at_;
+    return *this;
+  }
+  HeaderBytes operator++(int) {
+    const HeaderBytes before = *this;
+    ++*this;
+    return before;
+  }
+  bool operator==(const HeaderBytes& other) const { return at_ == other.at_; }
+
+ private:
+  const InputFile* file_ = nullptr;
+  std::vector<char>* buffer_ = nullptr;
+  std::uint64_t at_, end_;
+  const char* next_ = nullptr;
+  std::size_t left_ = 0;
+};
+
+/// What a file that is no safetensors file may be instead, by how it begins, with the cure.
+struct Stranger {
+  std::string_view beginning, what;
+};
+inline constexpr std::array<Stranger, 11> strangers{{
+    {"PK\x03\x04",
+     "is a zip archive, as torch.save and numpy.savez write them: load it there and save it with "
+     "safetensors.torch.save_file or safetensors.numpy.save_file"},
+    {"\x80",
+     "is a Python pickle, as torch.save wrote them before 1.6: load it there and save it with "
+     "safetensors.torch.save_file"},
+    {"\x93NUMPY",
+     "is an array of NumPy: load it there and save it with safetensors.numpy.save_file"},
+    {"\x89HDF",
+     "is an HDF5 file, as Keras writes them: load it there and save its arrays with "
+     "safetensors.numpy.save_file"},
+    {"GGUF", "is a GGUF file: convert it"},
+    {"\x1f\x8b", "is compressed by gzip: decompress it first"},
+    {"version ", "is the pointer that git has in place of a large file: run git lfs pull"},
+    {"<!", "is a page in HTML: perhaps what a server sent in place of the file"},
+    {"<htm", "is a page in HTML: perhaps what a server sent in place of the file"},
+    {"{", "is JSON, perhaps an index of several files: name one of them"},
+    {"\x7f"
+     "ELF",
+     "is a program"},
+}};
+
+/// What else the file is, with the cure, if that can be seen.
+inline std::string stranger(const InputFile& file) {
+  std::string head(std::min<std::uint64_t>(file.size(), 32), '\0');
+  file.read_exactly_at(0, std::as_writable_bytes(std::span(head)));
+  for (const auto& [beginning, what] : strangers) {
+    if (head.starts_with(beginning)) return fmt::format("{} (no safetensors file)", what);
+  }
+  return "";
+}
+
+/// Finds the header, and checks its bytes one by one: it begins with '{', ends with '}' and spaces,
+/// and has no byte 0, which the parser would take for its end. No text in it is so long that the
+/// parser, which needs three times its size, would need too much.
+inline HeaderPlace find_header(const InputFile& file) {
   std::uint64_t size = 0;
   if (file.size() < sizeof size) {
     file.fail(
         fmt::format("has {} bytes but the size of the header takes 8: it is cut off", file.size()));
   }
-  file.read_exactly(std::as_writable_bytes(std::span(&size, 1)));
+  file.read_exactly_at(0, std::as_writable_bytes(std::span(&size, 1)));
+  constexpr std::uint64_t zip =
+      0x04034b50;  // an archive's first bytes may be a size that is allowed
+  if (size > max_header_bytes || size == zip) {
+    if (const std::string what = stranger(file); !what.empty()) file.fail(what);
+  }
   if (size > max_header_bytes) {
     file.fail(fmt::format("the header's size is {} but at most {} is allowed: no safetensors file",
                           size, max_header_bytes));
@@ -238,19 +389,38 @@ inline Header read_header(InputFile& file) {
     file.fail(fmt::format("the header's size is {} but only {} bytes follow: it is cut off", size,
                           file.size() - sizeof size));
   }
-  std::string text(size, '\0');
-  file.read_exactly(std::as_writable_bytes(std::span(text)));
-  if (!text.starts_with('{')) file.fail("the header does not begin with '{'");
-  text.resize(text.find_last_not_of(' ') + 1);
-  // The parser takes a byte 0 for the end of its input, and would not see what follows.
-  if (!text.ends_with('}') || text.find('\0') != std::string::npos) {
-    file.fail("the header does not end with '}' and spaces");
+  HeaderPlace place{HeaderPlace::begin, HeaderPlace::begin + size};
+  std::vector<char> buffer(buffer_bytes);
+  const std::uint64_t longest = longest_text(file.size() - place.end);
+  std::size_t run = 0;  // bytes since the last quotation mark that is not escaped
+  bool escape = false, has_byte_0 = false;
+  char last = '\0';  // but for spaces
+  const HeaderBytes end(place.end);
+  std::uint64_t at = HeaderPlace::begin;
+  for (HeaderBytes byte(file, buffer, place.end); byte != end; ++byte, ++at) {
+    const char c = *byte;
+    if (at == HeaderPlace::begin && c != '{') break;
+    ++run;
+    has_byte_0 |= c == '\0';
+    if (c == ' ') continue;
+    last = c;
+    place.text_end = at + 1;
+    if (run > longest)
+      file.fail(fmt::format("a text in the header has more than {} bytes", longest));
+    if (c == '"' && !escape) run = 0;
+    escape = c == '\\' && !escape;
   }
-  Header header;
-  header.end = sizeof size + size;
-  HeaderReader reader(file, header);
-  Json::sax_parse(text, &reader);
-  return header;
+  if (place.text_end == HeaderPlace::begin) file.fail("the header does not begin with '{'");
+  if (last != '}' || has_byte_0) file.fail("the header does not end with '}' and spaces");
+  return place;
+}
+
+/// Reads the header, and checks all of it that stands alone: neither names against each other, nor
+/// shapes against offsets.
+inline void read_header(const InputFile& file, HeaderPlace place, const Listener& listener) {
+  HeaderReader reader(file, listener);
+  std::vector<char> buffer(buffer_bytes);
+  Json::sax_parse(HeaderBytes(file, buffer, place.text_end), HeaderBytes(place.text_end), &reader);
 }
 
 }  // namespace tapegrad::safetensors
