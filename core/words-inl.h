@@ -5,8 +5,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 #include "tensor.h"
 
@@ -32,20 +30,18 @@ std::string shown(std::string_view text);
 /// Returns a path as a message may carry it: escaped only if it has control characters.
 std::string shown_path(const std::filesystem::path& path);
 
-/// A list in a message, of which only the first few items are kept, and the others counted.
+/// A list in a message: the first items, as many as a reader may want to see, and the number of the
+/// others.
 class Listing {
  public:
-  void add(std::string item) {
-    if (items_.size() < 8) items_.push_back(std::move(item));
-    ++count_;
-  }
-  bool empty() const { return count_ == 0; }
-  /// Returns "a; b; c", or "a; b; ...; and 19992 more".
+  void add(std::string_view item);
+  bool empty() const { return text_.empty(); }
+  /// Returns "a; b; c", or "a; b; ...; and 19976 more".
   std::string text() const;
 
  private:
-  std::vector<std::string> items_;
-  std::size_t count_ = 0;
+  std::string text_;
+  std::size_t more_ = 0;
 };
 
 }  // namespace tapegrad

@@ -45,10 +45,17 @@ std::string shown_path(const std::filesystem::path& path) {
   return std::ranges::any_of(text, is_control) ? escaped(text) : text;
 }
 
+void Listing::add(std::string_view item) {
+  constexpr std::size_t most_characters = 3000;
+  if (text_.size() > most_characters) {
+    ++more_;
+  } else {
+    text_.append(text_.empty() ? "" : "; ").append(item);
+  }
+}
+
 std::string Listing::text() const {
-  const std::string first = joined(items_, "; ");
-  return count_ == items_.size() ? first
-                                 : fmt::format("{}; and {} more", first, count_ - items_.size());
+  return more_ == 0 ? text_ : fmt::format("{}; and {} more", text_, more_);
 }
 
 }  // namespace tapegrad

@@ -34,7 +34,7 @@ struct [[gnu::visibility("hidden")]] Archive::Loaded {
   Listing problems;
 };
 
-void Archive::problem(std::string text) const { loaded_->problems.add(std::move(text)); }
+void Archive::problem(std::string_view text) const { loaded_->problems.add(text); }
 
 void Archive::add(const std::string& path, std::string text) {
   if (!named_.insert(path).second) {

@@ -93,7 +93,7 @@ class Archive {
   const std::string* text_of(const std::string& path);
   std::string path_of(std::string_view name) const { return prefix_ + std::string(name); }
   void add(const std::string& path, std::string text);
-  void problem(std::string text) const;
+  void problem(std::string_view text) const;
 
   Mode mode_;
   std::string prefix_;

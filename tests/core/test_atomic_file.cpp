@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -168,18 +169,62 @@ TEST_CASE("atomic_file: a link stays, the file it points to is replaced or made"
   CHECK(folder.names() == std::set<std::string>{"dangling", "far", "link", "link_to_link"});
 }
 
-TEST_CASE("atomic_file: a name that a crashed process left behind is passed over, not removed") {
+TEST_CASE("atomic_file: what a killed writer left is removed by the next write to that name") {
   const TempFolder folder;
-  std::set<std::string> names{"file"};
-  // Far more than this process has counted up to.
-  for (int i = 0; i < 600; ++i) {
-    const std::string name = ".file.tmp-" + std::to_string(::getpid()) + "-" + std::to_string(i);
-    spill(folder / name, "left behind");
-    names.insert(name);
+  const std::string own = std::to_string(::getpid());
+  for (const char* number : {"0", "1", "99999", "600000"}) {
+    spill(folder / (".file.tmp-" + own + "-" + number), "left behind");
+    spill(folder / (".file.tmp-1-" + std::string(number)), "left behind");
   }
+  const std::set<std::string> others{".file.tmp-1-2.txt", ".file.tmp-x", ".file2.tmp-1-1",
+                                     "file.tmp-1-1"};
+  for (const std::string& name : others) spill(folder / name, "somebody else's");
+  fs::create_directory(folder / ".file.tmp-7-7");
   write_file_atomically(folder / "file", "x");
   CHECK(slurp(folder / "file") == "x");
+  std::set<std::string> left = others;
+  left.insert({"file", ".file.tmp-7-7"});
+  CHECK(folder.names() == left);
+}
+
+TEST_CASE("atomic_file: killed at any moment of a write, nothing is left after the next one") {
+  const TempFolder folder;
+  const std::string content(1 << 20, 'x');
+  for (int round = 0; round < 20; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (;;) write_file_atomically(folder / "file", content);
+    }
+    ::usleep(static_cast<useconds_t>(500 * round));
+    REQUIRE(::kill(child, SIGKILL) == 0);
+    REQUIRE(::waitpid(child, nullptr, 0) == child);
+    check_writable(folder / "file");
+    const auto names = folder.names();
+    CHECK((names.empty() || names == std::set<std::string>{"file"}));
+    if (!names.empty()) CHECK(slurp(folder / "file") == content);
+  }
+}
+
+TEST_CASE("atomic_file: check_writable refuses what a write would refuse, and leaves nothing") {
+  const TempFolder folder;
+  spill(folder / "file", "old");
+  fs::create_symlink("none/there", folder / "dangling");
+  fs::create_symlink("new", folder / "to_new");
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  const auto names = folder.names();
+  for (const fs::path& path : {folder / "pipe", folder / "dangling", folder.path(), folder / "",
+                               folder / "file/x", fs::path(), fs::path("/dev/null"),
+                               folder / std::string(300, 'n'), folder / std::string("a\0b", 3)}) {
+    CAPTURE(path);
+    const std::string said = failure([&] { check_writable(path, "op"); });
+    CHECK(said == failure([&] { write_file_atomically(path, "x", "op"); }));
+    CHECK(said.starts_with("[op] "));
+  }
+  check_writable(folder / "file");
+  check_writable(folder / "new");
+  check_writable(folder / "to_new");
   CHECK(folder.names() == names);
+  CHECK(slurp(folder / "file") == "old");
 }
 
 TEST_CASE("atomic_file: a name of the greatest length") {
