@@ -157,8 +157,8 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
     }
   }
   if (result.steps == 0)
-    throw std::runtime_error(
-        fmt::format("{} was not written: there was no time for a single step", options.out));
+    throw std::runtime_error(fmt::format(
+        "no model was made: there was no time for a single step (--seconds {})", options.seconds));
   parameters(model).copy_values(parameters(best));
   progress.clear();
   if (const char* signal = stop_signal())

@@ -250,8 +250,12 @@ void say(const std::string& line) {
 }
 
 Stopping::Stopping() {
-  for (const auto& [signal, name] : stop_signals)
-    if (std::signal(signal, note_signal) == SIG_IGN) std::signal(signal, SIG_IGN);
+  for (const auto& [signal, name] : stop_signals) {
+    const bool is_ignored = std::signal(signal, note_signal) == SIG_IGN;
+    // Under nohup. (A shell without job control ignores SIGINT for what runs beside it, but whoever
+    // sends it there means it.)
+    if (is_ignored && signal == SIGHUP) std::signal(signal, SIG_IGN);
+  }
 }
 Stopping::~Stopping() {
   for (const auto& [signal, name] : stop_signals)

@@ -103,8 +103,8 @@ void print(const std::string& text);
 void say(const std::string& line);
 
 /// While it lives, SIGINT, SIGTERM and SIGHUP do not end the program: it is to finish its step, keep
-/// what it has, and return; run() then returns 128 + n. A second signal ends it at once. A signal
-/// that was ignored before (nohup) still is.
+/// what it has, and return; run() then returns 128 + n. A second signal ends it at once. Under
+/// nohup SIGHUP stays ignored.
 class Stopping {
  public:
   Stopping();

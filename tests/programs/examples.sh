@@ -204,5 +204,7 @@ for command in train sample quickstart; do
     sh -c "[ $status = 0 ] && grep -q 'Example: char_lm $command' stdout && grep -q -e '--seed UINT.*=1' stdout"
 done
 
+. "$root/tests/programs/command_lines.sh"
+
 printf '%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]
