@@ -34,6 +34,9 @@ else
     find_bible
     say "text: the King James Bible, from $bible"
     # Under a temporary name until the last verse is there: a part is never taken for the whole.
+    for left in "$kjv".[0-9]*; do # by runs that were killed
+      [ ! -e "$left" ] || kill -0 "${left##*.}" 2>/dev/null || rm -f "$left"
+    done
     "$bible" -f gen1:1-rev22:21 </dev/null >"$kjv.$$"
     if ! tail -n 1 "$kjv.$$" | grep -q '^Rev22:21 '; then
       rm -f "$kjv.$$"
