@@ -137,6 +137,17 @@ check "pkg-config: the libraries inside are for who links the static library alo
   check "pkg-config and $compiler: shared library" shared
   static() { $compiler client.o -o client $(pc static --libs) && works ./client; }
   check "pkg-config and $compiler: static library" static
+  # As README.md ships it: OpenBLAS inside, fmt and Highway beside, found there and nowhere else.
+  # shellcheck disable=SC2016  # $ORIGIN is the loader's
+  shipped() {
+    mkdir ship && $compiler client.o -o ship/client $(pc static --libs | sed 's/-lopenblas/-l:libopenblas.a/') '-Wl,-rpath,$ORIGIN' &&
+      readelf -d ship/client | sed -n 's/.*(NEEDED).*\[\(lib.*\)\]/\1/p' >needed &&
+      ! grep -v -e '^libfmt\.' -e '^libhwy\.' -e '^libstdc++\.' -e '^libm\.' -e '^libgcc_s\.' -e '^libc\.' needed &&
+      for name in fmt hwy; do cp -L "$(ldd ship/client | sed -n "s/^.*lib$name\.so.* => \([^ ]*\) .*/\1/p")" ship/ || return 1; done &&
+      ldd ship/client | grep -q "libhwy.* => $dir/ship/" && works ship/client
+  }
+  if $compiler -l:libopenblas.a -shared -o none.so 2>said; then check "pkg-config and $compiler: shipped" shipped
+  else skip "pkg-config and $compiler: shipped: there is no libopenblas.a"; fi
 }
 
 # --- CMake ------------------------------------------------------------------------------------------------------------
