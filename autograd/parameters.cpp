@@ -94,6 +94,7 @@ std::string misfit(const std::vector<NamedTensor>& values, const Names& names,
                    const std::vector<UnreadTensor>& unread = {}) {
   const std::vector<std::string_view> wanted = first_names(parameters);
   std::vector<std::string_view> given;
+  given.reserve(values.size() + unread.size());
   for (const NamedTensor& t : values) given.emplace_back(t.name);
   for (const UnreadTensor& t : unread) given.emplace_back(t.name);
   std::ranges::sort(given);

@@ -1,6 +1,6 @@
 # Command lines with their exit status and what they say: numbers that are none, options that contradict each other, files that
 # cannot be read or written, streams that are closed, full or broken, signals. Read by examples.sh, whose functions it uses.
-# shellcheck shell=sh disable=SC2154,SC2016  # build, check: of examples.sh; commands in single quotes are for eval
+# shellcheck shell=sh disable=SC2154,SC2016,SC2059,SC3045  # build, check: of examples.sh; lines in quotes are for eval; ulimit -v
 
 for program in char_lm gradient_flow lstm_cell_by_hand step_curve tape_by_hand your_own_op; do
   eval "$program() { \"\$build/$program\" \"\$@\"; }"
