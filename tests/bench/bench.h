@@ -38,9 +38,10 @@ inline const std::vector<Cell> lm_cells = {
 };
 /// Audio that is processed sample by sample, in blocks of 64.
 inline const std::vector<Cell> stream_cells = {
-    {"stream-8", 64, 1, 1, 8, 1, 1},   {"stream-16", 64, 1, 1, 16, 1, 1},
-    {"stream-24", 64, 1, 1, 24, 1, 1}, {"stream-32", 64, 1, 1, 32, 1, 1},
-    {"stream-40", 64, 1, 1, 40, 1, 1}, {"stream-64", 64, 1, 1, 64, 1, 1},
+    {"stream-8", 64, 1, 1, 8, 1, 1},     {"stream-16", 64, 1, 1, 16, 1, 1},
+    {"stream-24", 64, 1, 1, 24, 1, 1},   {"stream-32", 64, 1, 1, 32, 1, 1},
+    {"stream-40", 64, 1, 1, 40, 1, 1},   {"stream-64", 64, 1, 1, 64, 1, 1},
+    {"stream-512", 64, 1, 1, 512, 1, 1},
 };
 /// Sizes T,B,I,H,L that no tile, vector or block divides: `--cell odd`.
 inline const std::vector<std::string> odd_shapes = {

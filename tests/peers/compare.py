@@ -6,6 +6,8 @@ needs: meson configure build/release -Dbench=true && ninja -C build/release; num
     torch, -fused, -python: pip install torch==2.13.0; -fused is C++ with the faster Adam that Python has
     jax: pip install jax==0.10.2, --python its/bin/python
     rtneural: its repository, --rtneural PATH, and Eigen, --eigen PATH
+    onnx: a release of ONNX Runtime (1.22 or newer), --onnxruntime PATH with include and lib. It takes a sample a
+        call, and so does ours against it: stream_step --samples
 
 First both compute six passes from the same numbers, five steps if they train: their losses must agree to 1e-4.
 Then short runs of both alternate, so that both see the same machine. A time is the median of the runs' medians;
@@ -51,8 +53,14 @@ def torch(name, *flags):
 
 def stream_rtneural():
     return compiled("stream_rtneural", "stream_rtneural.cpp", "-march=native", "-DRTNEURAL_USE_EIGEN=1",
-                    "-DRTNEURAL_DEFAULT_ALIGNMENT=32", "-isystem", o.rtneural, "-isystem", o.rtneural / "modules/json",
-                    "-isystem", o.eigen)
+                    "-DRTNEURAL_DEFAULT_ALIGNMENT=32", "-DEIGEN_STACK_ALLOCATION_LIMIT=0",  # H = 512 has 4 MiB
+                    "-isystem", o.rtneural, "-isystem", o.rtneural / "modules/json", "-isystem", o.eigen)
+
+
+def stream_onnx():
+    lib = o.onnxruntime.resolve() / "lib"
+    return compiled("stream_onnx", "stream_onnx.cpp", "-isystem", o.onnxruntime / "include", f"-L{lib}",
+                    f"-Wl,-rpath,{lib}", "-lonnxruntime")
 
 
 commands = {
@@ -62,6 +70,7 @@ commands = {
     ("lstm_step", "jax"): lambda: [o.python, peers / "lstm_step_jax.py"],
     ("lm_step", "torch"): lambda: [o.python, peers / "lm_step_torch.py"],
     ("stream_step", "rtneural"): stream_rtneural,
+    ("stream_step", "onnx"): stream_onnx,
 }
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,11 +85,12 @@ parser.add_argument("--seconds", type=float, default=0.4)
 parser.add_argument("--python", default=sys.executable, help="of a Python peer")
 parser.add_argument("--rtneural", default="../RTNeural", type=pathlib.Path, help="its repository")
 parser.add_argument("--eigen", default="/usr/include/eigen3", type=pathlib.Path)
+parser.add_argument("--onnxruntime", default="../onnxruntime", type=pathlib.Path, help="a release, unpacked")
 parser.add_argument("--build", default=root / "build/release", type=pathlib.Path)
 o = parser.parse_args()
 
 o.peer = o.peer or next(peer for name, peer in commands if name == o.bench)
-programs = [[o.build / o.bench], commands[o.bench, o.peer]()]
+programs = [[o.build / o.bench, *(["--samples"] if o.peer == "onnx" else [])], commands[o.bench, o.peer]()]
 names = bench.odd_shapes if o.cells == "odd" else o.cells.split(",") if o.cells else [c.name for c in cells[o.bench]]
 
 

@@ -68,5 +68,5 @@ int main(int argc, char** argv) {
   bench::Options options = bench::options(argc, argv, bench::stream_cells);
   options.mode = bench::Mode::forward;
   bench::print_head(options);
-  for (const bench::Cell& c : options.cells) measure_any<8, 16, 24, 32, 40, 64>(options, c);
+  for (const bench::Cell& c : options.cells) measure_any<8, 16, 24, 32, 40, 64, 512>(options, c);
 }
