@@ -5,6 +5,7 @@ usage: python3 tests/peers/compare.py [lstm_step|lm_step|stream_step] [--peer to
 needs: meson configure build/release -Dbench=true && ninja -C build/release; numpy, and what the peer needs:
     torch, -fused, -python: pip install torch==2.13.0; -fused is C++ with the faster Adam that Python has
     jax: pip install jax==0.10.2, --python its/bin/python
+    dynet: its repository with its library, from cmake, in its folder build, --dynet PATH, and Eigen, --eigen PATH
     rtneural: its repository, --rtneural PATH, and Eigen, --eigen PATH
     onnx: a release of ONNX Runtime (1.22 or newer), --onnxruntime PATH with include and lib. It takes a sample a
         call, and so does ours against it: stream_step --samples
@@ -51,6 +52,13 @@ def torch(name, *flags):
                     "-ltorch", "-ltorch_cpu", "-lc10")
 
 
+def lstm_step_dynet():
+    lib = o.dynet.resolve() / "build/dynet"
+    return compiled("lstm_step_dynet", "lstm_step_dynet.cpp", "-march=native", "-ffast-math",  # as its own build has
+                    "-isystem", o.dynet, "-isystem", o.dynet / "build", "-isystem", o.eigen, f"-L{lib}",
+                    f"-Wl,-rpath,{lib}", "-ldynet")
+
+
 def stream_rtneural():
     return compiled("stream_rtneural", "stream_rtneural.cpp", "-march=native", "-DRTNEURAL_USE_EIGEN=1",
                     "-DRTNEURAL_DEFAULT_ALIGNMENT=32", "-DEIGEN_STACK_ALLOCATION_LIMIT=0",  # H = 512 has 4 MiB
@@ -68,6 +76,7 @@ commands = {
     ("lstm_step", "torch-fused"): lambda: torch("lstm_step_torch_fused", "-DADAM=FusedAdam"),
     ("lstm_step", "torch-python"): lambda: [o.python, peers / "lstm_step_torch.py"],
     ("lstm_step", "jax"): lambda: [o.python, peers / "lstm_step_jax.py"],
+    ("lstm_step", "dynet"): lstm_step_dynet,
     ("lm_step", "torch"): lambda: [o.python, peers / "lm_step_torch.py"],
     ("stream_step", "rtneural"): stream_rtneural,
     ("stream_step", "onnx"): stream_onnx,
@@ -85,6 +94,7 @@ parser.add_argument("--seconds", type=float, default=0.4)
 parser.add_argument("--python", default=sys.executable, help="of a Python peer")
 parser.add_argument("--rtneural", default="../RTNeural", type=pathlib.Path, help="its repository")
 parser.add_argument("--eigen", default="/usr/include/eigen3", type=pathlib.Path)
+parser.add_argument("--dynet", default="../dynet", type=pathlib.Path, help="its repository, with its library in build")
 parser.add_argument("--onnxruntime", default="../onnxruntime", type=pathlib.Path, help="a release, unpacked")
 parser.add_argument("--build", default=root / "build/release", type=pathlib.Path)
 o = parser.parse_args()
