@@ -32,9 +32,16 @@ struct Strided {
       for (std::size_t j = 0; j < n; ++j) values[i * stride + j] = static_cast<T>(rng.normal());
     }
   }
-  double at(Transpose t, std::size_t i, std::size_t j) const {
-    return static_cast<double>(t == Transpose::yes ? values[j * stride + i]
-                                                   : values[i * stride + j]);
+  /// Row-major (rows, columns), or the transpose of that.
+  std::vector<double> dense(Transpose t = Transpose::no) const {
+    std::vector<double> all(rows * columns);
+    for (std::size_t i = 0; i < rows; ++i) {
+      for (std::size_t j = 0; j < columns; ++j) {
+        all[t == Transpose::yes ? j * rows + i : i * columns + j] =
+            static_cast<double>(values[i * stride + j]);
+      }
+    }
+    return all;
   }
 };
 
@@ -66,13 +73,21 @@ void check_gemm(Transpose ta, Transpose tb, Sizes s, std::size_t gap, double alp
   }
   kernels::gemm<T>(ta, tb, s.m, s.n, s.k, static_cast<T>(alpha), a.values.data(), a.stride,
                    b.values.data(), b.stride, static_cast<T>(beta), c.values.data(), c.stride);
+  const std::vector<double> left = a.dense(ta), right = b.dense(tb), added = before.dense();
+  const std::vector<double> result = c.dense();
+  std::vector<double> product(s.n);
   double worst = 0;
   for (std::size_t i = 0; i < s.m; ++i) {
+    std::fill(product.begin(), product.end(), 0.0);
+    for (std::size_t l = 0; l < s.k; ++l) {
+      const double x = left[i * s.k + l];
+      const double* const row = right.data() + l * s.n;
+      double* const sums = product.data();
+      for (std::size_t j = 0; j < s.n; ++j) sums[j] += x * row[j];
+    }
     for (std::size_t j = 0; j < s.n; ++j) {
-      double product = 0;
-      for (std::size_t l = 0; l < s.k; ++l) product += a.at(ta, i, l) * b.at(tb, l, j);
-      const double expected = alpha * product + beta * before.at(Transpose::no, i, j);
-      const double error = std::abs(c.at(Transpose::no, i, j) - expected);
+      const double expected = alpha * product[j] + beta * added[i * s.n + j];
+      const double error = std::abs(result[i * s.n + j] - expected);
       if (is_worse(error, worst)) worst = error;
     }
     for (std::size_t j = s.n; j < c.stride; ++j) CHECK(c.values[i * c.stride + j] == 99);

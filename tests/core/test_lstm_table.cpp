@@ -26,7 +26,8 @@ template <class T>
 struct Pair {
   Kernel<T> plain, by_ids;
 
-  explicit Pair(const NaiveCase& c) : plain(c), by_ids(c) {
+  explicit Pair(const NaiveCase& c) : Pair(c, numbers_for(c)) {}
+  Pair(const NaiveCase& c, const NaiveData& numbers) : plain(c, numbers), by_ids(c, numbers) {
     const std::size_t G = 4 * c.H;
     Rng rng(c.seed, "lstm table");
     Values<T> embedding(table_rows * c.I);
@@ -79,25 +80,26 @@ struct Pair {
 
 TEST_CASE_TEMPLATE("lstm kernel: rows of a table for products with x, the same bits", T, double,
                    float) {
-  for_targets([](const std::string& target) {
-    CAPTURE(target);
-    std::size_t cases = 0;
-    for (const std::size_t batch : {1U, 3U, 17U, 70U}) {  // 70: two blocks of rows
-      for (const std::size_t hidden : {1U, 5U, 33U}) {
-        for (NaiveCase set : option_sets()) {
-          set.T = 4, set.B = batch, set.H = hidden, set.I = hidden == 5 ? 300 : 3;
-          for (NaiveCase c : layouts(set)) {
-            c.seed = ++cases;
-            CAPTURE(describe(c));
-            Pair<T> pair(c);
+  std::size_t cases = 0;
+  for (const std::size_t batch : {1U, 3U, 17U, 70U}) {  // 70: two blocks of rows
+    for (const std::size_t hidden : {1U, 5U, 33U}) {
+      for (NaiveCase set : option_sets()) {
+        set.T = 4, set.B = batch, set.H = hidden, set.I = hidden == 5 ? 300 : 3;
+        for (NaiveCase c : layouts(set)) {
+          c.seed = ++cases;
+          CAPTURE(describe(c));
+          const NaiveData numbers = numbers_for(c);
+          for_targets([&](const std::string& target) {
+            CAPTURE(target);
+            Pair<T> pair(c, numbers);
             pair.run();
             CHECK(pair.same());
             CHECK(same_bits(pair.by_ids.dtable, pair.sums_by_id(0)));
-          }
+          });
         }
       }
     }
-  });
+  }
 }
 
 TEST_CASE_TEMPLATE("lstm kernel: the gradient of a table alone, and added to what is there", T,

@@ -66,16 +66,26 @@ std::vector<Function<T>> gate_functions() {
           {"gate's tanh'", gate_tanh_slope<T>, exact_tanh_slope, 4, -end / 2, end / 2}};
 }
 
-/// |y - exact| in units of the distance between exact's neighbours in T.
+/// A result as it should be, and the distance between its neighbours in T.
+struct Exact {
+  long double value, ulp;
+};
+
 template <class T>
-double ulp_error(T y, long double exact) {
+Exact exactly(long double value) {
   using Limits = std::numeric_limits<T>;
-  if (std::abs(exact) > static_cast<long double>(Limits::max())) {
+  const int exponent = std::max(std::ilogb(value), Limits::min_exponent - 1);
+  return {value, std::scalbn(1.0L, exponent - Limits::digits + 1)};
+}
+
+/// |y - exact| in units of exact's ulp.
+template <class T>
+double ulp_error(T y, const Exact& exact) {
+  using Limits = std::numeric_limits<T>;
+  if (std::abs(exact.value) > static_cast<long double>(Limits::max())) {
     return std::isinf(y) || y == Limits::max() ? 0 : std::numeric_limits<double>::infinity();
   }
-  const int exponent = std::max(std::ilogb(exact), Limits::min_exponent - 1);
-  const long double ulp = std::scalbn(1.0L, exponent - Limits::digits + 1);
-  return static_cast<double>(std::abs(static_cast<long double>(y) - exact) / ulp);
+  return static_cast<double>(std::abs(static_cast<long double>(y) - exact.value) / exact.ulp);
 }
 
 /// Numbers of [from, to]: evenly spaced ones, and, for small and subnormal ones, some of every
@@ -121,8 +131,9 @@ TEST_CASE_TEMPLATE("vector_math: error in units of the last place", T, float, do
   all.insert(all.end(), gates.begin(), gates.end());
   for (const Function<T>& f : all) {
     const std::vector<T> x = sweep<T>(f.from, f.to);
-    std::vector<long double> exact(x.size());
-    for (std::size_t i = 0; i < x.size(); ++i) exact[i] = f.exact(static_cast<long double>(x[i]));
+    std::vector<Exact> exact;
+    exact.reserve(x.size());
+    for (const T v : x) exact.push_back(exactly<T>(f.exact(static_cast<long double>(v))));
     std::vector<T> y(x.size());
     for_targets([&](const std::string& target) {
       f.compute(x.data(), y.data(), x.size());

@@ -63,11 +63,7 @@ struct Kernel {
   }
   explicit Kernel(const NaiveCase& problem) : Kernel(problem, numbers_for(problem)) {}
 
-  static Values<T> cast(const Values<double>& v) {
-    Values<T> r;
-    for (const double x : v) r.push_back(static_cast<T>(x));
-    return r;
-  }
+  static Values<T> cast(const Values<double>& v) { return {v.begin(), v.end()}; }
   lstm::Shape shape() const {
     return {{c.T, c.B, c.lengths.empty() ? nullptr : active.data(), c.reverse},
             ids.empty() ? c.I : 0,
