@@ -202,6 +202,9 @@ void CommandLine::input(const std::string& name, std::string& path, const std::s
 void CommandLine::output(const std::string& name, std::string& path, const std::string& about) {
   parser_->outputs.push_back({parser_->app->add_option(name, path, about), path});
 }
+void CommandLine::flag(const std::string& name, bool& value, const std::string& about) {
+  parser_->app->add_flag(name, value, about);
+}
 void CommandLine::options(CommonOptions& common) {
   option("--seed", common.seed, "Seed of all random numbers");
   option("--threads", common.threads, "Threads to use; 0: one for each core", 0, 1024);

@@ -86,6 +86,8 @@ class CommandLine {
   /// A file that the program writes, if there is a default or the user names one. run() refuses, as
   /// wrong use, one that cannot be written or that the program reads.
   void output(const std::string& name, std::string& path, const std::string& about);
+  /// Sets `value` if the option is there.
+  void flag(const std::string& name, bool& value, const std::string& about);
   void options(CommonOptions& common);
 
   /// Parses the command line, runs `program`, says what went wrong, and returns the exit status.

@@ -21,8 +21,10 @@
 #include <vector>
 
 #include "program.h"
+#include "svg.h"
 
 using namespace tapegrad;
+namespace svg = examples::svg;
 
 namespace {
 
@@ -145,26 +147,6 @@ Curve curve_of(LossOfWeight f, DType dtype, double gradient) {
 // Dark enough for print; the markers tell the curves apart without colours.
 constexpr std::array<const char*, 3> colours = {"#c2410c", "#1d4ed8", "#047857"};
 
-std::string line(double x1, double y1, double x2, double y2, const char* style) {
-  return fmt::format(R"(<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" {}/>)"
-                     "\n",
-                     x1, y1, x2, y2, style);
-}
-
-std::string text(double x, double y, const char* style, const std::string& words) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" {}>{}</text>\n", x, y, style, words);
-}
-
-std::string superscript(const std::string& words) {
-  return R"(<tspan dy="-5" font-size="10">)" + words + "</tspan>";
-}
-
-std::string power_of_ten(int exponent) {
-  if (exponent == 0) return "1";
-  return "10" +
-         superscript(exponent < 0 ? fmt::format("−{}", -exponent) : fmt::format("{}", exponent));
-}
-
 /// Circle, square, triangle.
 std::string marker(std::size_t p, double x, double y, bool filled) {
   const double r = filled ? 4 : 2.2;
@@ -202,21 +184,23 @@ std::string axes(const Panel& at, DType dtype, bool numbered) {
   const double bottom = Panel::top + Panel::height, right = at.left + Panel::width;
   std::string svg;
   for (int d = -12; d <= 0; ++d)
-    svg += line(at.x(d), Panel::top, at.x(d), bottom, d % 3 == 0 ? strong : fine);
+    svg += svg::line(at.x(d), Panel::top, at.x(d), bottom, d % 3 == 0 ? strong : fine);
   for (int d = at.lowest; d <= at.highest; ++d)
-    svg += line(at.left, at.y(d), right, at.y(d), d % 3 == 0 ? strong : fine);
-  for (int d = -12; d <= 0; d += 3) svg += text(at.x(d), bottom + 20, number, power_of_ten(d));
+    svg += svg::line(at.left, at.y(d), right, at.y(d), d % 3 == 0 ? strong : fine);
+  for (int d = -12; d <= 0; d += 3)
+    svg += svg::text(at.x(d), bottom + 20, number, svg::power_of_ten(d));
   for (int d = at.lowest; numbered && d <= at.highest; ++d) {
     if (d % 3 == 0)
-      svg += text(at.left - 9, at.y(d) + 4, R"(text-anchor="end" fill="#44403c")", power_of_ten(d));
+      svg += svg::text(at.left - 9, at.y(d) + 4, R"(text-anchor="end" fill="#44403c")",
+                       svg::power_of_ten(d));
   }
   svg += fmt::format(
       "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#57534e\"/>\n",
       at.left, Panel::top, Panel::width, Panel::height);
   const double middle = at.left + Panel::width / 2;
-  svg += text(middle, Panel::top - 12, R"(text-anchor="middle" font-weight="bold")",
-              fmt::format("loss in {}", to_string(dtype)));
-  return svg + text(middle, bottom + 44, R"(text-anchor="middle")", "step h");
+  svg += svg::text(middle, Panel::top - 12, R"(text-anchor="middle" font-weight="bold")",
+                   fmt::format("loss in {}", to_string(dtype)));
+  return svg + svg::text(middle, bottom + 44, R"(text-anchor="middle")", "step h");
 }
 
 std::string curves_of(const Panel& at, const Curve& curve) {
@@ -225,8 +209,8 @@ std::string curves_of(const Panel& at, const Curve& curve) {
   const double rounding = std::log10(curve.rounding);
   const double from = std::max(Panel::first, rounding - at.highest);
   const double to = std::min(Panel::last, rounding - at.lowest);
-  svg += line(at.x(from), at.y(rounding - from), at.x(to), at.y(rounding - to),
-              R"(stroke="#78716c" stroke-width="1.3" stroke-dasharray="5 4")");
+  svg += svg::line(at.x(from), at.y(rounding - from), at.x(to), at.y(rounding - to),
+                   R"(stroke="#78716c" stroke-width="1.3" stroke-dasharray="5 4")");
   const auto lost = static_cast<std::size_t>(
       std::ranges::find_if(curve.errors, [](const Errors& e) { return std::isnan(e[0]); }) -
       curve.errors.begin());
@@ -235,9 +219,9 @@ std::string curves_of(const Panel& at, const Curve& curve) {
     svg +=
         fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"#f5f5f4\"/>\n",
                     at.left + 0.5, Panel::top + 0.5, edge - at.left - 0.5, Panel::height - 1);
-    svg += text((at.left + edge) / 2, Panel::top + Panel::height / 2,
-                R"(text-anchor="middle" fill="#57534e")",
-                fmt::format("w + h = w in {}", to_string(curve.dtype)));
+    svg += svg::text((at.left + edge) / 2, Panel::top + Panel::height / 2,
+                     R"(text-anchor="middle" fill="#57534e")",
+                     fmt::format("w + h = w in {}", to_string(curve.dtype)));
   }
   std::string best;  // above all curves
   for (std::size_t p = 0; p < 3; ++p) {
@@ -258,14 +242,15 @@ std::string legend() {
   std::string svg;
   for (std::size_t p = 0; p < 3; ++p) {
     const double x = 100 + 175 * static_cast<double>(p);
-    svg += line(x - 14, 66, x + 14, 66,
-                fmt::format(R"(stroke="{}" stroke-width="1.6")", colours[p]).c_str());
+    svg += svg::line(x - 14, 66, x + 14, 66,
+                     fmt::format(R"(stroke="{}" stroke-width="1.6")", colours[p]));
     svg += marker(p, x, 66, false);
-    svg += text(x + 22, 70, "",
-                fmt::format("{} points: error ~ h{}", names[p], superscript(names[p])));
+    svg += svg::text(x + 22, 70, "",
+                     fmt::format("{} points: error ~ h{}", names[p], svg::superscript(names[p])));
   }
-  svg += line(612, 66, 640, 66, R"(stroke="#78716c" stroke-width="1.3" stroke-dasharray="5 4")");
-  return svg + text(648, 70, "", "rounding: ε |loss| / (h |gradient|)");
+  svg +=
+      svg::line(612, 66, 640, 66, R"(stroke="#78716c" stroke-width="1.3" stroke-dasharray="5 4")");
+  return svg + svg::text(648, 70, "", "rounding: ε |loss| / (h |gradient|)");
 }
 
 std::string picture(const std::vector<Curve>& curves, const std::string& title) {
@@ -279,18 +264,15 @@ std::string picture(const std::vector<Curve>& curves, const std::string& title) 
   }
   const int lowest = std::max(static_cast<int>(std::floor(std::log10(least))), -16);
   const int highest = static_cast<int>(std::ceil(std::log10(most)));
-  std::string svg =
-      R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 580" width="960" height="580" )"
-      R"(font-family="Helvetica, Arial, sans-serif" font-size="13" fill="#1c1917">)"
-      "\n<rect width=\"960\" height=\"580\" fill=\"#ffffff\"/>\n";
-  svg += text(86, 36, R"(font-size="17" font-weight="bold")", title) + legend();
-  svg += text(0, 0, "text-anchor=\"middle\" transform=\"translate(32 316) rotate(-90)\"",
-              "relative error of the numeric gradient (filled: best step)");
+  std::string svg;
+  svg += svg::text(86, 36, R"(font-size="17" font-weight="bold")", title) + legend();
+  svg += svg::text(0, 0, "text-anchor=\"middle\" transform=\"translate(32 316) rotate(-90)\"",
+                   "relative error of the numeric gradient (filled: best step)");
   for (std::size_t c = 0; c < curves.size(); ++c) {
     const Panel panel{86 + 436 * static_cast<double>(c), lowest, highest};
     svg += axes(panel, curves[c].dtype, c == 0) + curves_of(panel, curves[c]);
   }
-  return svg + "</svg>\n";
+  return svg::picture(960, 580, svg);
 }
 
 // ---- the table ----------------------------------------------------------------------------------

@@ -15,7 +15,8 @@
 #include "../../core/recurrent/lstm.h"
 #include "../support/documents.h"
 
-// docs/bptt.md: its numbers are those of the code, and the code that it quotes is there.
+// docs/bptt.md: its numbers and the answers to its exercises are those of the code, and the code
+// that it quotes is there.
 
 using namespace tapegrad;
 using namespace tapegrad::testing;
@@ -85,6 +86,21 @@ class Computed {
  private:
   double& cell(const std::string& row, std::size_t size, std::size_t k) {
     return rows.try_emplace(row, Numbers(size, none)).first->second[k];
+  }
+};
+
+/// The document as one text, its lines joined, so that a sentence may be wrapped anywhere.
+struct Text {
+  Lines lines;
+  std::string joined;
+
+  explicit Text(const char* name) : lines(read_lines(name)) {
+    for (const std::string& line : lines) joined += trimmed(line) + ' ';
+  }
+  template <class... Values>
+  void says(fmt::format_string<Values...> words, Values&&... values) const {
+    const std::string wanted = fmt::format(words, std::forward<Values>(values)...);
+    CHECK_MESSAGE(joined.find(wanted) != std::string::npos, "the document does not say: ", wanted);
   }
 };
 
@@ -166,9 +182,9 @@ Tensor one(double value) { return Tensor::full({1, 1}, value, DType::float64); }
 Var half_square(const Var& v) { return 0.5 * sum(square(v)); }
 
 /// lstm_cell() on the tape, with weights of its own for every step: their gradients are the
-/// contributions that formula (10) sums, and the bias's gradient is da_t. `cut`: the state is
-/// detached after the first step.
-Computed by_cell(const Given& in, bool cut) {
+/// contributions that formula (10) sums, and the bias's gradient is da_t. The state is detached
+/// after step `cut`, if that is not 0.
+Computed by_cell(const Given& in, std::size_t cut) {
   Tape tape;
   LSTMState s{tape.leaf(one(in.h0)), tape.leaf(one(in.c0))};
   Vars leaves, h{s.h}, c{s.c};
@@ -180,12 +196,12 @@ Computed by_cell(const Given& in, bool cut) {
       leaves.push_back(tape.leaf(value));
     }
     const std::size_t n = leaves.size();
-    s = lstm_cell(leaves[n - 4], cut && t == 2 ? s.detach() : s,
+    s = lstm_cell(leaves[n - 4], cut != 0 && t == cut + 1 ? s.detach() : s,
                   {leaves[n - 3], leaves[n - 2], leaves[n - 1], {}});
     h.push_back(s.h);
     c.push_back(s.c);
     loss = loss + half_square(s.h - one(in.r[t]));
-    if (!cut) out.at("L", t) = loss.item();
+    if (cut == 0) out.at("L", t) = loss.item();
   }
   const Vars d = tape.gradient(loss, leaves, {.retain = true});
   const Vars dh = tape.gradient(loss, h, {.retain = true});
@@ -194,7 +210,7 @@ Computed by_cell(const Given& in, bool cut) {
   const auto element = [&](std::size_t t, std::size_t leaf, std::size_t k) {
     return d[4 * (t - 1) + leaf].value().at(k);
   };
-  if (cut) {
+  if (cut != 0) {
     for (std::size_t k = 0; k < 4; ++k) {
       out.of_gate("da, t = 1, cut", k) = element(1, 3, k);
       out.of_gate("dW_ih, cut", k) = element(1, 1, k) + element(2, 1, k) + element(3, 1, k);
@@ -297,8 +313,8 @@ TEST_CASE("bptt.md: every number of the worked example, by four ways") {
   const Given given(document);
   const Computed hand = by_hand(given);
   hand.check_against(document, "by hand");
-  by_cell(given, false).check_against(document, "lstm_cell()");
-  by_cell(given, true).check_against(document, "lstm_cell(), cut");
+  by_cell(given, 0).check_against(document, "lstm_cell()");
+  by_cell(given, 1).check_against(document, "lstm_cell(), cut");
   by_fused_op(given).check_against(document, "lstm()");
   by_kernel(given).check_against(document, "the kernel");
 
@@ -317,6 +333,94 @@ TEST_CASE("bptt.md: every number of the worked example, by four ways") {
   }
   MESSAGE("bptt.md: ", numbers, " numbers");
   CHECK(numbers > 100);
+}
+
+TEST_CASE("bptt.md: the tanh network before the LSTM") {
+  const Text page("docs/bptt.md");
+  constexpr std::array<double, 4> x{0, 1, -0.5, 2};
+  // Weights of their own for each step: their gradients are the terms of (e).
+  Tape tape;
+  Vars w, h{tape.leaf(one(0))};
+  for (std::size_t t = 1; t <= 3; ++t) {
+    w.push_back(tape.leaf(one(0.9)));
+    h.push_back(tanh(one(0.5 * x[t]) + w.back() * h.back()));
+  }
+  const Vars dw = tape.gradient(h[3], w, {.retain = true}), dh = tape.gradient(h[3], h);
+  page.says("h is {:.6f}, {:.6f}, {:.6f}; dh_3 = {}, dh_2 = {:.6f}, dh_1 = {:.6f};", h[1].item(),
+            h[2].item(), h[3].item(), dh[3].item(), dh[2].item(), dh[1].item());
+  page.says("dw = {} + {:.6f} + {:.6f} = {:.6f}.", dw[0].item(), dw[1].item(), dw[2].item(),
+            dw[0].item() + dw[1].item() + dw[2].item());
+}
+
+TEST_CASE("bptt.md: the answers to its exercises") {
+  const Text page("docs/bptt.md");
+  const Rows rows = rows_of(page.lines);
+  const Given given(rows);
+  Computed whole = by_hand(given);
+  const std::size_t g = 2;
+  const double dW = whole.part("dW_ih", g, T + 1);
+
+  const double from_c = whole.at("dc", 2) * whole.at("f", 2);
+  const double from_h =
+      whole.at("dh", 1) * whole.at("o", 1) * (1 - whole.at("tanh c", 1) * whole.at("tanh c", 1));
+  page.says(
+      "1. From c_2: dc_2 f_2 = {:.6f}. From h_1: dh_1 o_1 (1 - tanh^2 c_1) = {:.6f}. "
+      "The sum is dc_1, {:.6f}.",
+      from_c, from_h, from_c + from_h);
+  CHECK(from_c + from_h == doctest::Approx(whole.at("dc", 1)));
+
+  // Exercise 2: da_{t+1} W_hh is left out, so that dh_t = dy_t. Right for the first T steps?
+  const auto forgetful = [&](std::size_t last) {
+    double sum = 0, dc_next = 0;
+    for (std::size_t t = last; t >= 1; --t) {
+      const double o = whole.at("o", t), tanh_c = whole.at("tanh c", t), gate = whole.at("g", t);
+      const double dc = dc_next + whole.at("dy", t) * o * (1 - tanh_c * tanh_c);
+      sum += dc * whole.at("i", t) * (1 - gate * gate) * given.x[t];
+      dc_next = dc * whole.at("f", t);
+    }
+    return sum;
+  };
+  page.says("dW_ih for g becomes {:.6f} instead of {:.6f}. It is right for T = 1 only",
+            forgetful(T), dW);
+  const auto right = [&](std::size_t last) {
+    Tape tape;
+    const Var w = tape.leaf(tensor({4, 1}, given.w_ih));
+    const LSTMResult result = lstm(tensor({last, 1, 1}, std::span(given.x).subspan(1, last)),
+                                   {one(given.h0), one(given.c0)},
+                                   {w, tensor({4, 1}, given.w_hh), tensor({4}, given.b), {}});
+    const Var loss =
+        half_square(result.y - tensor({last, 1, 1}, std::span(given.r).subspan(1, last)));
+    return tape.gradient(loss, {w})[0].value().at(g);
+  };
+  CHECK(forgetful(1) == doctest::Approx(right(1)).epsilon(1e-12));
+  for (const std::size_t last : {2u, 3u}) CHECK(std::fabs(forgetful(last) - right(last)) > 1e-4);
+
+  double with_h_t = 0, without_first = 0, all = 0;
+  for (std::size_t t = 1; t <= T; ++t) {
+    with_h_t += whole.at("da_g", t) * whole.at("h", t);
+    all += whole.part("dW_hh", g, t);
+    if (t > 1) without_first += whole.part("dW_hh", g, t);
+  }
+  page.says("dW_hh for g should be {:.6f}", all);
+  page.says("3. {:.6f} divides by T, {:.6f} takes h_t, {:.6f} leaves out step 1.",
+            all / static_cast<double>(T), with_h_t, without_first);
+
+  page.says("4. da_3 stays, da_2 and da_1 change, and dW_ih for g is {:.6f}",
+            by_cell(given, 2).of_gate("dW_ih, cut", g));
+  const double f = std::pow(0.5, 1.0 / 50);
+  page.says("5. f^50 > 1/2 needs f > {:.6f}, which is a bias above {:.4f}.", f,
+            std::log(f / (1 - f)));
+
+  const auto loss_with = [&](double weight) {
+    Given changed = given;
+    changed.w_ih[g] = weight;
+    return by_hand(changed).at("L", T);
+  };
+  const double above = loss_with(0.91), below = loss_with(0.89);
+  page.says("6. ({:.6f} - {:.6f}) / 0.02 = {:.4f}, from more digits {:.6f}: right to three", above,
+            below, (above - below) / 0.02, (above - below) / 0.02);
+  CHECK(std::fabs((above - below) / 0.02 / dW - 1) < 1e-3);
+  CHECK(std::fabs((above - below) / 0.02 / dW - 1) > 1e-4);
 }
 
 TEST_CASE("bptt.md: the code that it quotes stands in the file that it names") {

@@ -5,7 +5,7 @@
 set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd) || exit 2
 build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
-for program in char_lm gradient_flow lstm_cell_by_hand step_curve tape_by_hand your_own_op; do
+for program in bptt_by_hand char_lm gradient_flow lstm_cell_by_hand step_curve tape_by_hand your_own_op; do
   [ -x "$build/$program" ] || { printf '%s\n' "$build/$program is not there; build it first" >&2; exit 2; }
 done
 dir=$(mktemp -d) || exit 2
@@ -82,11 +82,39 @@ check "tape_by_hand: refuses what is no number" refused '--x'
 run your_own_op
 check "your_own_op: the right rule passes, the wrong one is found" ended '"right":"PASS","second_order":"PASS","wrong":"FAIL"'
 
+run bptt_by_hand --x 1,-0.5,2 --cut 1
+check "bptt_by_hand: hand and tape agree" result '"max_difference"' '< 1e-15'
+grep '^| [^|]' "$root/docs/bptt.md" >page
+check "bptt_by_hand: docs/bptt.md has its tables, all of them and in this order" eval "grep '^| [^|]' stdout | cmp -s - page"
+check "bptt_by_hand: docs/bptt.md names the command" grep -q '^build/release/bptt_by_hand --x 1,-0.5,2 --cut 1$' "$root/docs/bptt.md"
+run bptt_by_hand --cut 1 --csv
+check "bptt_by_hand: each number is a line of CSV" python3 -c 'import csv, sys
+lines = list(csv.DictReader(open("stdout").read().splitlines()[:-1]))
+table = lambda name: sum(line["table"] == name and float(line["value"]) < 1e9 for line in lines)
+sys.exit([table(t) for t in ("weights", "forward", "backward", "weights'"'"' gradients", "truncation")] != [12, 44, 26, 48, 16])'
+run bptt_by_hand --cut 2
+check "bptt_by_hand: answers exercise 4 of docs/bptt.md" grep -q '^| dW_ih, cut .* 0.017557 | *[-0-9.]* |$' stdout
+run bptt_by_hand --w-ih 0.5,-0.4,0.91,0.3
+check "bptt_by_hand: and one half of exercise 6" ended '"loss":0.452610'
+run bptt_by_hand --x 0.1,0.2,0.3,0.4,-1 --r 1,1,1,1,1 --w-hh 9,9,9,9 --cut 4
+check "bptt_by_hand: other numbers" ended '"steps":5,'
+run bptt_by_hand --x 1,2
+check "bptt_by_hand: refuses inputs without targets" refused "--r '0.5,0,-0.5': 3 numbers, but --x has 2"
+run bptt_by_hand --cut 3
+check "bptt_by_hand: refuses a cut behind the last step" refused '--cut 3: --x has 3 steps'
+run bptt_by_hand --b 1,,2,nan
+check "bptt_by_hand: refuses what is no number" refused "--b '1,,2,nan': '' is not a number"
+run bptt_by_hand --b 1,2
+check "bptt_by_hand: refuses too few gates" refused "--b '1,2': 2 numbers, but the gates i, f, g, o need 4"
+
 rnn='"scale":%s,"dh_ratio"' lstm='"forget_bias":%s,[^}]*"%s_ratio"'
-run gradient_flow
+run gradient_flow --svg flow.svg
 check "gradient_flow: ends with a result" ended '"rnn":\[{"scale":0.5,'
 check "gradient_flow: a line for each state, initial and after each step" test "$(grep -c '^ *[0-9][0-9]* |' stdout)" = 51
-check "gradient_flow: docs/bptt.md quotes what it prints" quoted build/release/gradient_flow
+check "gradient_flow: docs/bptt.md quotes what it prints" quoted 'build/release/gradient_flow --svg docs/gradient_flow.svg'
+check "gradient_flow: docs/gradient_flow.svg is what it draws" same flow.svg "$root/docs/gradient_flow.svg"
+check "gradient_flow: the picture is XML" python3 -c 'import xml.dom.minidom; xml.dom.minidom.parse("flow.svg")'
+check "gradient_flow: with a curve for each tanh network, two for each LSTM" test "$(grep -c '<path [^>]*fill="none"' flow.svg)" = 9
 # shellcheck disable=SC2059  # the formats are above
 {
   check "gradient_flow: a tanh network with singular values of 0.5 vanishes" result "$(printf "$rnn" 0.5)" '< 1e-15'
@@ -109,6 +137,8 @@ check "gradient_flow: docs/bptt.md quotes what it prints" quoted build/release/g
 run gradient_flow --lstm-scale 1e308 --steps 3
 check "gradient_flow: a gradient that is not finite is a failure" failed_with 'a gradient is not finite'
 check "gradient_flow: and the result is still there" grep -q '^result {' stdout
+run gradient_flow --svg no/such/folder/flow.svg
+check "gradient_flow: refuses a picture that cannot be written" refused 'no/such/folder'
 run gradient_flow --forget nan
 check "gradient_flow: refuses a bias that is not a number" refused '--forget'
 
