@@ -1,4 +1,4 @@
-"""Writes the gradient checker as one header for people who have, and want, nothing else of tapegrad.
+"""Writes the gradient checker as one header, for users of nothing else in tapegrad.
 
 usage: amalgamate.py [OUTPUT [DEPFILE]]      default: gradcheck.hpp in the current folder; - for stdout
 
@@ -24,7 +24,7 @@ TOP = """\
 //     #define TAPEGRAD_GRADCHECK_IMPLEMENTATION
 
 #ifdef TAPEGRAD_VERSION
-#error "gradcheck.hpp is for who does not have tapegrad.h, which declares all of it too: include one of them in a file"
+#error "gradcheck.hpp is for users without tapegrad.h, which declares all of it too: include only one of them"
 #endif
 
 """

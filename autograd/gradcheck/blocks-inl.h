@@ -9,36 +9,37 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What can be wrong before anything is compared. Private to gradcheck/.
+/// Checks of blocks, options, loss and `backward` before anything is compared, and the text helpers
+/// of reports. Private to gradcheck/.
 namespace tapegrad::detail {
 
-/// Why these blocks cannot be checked: none or only empty ones, a null pointer, overlapping values,
+/// Says why these blocks cannot be checked: none or only empty ones, a null pointer, overlapping values,
 /// a value or gradient that is not finite or outside of its domain. Empty if all is well.
 std::string check_blocks(std::span<const GradBlock> blocks);
 
-/// The same for options, and for two calls of the loss at the given values.
+/// Says what is wrong with options, or with two calls of the loss at the given values; or nothing.
 std::string check_options(const GradcheckOptions& options);
 std::string check_loss(double first, double second);
-/// And for a call after all values were restored.
+/// Says what is wrong with a call after all values were restored, or nothing.
 std::string check_unchanged(double first, double last);
 
-/// Runs `backward` once more; why its results cannot be trusted, or empty.
+/// Runs `backward` once more; says why its results cannot be trusted, or nothing.
 std::string check_backward(std::span<const GradBlock> blocks,
                            const std::function<void()>& backward);
 
-/// Blocks up to this size are looked at in full before anything is compared, and may have
-/// directions through them; of larger ones every look_stride-th entry is.
-constexpr std::size_t most_looked_at = std::size_t{1} << 23;
-std::size_t look_stride(std::size_t size);
+/// Size up to which all gradients of a block are read before anything is compared, and directions
+/// may go through it; of a larger block every read_stride-th gradient is read.
+constexpr std::size_t most_read = std::size_t{1} << 23;
+std::size_t read_stride(std::size_t size);
 
-/// Position of a flat index on each axis.
+/// Returns the index on each axis of a flat index.
 std::vector<std::size_t> position(const GradBlock& block, std::size_t index);
-/// And back.
+/// Returns the flat index of an index on each axis.
 std::size_t flat_index(const GradBlock& block, std::span<const std::size_t> position);
 
-/// "3 entries", "1 entry".
+/// Writes a number and its noun: "3 entries", "1 entry".
 std::string plural(std::size_t n, const char* one, const char* many);
-/// As printf writes it in the C locale.
+/// Writes a number as printf does in the C locale.
 std::string formatted(const char* format, double v);
 std::string join(std::span<const std::size_t> numbers);
 

@@ -85,9 +85,7 @@ GradBlock make_block(std::string name, std::size_t values, std::size_t gradients
   return block;
 }
 
-std::size_t look_stride(std::size_t size) {
-  return size <= most_looked_at ? 1 : size / most_looked_at + 1;
-}
+std::size_t read_stride(std::size_t size) { return size <= most_read ? 1 : size / most_read + 1; }
 
 // ---- what can be wrong --------------------------------------------------------------------------
 
@@ -103,7 +101,7 @@ std::string check_block(const GradBlock& b) {
     return "block " + b.name + " has shape (" + join(b.shape) +
            ") but its product overflows: it must be a number of entries";
   }
-  for (std::size_t i = 0; i < *entries; i += look_stride(*entries)) {
+  for (std::size_t i = 0; i < *entries; i += read_stride(*entries)) {
     const double x = b.get(i), g = b.gradient(i);
     if (!std::isfinite(x)) {
       return "the value of " + b.entry_name(i) + " is " + formatted("%.17g", x) +
@@ -146,7 +144,7 @@ std::string check_overlap(std::span<const GradBlock> blocks) {
 std::vector<double> gradients(std::span<const GradBlock> blocks) {
   std::vector<double> all;
   for (const GradBlock& b : blocks) {
-    const std::size_t size = b.size(), stride = look_stride(size);
+    const std::size_t size = b.size(), stride = read_stride(size);
     for (std::size_t i = 0; i < size; i += stride) all.push_back(b.gradient(i));
   }
   return all;
@@ -180,11 +178,11 @@ std::string check_backward(std::span<const GradBlock> blocks,
   for (std::size_t i = 0; i < once.size(); ++i) doubled = doubled && twice[i] == 2 * once[i];
   std::size_t b = 0, index = first;
   const auto looked_at = [&] {
-    const std::size_t size = blocks[b].size(), stride = look_stride(size);
+    const std::size_t size = blocks[b].size(), stride = read_stride(size);
     return (size + stride - 1) / stride;
   };
   for (; index >= looked_at(); ++b) index -= looked_at();
-  index *= look_stride(blocks[b].size());
+  index *= read_stride(blocks[b].size());
   return "a second `backward` gave " + formatted("%.17g", twice[first]) + " for the gradient of " +
          blocks[b].entry_name(index) + ", the first one " + formatted("%.17g", once[first]) +
          (doubled ? ": exactly twice, so it adds to what is there; set the gradients to zero first"

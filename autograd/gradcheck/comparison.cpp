@@ -12,22 +12,23 @@ Comparison::Comparison(const GradBlock& block, std::span<const GradEntry> entrie
     : block_(block), sizes_(sizes) {
   for (const GradEntry& e : entries) {
     if (e.verdict != Verdict::pass && e.verdict != Verdict::fail) continue;
-    seen_.push_back({e.index, position(block, e.index), e.analytic, e.numeric, e.bound});
-    scale_ = std::max(scale_, seen_.back().larger());
+    entries_.push_back({e.index, position(block, e.index), e.analytic, e.numeric, e.bound});
+    scale_ = std::max(scale_, entries_.back().magnitude());
   }
-  std::ranges::sort(seen_, {}, &Seen::index);
-  whole_ = seen_.size() == block.size();
+  std::ranges::sort(entries_, {}, &ComparedEntry::index);
+  complete_ = entries_.size() == block.size();
   time_first_ = is_time_first();
-  cuts_ = cuts();
+  splits_ = find_splits();
 }
 
 void Comparison::set_tolerance(bool exact) {
-  for (Seen& s : seen_) s.tolerance = s.bound + (exact ? 1e-8 * s.larger() : 1e-5 * scale_);
+  for (ComparedEntry& s : entries_)
+    s.tolerance = s.bound + (exact ? 1e-8 * s.magnitude() : 1e-5 * scale_);
 }
 
 double Comparison::worst_error() const {
   double worst = 0;
-  for (const Seen& s : seen_) {
+  for (const ComparedEntry& s : entries_) {
     if (s.error() > 0) worst = std::max(worst, s.error() / s.tolerance);
   }
   return worst;
@@ -35,7 +36,9 @@ double Comparison::worst_error() const {
 
 // ----------------------------------------------------------------------
 
-const Seen& Comparison::at(const Place& p) const { return seen_[flat_index(block_, p)]; }
+const ComparedEntry& Comparison::at(const Place& p) const {
+  return entries_[flat_index(block_, p)];
+}
 
 std::optional<std::size_t> Comparison::size_named(const char* name) const {
   for (const NamedSize& s : sizes_) {
@@ -64,8 +67,8 @@ std::size_t Comparison::gate_count() const {
   return block_.shape[0] == 4 * *hidden ? 4 : block_.shape[0] == 3 * *hidden ? 3 : 0;
 }
 
-std::vector<Cut> Comparison::cuts() const {
-  std::vector<Cut> result;
+std::vector<Split> Comparison::find_splits() const {
+  std::vector<Split> result;
   if (block_.shape.empty()) return result;
   const std::size_t gates = gate_count(), rows = block_.shape[0];
   if (gates > 1 && rows % gates == 0) result.push_back({0, rows / gates, gates, true});
@@ -75,32 +78,32 @@ std::vector<Cut> Comparison::cuts() const {
   return result;
 }
 
-std::string Comparison::cut_name(const Cut& cut) const {
-  if (cut.gates) return block_.gates.empty() ? "part" : "gate";
-  if (time_first_ && cut.axis == 0) return "step";
+std::string Comparison::split_name(const Split& split) const {
+  if (split.gates) return block_.gates.empty() ? "part" : "gate";
+  if (time_first_ && split.axis == 0) return "step";
   if (block_.shape.size() == 1) return "entry";
-  if (block_.shape.size() == 2) return cut.axis == 0 ? "row" : "column";
-  return "axis " + std::to_string(cut.axis) + " at";
+  if (block_.shape.size() == 2) return split.axis == 0 ? "row" : "column";
+  return "axis " + std::to_string(split.axis) + " at";
 }
-std::string Comparison::part_name(const Cut& cut, std::size_t part) const {
-  return cut.gates && !block_.gates.empty() ? block_.gates[part] : std::to_string(part);
+std::string Comparison::part_name(const Split& split, std::size_t part) const {
+  return split.gates && !block_.gates.empty() ? block_.gates[part] : std::to_string(part);
 }
-const char* Comparison::class_of(const Cut& cut) const {
-  return cut.gates ? "gates: " : time_first_ && cut.axis == 0 ? "time: " : "order: ";
+const char* Comparison::class_of(const Split& split) const {
+  return split.gates ? "gates" : time_first_ && split.axis == 0 ? "time" : "order";
 }
 
-std::vector<Part> Comparison::split(const Cut& cut) const {
-  std::vector<Part> result(cut.parts);
-  for (const Seen& s : seen_) result[s.at[cut.axis] / cut.width].push_back(&s);
+std::vector<Part> Comparison::parts_of(const Split& split) const {
+  std::vector<Part> result(split.parts);
+  for (const ComparedEntry& s : entries_) result[s.at[split.axis] / split.width].push_back(&s);
   return result;
 }
 Part Comparison::all() const {
   Part result;
-  for (const Seen& s : seen_) result.push_back(&s);
+  for (const ComparedEntry& s : entries_) result.push_back(&s);
   return result;
 }
 
-Part Comparison::line(const Seen& s, std::size_t axis) const {
+Part Comparison::line(const ComparedEntry& s, std::size_t axis) const {
   Part result;
   Place p = s.at;
   for (p[axis] = 0; p[axis] < block_.shape[axis]; ++p[axis]) result.push_back(&at(p));
@@ -110,13 +113,13 @@ Part Comparison::line(const Seen& s, std::size_t axis) const {
 std::optional<double> Comparison::ratio(const Part& part) {
   double an = 0, nn = 0;
   std::size_t shown = 0;
-  for (const Seen* s : part) {
+  for (const ComparedEntry* s : part) {
     an += s->analytic * s->numeric, nn += s->numeric * s->numeric;
     shown += std::abs(s->numeric) > s->tolerance;
   }
   if (shown < 2) return {};
   const double r = an / nn;
-  for (const Seen* s : part) {
+  for (const ComparedEntry* s : part) {
     if (std::abs(s->analytic - r * s->numeric) > (1 + std::abs(r)) * s->tolerance) return {};
   }
   return r;
@@ -157,32 +160,32 @@ std::string Comparison::factor_name(double r) const {
 }
 
 bool Comparison::all_zero(const Part& part) {
-  return std::ranges::all_of(part, [](const Seen* s) { return s->analytic == 0; });
+  return std::ranges::all_of(part, [](const ComparedEntry* s) { return s->analytic == 0; });
 }
 
 bool Comparison::affine_in_value(const Part& part) const {
   const auto n = static_cast<double>(part.size());
   double mean_x = 0, mean_d = 0, xx = 0, xd = 0;
-  for (const Seen* s : part) {
+  for (const ComparedEntry* s : part) {
     mean_x += block_.get(s->index) / n;
     mean_d += (s->analytic - s->numeric) / n;
   }
-  for (const Seen* s : part) {
+  for (const ComparedEntry* s : part) {
     const double x = block_.get(s->index) - mean_x;
     xx += x * x, xd += x * (s->analytic - s->numeric - mean_d);
   }
-  return std::ranges::all_of(part, [&](const Seen* s) {
+  return std::ranges::all_of(part, [&](const ComparedEntry* s) {
     const double fit = mean_d + (xx == 0 ? 0 : xd / xx * (block_.get(s->index) - mean_x));
     return std::abs(s->analytic - s->numeric - fit) <= 3 * s->tolerance;
   });
 }
 
 /// By elimination with full pivoting.
-std::size_t Comparison::rank(const std::function<double(const Seen&)>& of) const {
+std::size_t Comparison::rank(const std::function<double(const ComparedEntry&)>& of) const {
   const std::size_t rows = block_.shape[0], columns = block_.shape[1];
   std::vector<std::vector<double>> m(rows, std::vector<double>(columns));
   double tolerance = 1e-9 * scale_;
-  for (const Seen& s : seen_) {
+  for (const ComparedEntry& s : entries_) {
     m[s.at[0]][s.at[1]] = of(s);
     tolerance = std::max(tolerance, 10 * s.tolerance);
   }

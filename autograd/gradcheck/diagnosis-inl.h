@@ -8,12 +8,12 @@
 
 #pragma GCC visibility push(hidden)
 
-/// Guesses at what a wrong gradient has in common with the right one. Private to gradcheck/.
+/// What a wrong gradient has in common with the right one. Private to gradcheck/.
 namespace tapegrad::detail {
 
-/// What is wrong in a block that failed, as "class: words", the first explanation of these that
-/// fits all of its checked `entries`; "other: ..." if none does, or if the error is too near to its
-/// bound to tell. A question mark in the words is a guess at the cause.
+/// Says what is wrong in a block that failed, as "class: words": the first sentence of the table in
+/// diagnosis.cpp whose pattern fits all of the block's checked `entries`; "other: ..." if none does,
+/// or if the error is too near to its bound to tell.
 ///
 ///     rounding   right to five digits of the largest entry
 ///     zero       the analytic gradient is zero everywhere

@@ -2,8 +2,7 @@
 
 #include "gradcheck.h"
 
-/// The second door of the checker: functions of one vector, with what is claimed of their
-/// derivatives. Needs the standard library only.
+/// Checks of the claimed derivatives of a function of one vector. Needs the standard library only.
 ///
 ///     auto f = [](auto x) { return my_layer(x); };
 ///     auto product = [](auto x, auto dy) { return my_layer_backward(x, dy); };
@@ -12,7 +11,7 @@
 /// Before anything is compared, each function must be there, take and give the right number of
 /// values, all finite, and give the same bits when it is called again with the same arguments; a
 /// product must be zero for a w or v of zero. Afterwards it is called once more: no state kept.
-/// What does not hold is a fail with a reason. Exceptions pass through. `options.reseed` is called
+/// Where that does not hold, the check fails with a reason. Exceptions pass through. `options.reseed` is called
 /// before every call of any of the functions; `backward` and `branches` are not used.
 namespace tapegrad {
 
@@ -29,7 +28,7 @@ using JacobianVectorProduct = VectorJacobianProduct;
 GradcheckReport gradcheck(const VectorFunction& f, const VectorJacobianProduct& product,
                           std::vector<double> x, const GradcheckOptions& options = {});
 
-/// The same for a Jacobian-vector product: the slope of each of the m outputs along one random
+/// Compares a Jacobian-vector product: the slope of each of the m outputs along one random
 /// vector, from the seed, of length max(1, rms x): block "y" (m).
 GradcheckReport gradcheck_forward(const VectorFunction& f, const JacobianVectorProduct& product,
                                   std::vector<double> x, const GradcheckOptions& options = {});

@@ -24,17 +24,18 @@
 
 namespace tapegrad {
 
-/// pass: agrees within the computed error bound. fail: differs by more than the bound, and other
-/// steps confirm it. inconclusive: neither, as when the bound is so wide that agreement says
-/// nothing. kink: the loss has no derivative there, and the analytic gradient lies between the
-/// one-sided slopes.
+/// Verdict on an entry. pass: the gradients agree within the computed error bound. fail: they differ
+/// by more than the bound, and other steps confirm that. inconclusive: neither, as when the bound is
+/// so wide that agreement says nothing. kink: the loss has no derivative there, and the analytic
+/// gradient lies between the one-sided slopes.
 enum class Verdict { pass, fail, inconclusive, kink };
 
-/// "PASS", "FAIL", "INCONCLUSIVE" or "KINK".
+/// Returns "PASS", "FAIL", "INCONCLUSIVE" or "KINK".
 const char* to_string(Verdict verdict);
 
-/// One named array of parameters beside the analytic gradient to be checked, in memory that is not
-/// ours: it is read and written entry by entry, restored bit for bit, and must outlive the check.
+/// A named array of parameters beside the analytic gradient to be checked, in memory of the caller.
+/// The check reads and writes the array entry by entry and restores it bit for bit; the memory must
+/// outlive the check.
 struct GradBlock {
   std::string name;
   std::vector<std::size_t> shape;  ///< row-major; empty: a scalar
@@ -62,8 +63,8 @@ GradBlock make_block(std::string name, std::size_t values, std::size_t gradients
                      std::vector<std::size_t> shape, std::span<const std::byte> memory);
 }
 
-/// A block over two arrays of float or double; without a shape it is one-dimensional. What does not
-/// fit (sizes, shape, a null pointer) fails the check with a reason.
+/// Makes a block over two arrays of float or double; without a shape it is one-dimensional. Sizes
+/// or a shape that do not fit, and a null pointer, fail the check with a reason.
 template <class Value, class Gradient>
 GradBlock grad_block(std::string name, Value* values, const Gradient* gradient, std::size_t size,
                      std::vector<std::size_t> shape = {}, std::size_t gradient_size = SIZE_MAX) {
@@ -82,7 +83,7 @@ GradBlock grad_block(std::string name, Value* values, const Gradient* gradient, 
   return block;
 }
 
-/// The same for anything with data() and size(): std::vector, std::span, Eigen's matrices.
+/// Makes a block over anything with data() and size(): std::vector, std::span, Eigen's matrices.
 template <class Values, class Gradients>
 requires requires(Values& v, const Gradients& g) { v.data(), v.size(), g.data(), g.size(); }
 GradBlock grad_block(std::string name, Values&& values, const Gradients& gradient,
@@ -92,7 +93,7 @@ GradBlock grad_block(std::string name, Values&& values, const Gradients& gradien
                     static_cast<std::size_t>(gradient.size()));
 }
 
-/// A size that means something, for the diagnosis: {"T", 20}, {"B", 4}.
+/// A size by its name, for the diagnosis: {"T", 20}, {"B", 4}.
 struct NamedSize {
   std::string name;
   std::size_t size = 0;
@@ -117,14 +118,14 @@ struct GradcheckOptions {
   std::size_t entries = 16;
   std::size_t directions = 8;
   std::uint64_t seed = 0;  ///< of the sample
-  double step = 0;  ///< h, absolute, and the only one; less at the edge of a domain; 0: measured
+  double step = 0;  ///< h, absolute, and no other; less at the edge of a domain; 0: by the noise
 
   /// Called before every call of the loss: set the seed of dropout and of all random draws.
   std::function<void()> reseed = {};
   /// Computes the analytic gradients in place again: called twice, they must be the same each time.
   std::function<void()> backward = {};
-  /// Which way all branches went in the last call of the loss (a hash): entries where it changes
-  /// within the stencil stand at a kink. `where` names the first branch that differs from the call
+  /// Returns a hash of the branches taken in the last call of the loss: entries where it changes
+  /// within the stencil are at a kink. `where` names the first branch that differs from the call
   /// before the last.
   std::function<std::uint64_t()> branches = {};
   std::function<std::string()> where = {};
@@ -134,7 +135,7 @@ struct GradcheckOptions {
   std::size_t only_entry = 0;
 };
 
-/// One checked entry, or direction, with all that its verdict rests on.
+/// A checked entry or direction, with all numbers that its verdict rests on.
 struct GradEntry {
   std::size_t block = 0;   ///< position in GradcheckReport::blocks
   std::size_t index = 0;   ///< flat, as it lies in memory; of a direction: its number
@@ -149,7 +150,7 @@ struct GradEntry {
   double left = 0, right = 0;  ///< one-sided slopes, of a kink
   std::string branch = {};     ///< where a kink lies, if known: "relu#4[2, 17]"
 
-  /// Zero gradient both ways: nothing about this entry was put to the test.
+  /// Returns false if both gradients are zero: then the entry was not put to the test.
   bool exercised() const { return analytic != 0 || numeric != 0; }
 };
 
@@ -172,8 +173,8 @@ struct GradBlockSummary : GradCounts {
   std::string diagnosis = {};  ///< class and words, if it failed
 };
 
-/// What was found. True only if nothing failed and everything was decided; printable, so that one
-/// line works in any test framework: `CHECK(report)` in doctest and Catch2,
+/// Result of a check. True only if no entry failed and all were decided; printable, so that one line
+/// works in any test framework: `CHECK(report)` in doctest and Catch2,
 /// `EXPECT_TRUE(report) << report` in GoogleTest, `assert(report || !(std::cerr << report))`.
 struct GradcheckReport : GradCounts {
   Verdict verdict = Verdict::fail;
@@ -186,8 +187,8 @@ struct GradcheckReport : GradCounts {
 
   explicit operator bool() const { return verdict == Verdict::pass; }
   std::string entry_name(const GradEntry& entry) const;
-  /// A line or two on pass, else about twelve; no final newline. Verdicts in colour for a terminal:
-  /// `text(isatty(2))`. What `<<` prints has none, because test frameworks put it into files.
+  /// Returns a line or two on pass, else about twelve; no final newline. Verdicts in colour for a
+  /// terminal: `text(isatty(2))`. The operator << prints none, because test frameworks write files.
   std::string text(bool colour = false) const;
   std::string json() const;  ///< the same and every entry, one object
   friend std::ostream& operator<<(std::ostream& out, const GradcheckReport& report);
@@ -196,48 +197,30 @@ struct GradcheckReport : GradCounts {
 /// Compares the analytic gradients of `blocks` with central differences of `loss`, which reads the
 /// blocks' values. With f_k = loss at x + k h and s_k = (f_k - f_-k) / 2kh,
 ///
-///     D6 = 3/2 s_1 - 3/5 s_2 + 1/10 s_3         sixth order, the numeric derivative
-///     D4 = 4/3 s_1 - 1/3 s_2                    fourth order, from the same values
+///     D6    = 3/2 s_1 - 3/5 s_2 + 1/10 s_3      sixth order, the numeric derivative n
+///     D4    = 4/3 s_1 - 1/3 s_2                 fourth order, from the same values
 ///     bound = |D6 - D4| + 10 noise / h
-///     noise = max(eps max |f_k|, |d6 f| / sqrt(924), median of the latter over all entries)
+///     h     = (noise / |f|)^(1/7) max(1, |x|)
 ///
-/// where d6 f is the sixth difference of f_-3 ... f_3: it cancels the smooth part of f and has
-/// sqrt(924) times the standard deviation of f's rounding noise, so that float32 arithmetic inside
-/// the loss, cancellation or a kink widens the bound instead of looking like a wrong gradient. The
-/// step is h = (noise / |f|)^(1/7) max(1, |x|), with the noise measured beforehand.
+/// where the noise is the rounding noise of the loss, measured. Entry a passes if
 ///
-/// An entry is wrong if |a - n| > bound + rtol max(|a|, |n|) + atol + 16 eps (largest |gradient| of
-/// its block), and it fails if
+///     |a - n| <= bound + rtol max(|a|, |n|) + atol + 16 eps (largest |gradient| of its block)
 ///
-///   * it exceeds that by another bound, and nine times the part of the bound that the common noise
-///     does not explain, which is an estimate from this place alone;
-///   * a step of h/8 gives the same derivative, and one of |x|/4 finds it wrong, too, if x is much
-///     smaller than h; else the step shrinks until two in a row agree, and these decide;
-///   * the loss moves within the stencil, or |a| > 1e-10 max(1, |f|).
-///
-/// So a right gradient of a loss that varies on a scale below h is not called wrong. An entry that
-/// is not wrong passes if a and n are both exactly zero (it then counts as not exercised), or if
-/// the bound is at most inconclusive_at max(|a|, |n|, largest |gradient| of its block). All else is
-/// inconclusive. What does not pass is tried again with other steps, of which the one with the
-/// least bound decides. An entry whose one-sided slopes stay apart is a kink; a jump is none.
-/// Tolerances do not depend on the number of entries. With `options.step` there is that step only:
-/// no confirmation, no other try, no kink.
+/// and the bound is at most inconclusive_at max(|a|, |n|, largest |gradient| of its block); it fails
+/// if the difference is more than twice the bound and other steps confirm that. All else is a kink
+/// or inconclusive. docs/gradient_testing.md, "How an entry is decided", has the whole procedure
+/// and its sources.
 ///
 /// Before all this: `backward` run, loss finite and repeatable, gradients finite, a second
-/// `backward` equal to the first; and at the end: no state kept. What cannot be checked is a fail
+/// `backward` equal to the first; and at the end: no state kept. What cannot be checked is a FAIL
 /// with a reason. An exception of the loss passes through, after the values have been restored.
 ///
-/// Limits: |D6 - D4| estimates the error of D4, so it is conservative for D6, but it is an
-/// estimate: what varies on a scale that none of the steps meets stays unseen.
-///
-/// Sources: Fornberg 1988, "Generation of finite difference formulas on arbitrarily spaced grids",
-/// table 1 (coefficients); Stan Math, finite_diff_gradient_auto (six points, h = eps^(1/7)
-/// max(1, |x|); here rounded down to a power of two so that x + k h is exact or nearly so);
-/// Moré & Wild 2011, "Estimating computational noise" (noise from high differences).
+/// Limits: |D6 - D4| is an estimate (of the error of D4, so conservative for D6): a loss that varies
+/// on a scale that none of the steps meets is not noticed.
 GradcheckReport gradcheck(const std::function<double()>& loss, std::span<const GradBlock> blocks,
                           const GradcheckOptions& options = {});
 
-/// The same for blocks written in place: `gradcheck(loss, {grad_block(...), grad_block(...)})`.
+/// Checks blocks written in place: `gradcheck(loss, {grad_block(...), grad_block(...)})`.
 GradcheckReport gradcheck(const std::function<double()>& loss,
                           std::initializer_list<GradBlock> blocks,
                           const GradcheckOptions& options = {});

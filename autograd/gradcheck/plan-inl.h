@@ -8,11 +8,11 @@
 
 #pragma GCC visibility push(hidden)
 
-/// Which entries and directions of a block are checked. Private to gradcheck/.
+/// The choice of the entries and directions to check in a block. Private to gradcheck/.
 namespace tapegrad::detail {
 
-/// What is to be looked at in one block, with the analytic gradient as it was before the first call
-/// of the loss, which may overwrite it.
+/// The entries and directions to check in one block, with the analytic gradient as it was before the
+/// first call of the loss, which may overwrite it.
 struct Plan {
   std::vector<double> gradient;  ///< all of it, or nothing if the block is too large
   std::vector<std::size_t> entries;
@@ -21,7 +21,7 @@ struct Plan {
   double scale = 0;
 };
 
-/// All entries if `in_full`, else a sample as the options want it.
+/// Chooses all entries if `in_full`, else a sample as the options want it.
 Plan plan_for(const GradBlock& block, bool in_full, const GradcheckOptions& options,
               Random& random);
 

@@ -14,12 +14,12 @@ Plan plan_for(const GradBlock& block, bool in_full, const GradcheckOptions& opti
   const std::size_t size = block.size();
   Plan plan;
   if (size == 0) return plan;
-  if (size <= most_looked_at) plan.gradient.reserve(size);
+  if (size <= most_read) plan.gradient.reserve(size);
   std::size_t largest = 0, smallest = 0;
   double most = -1, least = std::numeric_limits<double>::infinity();
-  for (std::size_t i = 0; i < size; i += look_stride(size)) {
+  for (std::size_t i = 0; i < size; i += read_stride(size)) {
     const double g = block.gradient(i), magnitude = std::abs(g);
-    if (size <= most_looked_at) plan.gradient.push_back(g);
+    if (size <= most_read) plan.gradient.push_back(g);
     if (magnitude > most) most = magnitude, largest = i;
     if (magnitude < least) least = magnitude, smallest = i;
   }
@@ -38,7 +38,7 @@ Plan plan_for(const GradBlock& block, bool in_full, const GradcheckOptions& opti
     }
     while (chosen.size() < options.entries) chosen.insert(random.next() % size);
     plan.entries.assign(chosen.begin(), chosen.end());
-    if (size <= most_looked_at) plan.directions = options.directions;
+    if (size <= most_read) plan.directions = options.directions;
   }
   for (const std::size_t index : plan.entries) plan.analytic.push_back(block.gradient(index));
   return plan;

@@ -141,7 +141,7 @@ std::string again(const GradcheckReport& report) {
     return entry.verdict == worst && !entry.direction;
   });
   if (worst == Verdict::pass || e == report.entries.end()) return {};
-  return "\n  again: {.seed = " + std::to_string(report.seed) + ", .only_block = \"" +
+  return "\n  reproduce: {.seed = " + std::to_string(report.seed) + ", .only_block = \"" +
          report.blocks[e->block].block.name + "\", .only_entry = " + std::to_string(e->index) + "}";
 }
 

@@ -10,8 +10,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/// The numeric derivative along one line x(s), at s = 0, and how far it can be trusted. Private to
-/// gradcheck/.
+/// The numeric derivative along one line x(s), at s = 0, and its error bound. Private to gradcheck/.
 namespace tapegrad::detail::stencil {
 
 /// A line through the values: an entry, or a direction of a whole block. `move(s)` goes to the
@@ -24,7 +23,7 @@ class Line {
   double size = 1;   ///< max(1, |x|): what the step is measured against
   double value = 0;  ///< |x|, or its root mean square
   double low, high;  ///< s of the domain
-  /// That step, or the largest for which three of them stay in the domain, or 0.
+  /// Returns that step, or the largest for which three of them stay in the domain, or 0.
   double inside(double step) const;
 };
 
@@ -55,7 +54,7 @@ class DirectionLine final : public Line {
   std::vector<double> x_;
 };
 
-/// Puts the values back however the scope is left.
+/// Scope guard that restores the values.
 class Restored {
  public:
   explicit Restored(Line& line) : line_(line) {}
@@ -79,33 +78,35 @@ struct Derivative {
   double value = 0;       ///< D6
   double truncation = 0;  ///< |D6 - D4|
   double rounding = 0;    ///< 10 noise / h
-  double floor = 0;       ///< the share of the common noise in `rounding`
+  double floor = 0;       ///< the part of `rounding` that the common noise explains
   double bound() const { return truncation + rounding; }
-  /// What the common noise does not explain: the loss is rough, or the step too large.
-  double rough() const { return bound() - floor; }
+  /// Returns the part of the bound that the common noise does not explain: the loss is not smooth at
+  /// this scale, or the step too large.
+  double unexplained() const { return bound() - floor; }
   bool finite() const;
 };
 
-/// Evaluates the loss; restores the values however it is left.
+/// Evaluates the loss at the six places; restores the values, also if the loss throws.
 Samples sample(const std::function<double()>& loss, Line& line, double step);
-/// Rounding noise of the loss, from its sixth difference at seven places close beside s = 0, or
-/// from the grid that all seven values lie on; -1 if the loss does not move there.
+/// Measures the rounding noise of the loss from its sixth difference at seven places on one side of
+/// s = 0 (a kink is often at 0), so close together that the difference shows nothing else, or from
+/// the grid that all seven values lie on; -1 if the loss does not change there.
 double noise_beside(const std::function<double()>& loss, Line& line);
-/// The same as far as six values and the centre show it; what is not smooth looks like noise, too.
+/// Estimates the noise from the six values and the centre; a loss that is not smooth looks noisy.
 double noise_of(const Samples& samples, double center);
 Derivative differentiate(const Samples& samples, double center, double common_noise);
 
-/// Slopes on both sides of s = 0 by parabolas, and how sure they are.
+/// Slopes on both sides of s = 0 by parabolas, and their uncertainty.
 struct OneSided {
   double left = 0, right = 0, uncertainty = 0;
   double gap() const;
 };
 OneSided one_sided(const Samples& samples, double center, double common_noise);
 
-/// (noise / scale of f)^(1/7) times `size`, rounded down to a power of two so that x + k h is exact
-/// or nearly so; smaller if the domain is.
+/// Returns the step h = (noise / |f|)^(1/7) `size`, rounded down to a power of two so that x + k h is
+/// exact or nearly so; less at the edge of a domain.
 double step_for(const Line& line, double relative_noise);
-/// A step of the value's own size, if it is smaller than `than`; else 0.
+/// Returns a step of the value's own size if it is smaller than `than`, else 0.
 double own_step(const Line& line, double than);
 
 }  // namespace tapegrad::detail::stencil

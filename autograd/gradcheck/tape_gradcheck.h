@@ -9,7 +9,7 @@
 #include "../tape.h"
 #include "gradcheck.h"
 
-/// The tape's door to the gradient checker: functions of Vars.
+/// Gradient checks of functions of Vars, on the tape.
 namespace tapegrad {
 
 /// A tensor to differentiate with respect to, under the name it has in the report.
@@ -19,12 +19,12 @@ struct GradcheckInput {
 };
 
 namespace detail {
-/// Those that are not frozen.
+/// Returns the Parameters that are not frozen.
 Parameters learned(const Parameters& all);
 }  // namespace detail
 
-/// What is checked: one output or more of any shape, from the inputs (leaves on the tape) and
-/// from Parameters that the function takes from its own surroundings.
+/// Function under test: one output or more of any shape, from the inputs (leaves on the tape) and
+/// from Parameters that the function has captured.
 using TapeFunction = std::function<Vars(Tape&, std::span<const Var>)>;
 
 /// Compares the tape's gradients of `f` for all inputs and parameters with central differences: see
@@ -38,12 +38,12 @@ using TapeFunction = std::function<Vars(Tape&, std::span<const Var>)>;
 GradcheckReport gradcheck(const TapeFunction& f, const std::vector<GradcheckInput>& inputs,
                           const Parameters& parameters = {}, const GradcheckOptions& options = {});
 
-/// The same for a loss, or any other single value, of parameters alone.
+/// Checks a loss, or any other single value, of parameters alone.
 GradcheckReport gradcheck(const std::function<Var(Tape&)>& f, const Parameters& parameters,
                           const GradcheckOptions& options = {});
 
-/// Checks second derivatives: the function is now the gradient of f for its inputs, weighted like
-/// the outputs above.
+/// Checks second derivatives: the function under test is the gradient of f for its inputs, weighted
+/// like the outputs above.
 GradcheckReport gradgradcheck(const TapeFunction& f, const std::vector<GradcheckInput>& inputs,
                               const GradcheckOptions& options = {});
 

@@ -9,7 +9,7 @@
 
 namespace tapegrad {
 
-/// How far the float32 gradient of one Parameter is from its twin's.
+/// Difference between the float32 gradient of one Parameter and its twin's.
 struct TwinBlock {
   std::string name;
   double error = 0;       ///< largest |float32 - float64|
@@ -18,7 +18,7 @@ struct TwinBlock {
   std::size_t entry = 0;  ///< flat index of the largest error
 };
 
-/// What was found, worst block first. True if the formula passed and every block is within its
+/// Result of a twin check, worst block first. True if the formula passed and every block is within its
 /// bound.
 struct TwinReport {
   GradcheckReport formula;     ///< of the float64 twin
@@ -41,8 +41,9 @@ struct TwinReport {
 ///                      parameters(twin)));
 ///
 /// Rounding: each of the n elements on the tape is rounded, by up to eps/2 of its size (eps =
-/// 2^-23), forward and again backward, and the errors are independent of each other, so they grow
-/// as sqrt(n) (Higham & Mary 2019, "A new approach to probabilistic rounding error analysis"):
+/// 2^-23), forward and again backward. These errors are independent of each other, so their sum
+/// grows as sqrt(n) (Higham & Mary 2019, "A new approach to probabilistic rounding error
+/// analysis"):
 ///
 ///     bound = eps (8 + sqrt(n)) sqrt(s S) + 8 p
 ///

@@ -352,7 +352,7 @@ TEST_CASE("gradcheck: text of the report" * doctest::test_suite("gradients")) {
         "  w[1, 0] FAIL: numeric 6 ± 3.1e-13, analytic 7, error 1.0e+00, h 0.25\n"
         "    loss at x - 3h, x - 2h, x - h: 26.0625, 27.25, 28.5625\n"
         "    loss at x + h, x + 2h, x + 3h: 31.5625, 33.25, 35.0625\n"
-        "  again: {.seed = 9, .only_block = \"w\", .only_entry = 2}");
+        "  reproduce: {.seed = 9, .only_block = \"w\", .only_entry = 2}");
   dw[2] = 6;
   CHECK(check().text() ==
         "gradcheck: PASS 5 entries of 2 blocks, worst error 0.0e+00 (bound 1.7e-11) in w[0, 0]; "

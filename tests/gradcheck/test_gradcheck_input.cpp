@@ -271,7 +271,7 @@ TEST_CASE("gradcheck: what a report says of edges, noise, kinks and directions, 
         "  v (1): 0 failed, 1 inconclusive of 1 entry\n"
         "  v[0] INCONCLUSIVE: no room for differences in its domain; move the value inside, or "
         "widen low and high\n"
-        "  again: {.seed = 0, .only_block = \"v\", .only_entry = 0}");
+        "  reproduce: {.seed = 0, .only_block = \"v\", .only_entry = 0}");
   edge.low = 0;
   dv = 11;
   const GradcheckReport fail = gradcheck(cube, {edge});
@@ -301,7 +301,7 @@ TEST_CASE("gradcheck: what a report says of edges, noise, kinks and directions, 
   std::rotate(sampled.entries.begin(), direction, direction + 1);  // whichever it was
   const auto entry =
       std::ranges::find_if(sampled.entries, [](const GradEntry& e) { return !e.direction; });
-  CHECK(sampled.text().ends_with("\n  again: {.seed = 0, .only_block = \"x\", .only_entry = " +
+  CHECK(sampled.text().ends_with("\n  reproduce: {.seed = 0, .only_block = \"x\", .only_entry = " +
                                  std::to_string(entry->index) + "}"));
 }
 

@@ -190,7 +190,7 @@ TEST_CASE("gradcheck: no random LSTM fails") {
   tally.finish("LSTMs", 240, 36);
 }
 
-TEST_CASE("gradcheck: no random LSTM in float32 fails, through the door of doubles") {
+TEST_CASE("gradcheck: no random LSTM in float32 fails, as an array of doubles") {
   Tally tally;
   for (std::uint64_t seed = 0; seed < 50 * seeds(); ++seed) {
     const NetworkCase c(seed, DType::float32);
