@@ -5,7 +5,7 @@
 set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd) || exit 2
 build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
-for program in bptt_by_hand char_lm gradient_flow lstm_cell_by_hand step_curve tape_by_hand your_own_op; do
+for program in bptt_by_hand char_lm gradient_flow lstm_cell_by_hand step_curve tape_by_hand wrong_gradient your_own_op; do
   [ -x "$build/$program" ] || { printf '%s\n' "$build/$program is not there; build it first" >&2; exit 2; }
 done
 dir=$(mktemp -d) || exit 2
@@ -40,12 +40,17 @@ result() {
   number=$(tail -n 1 stdout | sed -n "s/.*$1:\\(-*[0-9][0-9.e+-]*\\)[,}].*/\\1/p")
   [ -n "$number" ] && awk "BEGIN { exit !($number $2) }"
 }
-# quoted COMMAND: docs/bptt.md shows the command, and each line of the block behind it is one of stdout.
-quoted() {
-  awk -v command="$1" '$0 == command { found = 1 } inside && /^```/ { exit } inside { print } found && /^```text/ { inside = 1 }' \
-    "$root/docs/bptt.md" >quote
-  [ -s quote ] && ! grep -vxFf stdout quote
+# shown COMMAND DOCUMENT: the block behind the command, without its gaps.
+shown() {
+  awk -v command="$1" 'index($0, command) == 1 { found = 1 } inside && /^```/ { exit } inside && $0 != "..." { print }
+    found && /^```text/ { inside = 1 }' "$root/$2" >quote
+  [ -s quote ]
 }
+# quoted COMMAND [DOCUMENT]: docs/bptt.md shows the command, and each line of the block behind it is one of stdout.
+quoted() { shown "$1" "${2:-docs/bptt.md}" && ! grep -vxFf stdout quote; }
+numberless() { sed 's/-*[0-9][0-9.]*\(e[-+]*[0-9]*\)*/N/g' "$1"; }
+# alike COMMAND DOCUMENT: the same but for the numbers.
+alike() { shown "$1" "$2" && numberless stdout >stdout.n && numberless quote >quote.n && ! grep -vxFf stdout.n quote.n; }
 # near: docs/gradient_testing.md has a table of the best steps' errors, each within a factor of ten of what the program printed
 # (its rounding is the machine's).
 near() {
@@ -75,12 +80,27 @@ check "tape_by_hand: tape and hand agree" ended '"max_difference":0.0'
 check "tape_by_hand: forward before backward, gradients of w, x and b" \
   sh -c "sed -n '/^forward/,/^by hand/p' stdout | tr '\n' ' ' | grep -q '#3 = mul(w, x).*#5 = tanh.*dy = 1 .*db = .*dx = .*dw = '"
 check "tape_by_hand: writes a graph" grep -q '^n3 -> n4 ' tape.dot
+run tape_by_hand
+check "tape_by_hand: README.md shows what it prints" quoted build/release/tape_by_hand README.md
 run tape_by_hand --dot no/such/folder/tape.dot
 check "tape_by_hand: refuses a file that cannot be written" refused 'no/such/folder'
 run tape_by_hand --x nan
 check "tape_by_hand: refuses what is no number" refused '--x'
 run your_own_op
 check "your_own_op: the right rule passes, the wrong one is found" ended '"right":"PASS","second_order":"PASS","wrong":"FAIL"'
+
+for mistake in none:PASS averaged:factor assigned:zero transposed:transpose negated:sign; do
+  run wrong_gradient --mistake "${mistake%:*}"
+  check "wrong_gradient: finds what is wrong, $mistake" ended "\"mistake\":\"${mistake%:*}\",.*\"${mistake#*:}[:\"]"
+done
+run wrong_gradient --mistake averaged
+check "wrong_gradient: README.md shows what it prints" alike 'build/release/wrong_gradient --mistake averaged' README.md
+sed -n '/^<!-- snippet: none/,/^```$/p' "$root/README.md" | sed 's/^ *//; /^<!--/d; /^```/d' >code
+sed 's/^ *//' "$root/examples/wrong_gradient.cpp" >source
+check "wrong_gradient: README.md shows its code" sh -c '[ -s code ] && ! grep -vxFf source code'
+check "wrong_gradient: and the diagnosis to the digit" sh -c 'grep "factor: " quote | grep -qxFf stdout'
+run wrong_gradient --mistake forgotten
+check "wrong_gradient: refuses an unknown mistake" refused '--mistake'
 
 run bptt_by_hand --x 1,-0.5,2 --cut 1
 check "bptt_by_hand: hand and tape agree" result '"max_difference"' '< 1e-15'
@@ -142,6 +162,8 @@ check "gradient_flow: refuses a picture that cannot be written" refused 'no/such
 run gradient_flow --forget nan
 check "gradient_flow: refuses a bias that is not a number" refused '--forget'
 
+ldd "$build/char_lm" >needed 2>/dev/null
+check "README.md: names the libraries that a program needs" sh -c 'grep -q libopenblas needed && grep -q libfmt needed && grep -q libhwy needed'
 run step_curve --svg curve.svg
 check "step_curve: ends with a result" ended '"float64":\[{"points":2,"log2_h":-[0-9]*,"error":'
 check "step_curve: a line for each step" test "$(grep -c '^ *h = 2^-' stdout)" = 40
@@ -218,6 +240,13 @@ run char_lm quickstart far --hidden 32 --seconds 0 --steps 200 --lr 0.01 --out q
 check "char_lm quickstart: ends with a result" ended '"ngram_losses":\['
 check "char_lm quickstart: names what it made" grep -q '^Made: q.safetensors' stdout
 check "char_lm quickstart: the file is there" test -s q.safetensors
+# Of what it writes before and after, README.md shows no more than the frame: the lines between two of "----" are the model's.
+frame() {
+  shown ./examples/quickstart.sh README.md &&
+    awk '/^----$/ { inside = !inside } !(inside || /goes on after/)' quote >frame && [ "$(grep -c . frame)" = 8 ] &&
+    numberless frame >frame.n && numberless stdout >stdout.n && ! grep -vxFf stdout.n frame.n
+}
+check "char_lm quickstart: README.md shows what it prints" frame
 run char_lm quickstart text --hidden 1 --lr 1e-9 --seconds 0.3 --out q.safetensors --quiet
 check "char_lm quickstart: a bound that is missed is exit status 1" failed_with '^MISSED: '
 check "char_lm quickstart: and the result is still there" grep -q '^result {' stdout
