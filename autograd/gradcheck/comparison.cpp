@@ -47,7 +47,7 @@ std::optional<std::size_t> Comparison::size_named(const char* name) const {
   return {};
 }
 
-/// Whether the first axis is time, as in dx (T, B, I); weights are not to be mistaken for it.
+/// Tests whether the first axis is time, as in dx (T, B, I); weights are not to be mistaken for it.
 bool Comparison::is_time_first() const {
   if (!block_.gates.empty() || block_.shape.size() < 2 || block_.shape[0] < 2) return false;
   const std::optional<std::size_t> steps = size_named("T");

@@ -8,12 +8,12 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What a wrong gradient has in common with the right one. Private to gradcheck/.
+/// Relations of a wrong gradient to the right one. Private to gradcheck/.
 namespace tapegrad::detail {
 
-/// Says what is wrong in a block that failed, as "class: words": the first sentence of the table in
-/// diagnosis.cpp whose pattern fits all of the block's checked `entries`; "other: ..." if none does,
-/// or if the error is too near to its bound to tell.
+/// Says what is wrong in a block that failed, as "class: words": the first sentence of the table
+/// in diagnosis.cpp whose pattern fits all of the block's checked `entries`; "other: ..." if none
+/// does, or if the error is too near to its bound to tell.
 ///
 ///     rounding   right to five digits of the largest entry
 ///     zero       the analytic gradient is zero everywhere

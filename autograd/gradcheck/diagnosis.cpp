@@ -7,15 +7,15 @@
 namespace tapegrad::detail {
 namespace {
 
-/// What a wrong gradient may have in common with the right one, and how a report says it. The class
+/// Relation of a wrong gradient to the right one, and the sentence that a report says. The class
 /// stands before the colon; each {} is a blank that the test of the pattern fills.
 struct Pattern {
   patterns::Blanks (*test)(const Comparison&);
   const char* sentence;
 };
 
-/// The first pattern that fits decides, so simple ones stand before those that can imitate them: the
-/// order is part of the definition. A question mark ends a guess at the cause.
+/// The first pattern that fits decides, so simple ones stand before those that can imitate them:
+/// the order is part of the definition. A question mark ends a guess at the cause.
 constexpr Pattern table[] = {
     {patterns::rounding_error, "rounding: analytic is right to {} of the largest entry: {}"},
     {patterns::all_zero,

@@ -17,7 +17,7 @@ Part wrong_ones(const Comparison& c) {
   return wrong;
 }
 
-/// What the wrong entries have in common, as the end of a sentence.
+/// Names the common error of the wrong entries, as the end of a sentence.
 std::string common_error(const Part& wrong, const Comparison& c) {
   if (Comparison::all_zero(wrong)) return ", where analytic is zero";
   if (const std::optional<double> r = Comparison::ratio(wrong)) {

@@ -134,7 +134,7 @@ std::string pass_text(const GradcheckReport& report, bool colour) {
          block_lines(report, unexercised);
 }
 
-/// How to see the worst entry alone; a direction is none.
+/// Says how to check the worst entry alone; a direction is none.
 std::string again(const GradcheckReport& report) {
   const Verdict worst = report.entries.front().verdict;
   const auto e = std::ranges::find_if(report.entries, [&](const GradEntry& entry) {

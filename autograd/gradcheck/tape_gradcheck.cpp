@@ -55,7 +55,7 @@ void name_gates(std::vector<GradBlock>& blocks) {
   }
 }
 
-/// Which way the branches of relu, max, clamp went in the last evaluation, and in the first one,
+/// Branches that relu, max, clamp took in the last evaluation, and in the first one,
 /// which stands at the values that are checked.
 class Branches : public Observer {
  public:

@@ -16,6 +16,7 @@ import words
 CLEAN = {
     "README.md": "./tests/run.sh\n./examples/quickstart.sh\n```cpp\n#include <vector>\nint main() {}\n```\n"
                  "<!-- snippet: fragment -->\n```cpp\nVar v;\n```\n<!-- snippet: none -->\n```cpp\n...\n```\n",
+    "meson.build": "project('tapegrad', 'cpp', version: '0.3.1')\n",
     "core/meson.build": "'tensor.h', 'a.h'\n",
     "autograd/meson.build": "'parameters.h', 'tape.h'\n",
     "optim/meson.build": "'a.h'\n",
@@ -32,9 +33,11 @@ CLEAN = {
     "optim/sgd.cpp": '#include "../autograd/parameters.h"\n#include "../core/tensor.h"\n',
     "tests/test_maths.cpp": 'gradcheck("tanh"); check_op("exp");\n',
     "tests/autograd/test_torch_ops.cpp": '// not "exp"\nops = {"tanh of x"};\n',
+    "docs/performance.md": "| long | 1.25 | 2 |\n",
     "build/release/include/tapegrad/tapegrad.h": "namespace tapegrad { struct Var {}; }\n",
 }
-READING = "./tests/run.sh\n./examples/quickstart.sh\n## Reading order\nin {1} lines:\n\n1. `autograd/tape.h` ({0})\n"
+NAMED = "./tests/run.sh\n./examples/quickstart.sh\n"
+READING = NAMED + "## Reading order\nin {1} lines:\n\n1. `autograd/tape.h` ({0})\n"
 CPP = "```cpp\n{}\n```\n"
 PLANTED = [  # check, file, its text, part of the complaint
     (layering, "core/a.cpp", '#include "../autograd/tape.h"\n', "core/a.cpp:1: core may not include autograd/tape.h"),
@@ -72,6 +75,14 @@ PLANTED = [  # check, file, its text, part of the complaint
     (words, "README.md", READING.format(3, 2), "'(3)' in the reading order, but these files have 2 lines"),
     (words, "README.md", READING.format(2, 3), "'in 3 lines' to read, but the list has 2"),
     (words, "docs/a.md", "```\n" + "x" * 131 + "\n```\n|" + "x" * 131 + "\n" + "x" * 131, "docs/a.md:5: 131 columns"),
+    (words, "README.md", READING.format(2, 1001) + "2. `core/tensor.h`, about 999\n", "1001 lines to read, at most 1000"),
+    (words, "README.md", NAMED + "`tests/no*.cpp`\n", "README.md:3: tests/no*.cpp is not there"),
+    (words, "README.md", NAMED + "## Speed\n\n| long | 1.5 |\n", "README.md:5: '| long | 1.5 |' is no row"),
+    (words, "README.md", NAMED + "find_package(tapegrad 0.2)\n", "README.md:3: asks for tapegrad 0.2, but this is 0.3"),
+    (words, "core/a.h", "/// The sum.\nint sum(int a);\n", "core/a.h:1: 'The sum.': a function's docstring begins with a verb"),
+    (words, "core/a.h", "\n/// What is summed.\nstruct A {};\n", "core/a.h:2: 'What is summed.': begin with a noun"),
+    (words, "core/a.h", "/// Returns the\n/// stranger's sum.\nint sum(int a);\n", "core/a.h:1: 'stranger' is a word of our own"),
+    (words, "docs/design.md", "* **All is a decision.**\n* but this\n", "docs/design.md:2: '* but this'"),
     (words, "docs/a.md", "see\n/ho" + "me/me/data\n", "docs/a.md:2: /ho" + "me/me is a path"),
 ]
 

@@ -7,7 +7,7 @@
 #include "blind_bugs_others.h"
 #include "blind_bugs_recurrent.h"
 
-/// Mistakes in backward passes, planted by somebody who had not read the diagnosis that is to name
+/// Mistakes in backward passes, planted by an author who had not read the diagnosis that is to name
 /// them, in models of his own. Expectations were written before the first run and follow the cause:
 /// a step that is missing is `time`, even where the numbers alone cannot tell. Classes: zero,
 /// factor, sign, doubled, transpose, gates, time, mask, value, part, other.

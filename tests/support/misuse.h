@@ -43,7 +43,7 @@ struct Training {
   std::string bits() const;
 };
 
-/// Where a program makes its mistake; in the twin, who is to be no different, it is left out.
+/// Marks the place of a mistake; the twin run leaves it out and must end with the same bits.
 class Mistake {
  public:
   Mistake(const Training& training, bool made) : training_(training), made_(made) {}
