@@ -41,7 +41,7 @@ class ClosureArena {
                std::forward<F>(rule)};
   }
 
-  /// A copy of `text` that lives as long as the pass.
+  /// Returns a copy of `text` that lives as long as the pass.
   std::string_view copy(std::string_view text) {
     if (text.empty()) return {};
     char* place = static_cast<char*>(take(text.size()));

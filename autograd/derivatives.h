@@ -8,17 +8,17 @@
 /// fit.
 namespace tapegrad {
 
-/// Jacobian times vector: the directional derivative of y for x moving along v (a v for each x, of
-/// its shape); shape of y. The gradient of y with the weights u is linear in u, so its derivative
-/// for u along v is what forward mode would compute (Townsend 2017, "A new trick for calculating
-/// Jacobian vector products"): about three times the cost of a gradient.
+/// Returns the Jacobian times a vector: the directional derivative of y for x moving along v (a v
+/// for each x, of its shape); shape of y. The gradient of y with the weights u is linear in u, so
+/// its derivative for u along v is what forward mode would compute (Townsend 2017, "A new trick for
+/// calculating Jacobian vector products"): about three times the cost of a gradient.
 Var jvp(Tape& tape, const Var& y, const Vars& x, const Vars& v);
 
-/// Hessian of the scalar y for all x together, times v (a v for each x): the gradient of
-/// (gradient of y) . v (Pearlmutter 1994).
+/// Returns the Hessian of the scalar y for all x together, times v (a v for each x): the gradient
+/// of (gradient of y) . v (Pearlmutter 1994).
 Vars hvp(Tape& tape, const Var& y, const Vars& x, const Vars& v);
 
-/// The Hessian of the scalar y for x of n elements, row-major: (n, n). n sweeps.
+/// Returns the Hessian of the scalar y for x of n elements, row-major: (n, n). n sweeps.
 Tensor hessian(Tape& tape, const Var& y, const Var& x);
 
 }  // namespace tapegrad

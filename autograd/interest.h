@@ -6,7 +6,7 @@
 
 namespace tapegrad {
 
-/// What an observer of a tape asks to be shown (inspect/observer.h); a set, joined with |.
+/// Kinds of events that an observer of a tape wants (inspect/observer.h); a set, joined with |.
 enum class Interest : std::uint8_t {
   none = 0,
   values = 1,     // what is recorded

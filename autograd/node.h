@@ -14,7 +14,7 @@
 #include "tape.h"
 #include "var.h"
 
-/// What the author of an op needs; who only uses ops needs tape.h.
+/// Tools for authors of ops. Users of ops need only tape.h.
 namespace tapegrad {
 
 /// Records one operation (CONTRIBUTING.md shows the idiom). Lives on the stack of the function that
@@ -24,16 +24,17 @@ class Node {
   using Inputs = std::initializer_list<std::reference_wrapper<const Var>>;
   using InputSpan = std::span<const std::reference_wrapper<const Var>>;
 
-  /// `name`: a string literal. An undefined input is absent (a layer without bias): no edge leads
-  /// to it, and its gradient is never needed. Throws UsageError for a Var of another tape or of a
-  /// pass that is over, DtypeError for inputs of float32 and float64 together.
+  /// Begins a node; `name` is a string literal. An undefined input is absent (a layer without
+  /// bias): no edge leads to it, and its gradient is never needed. Throws UsageError for a Var of
+  /// another tape or of a pass that is over, DtypeError for inputs of float32 and float64 together.
   Node(const char* name, Inputs inputs) : Node(name, InputSpan(inputs.begin(), inputs.size())) {}
   Node(const char* name, InputSpan inputs);
 
-  /// An output; all of them before the rule. A node without a rule is "not differentiable" and says
-  /// so when asked.
+  /// Records an output; all of them before the rule. A node without a rule is "not differentiable"
+  /// and says so when asked.
   Var out(Tensor value);
-  /// Whether an observer of this tape asks for such things; never where nothing is recorded.
+  /// Returns whether an observer of this tape asks for such things; never where nothing is
+  /// recorded.
   bool wants(Interest interest) const { return overlap(interests_, interest); }
   /// Notes an attribute for observers, texts and graphs: axis, factor. Before out().
   template <class Value>
@@ -54,13 +55,13 @@ class Node {
   /// Shows a tensor inside a fused op to the observers (Internal in inspect/observer.h), of one
   /// step or of all. After out(), and only if wants(Interest::internals): to make it costs time.
   void report(std::string_view name, const Tensor& value, std::size_t step = SIZE_MAX);
-  /// How gradients of the outputs become gradients of the inputs. Captures are the saved values:
-  /// capture Vars, never Tensors, so that a value overwritten since is noticed.
+  /// Sets the rule by which gradients of the outputs become gradients of the inputs. Captures are
+  /// the saved values: capture Vars, never Tensors, so that a value overwritten since is noticed.
   template <class F>
   void rule(F&& f) {
     if (state_ != nullptr) set_rule(arena().make(std::forward<F>(f)));
   }
-  /// False if no rule will ever be called: then nothing needs to be saved for it.
+  /// Returns false if no rule will ever be called: then nothing needs to be saved for a rule.
   bool recording() const { return state_ != nullptr; }
 
  private:
@@ -85,26 +86,27 @@ class Node {
 
 struct Sweep;
 
-/// What a rule works with: gradients of its node's outputs in, gradients of its inputs out.
+/// Interface of a rule to its sweep: gradients of its node's outputs in, gradients of its inputs
+/// out.
 class Grads {
  public:
-  /// True if the gradients will be differentiated: the rule must then consist of ops on Vars, from
-  /// d() to add(). A number computed aside is a constant whose derivative is lost; UsageError if
-  /// nothing else is left of a gradient.
+  /// Returns true if the gradients will be differentiated: the rule must then consist of ops on
+  /// Vars, from d() to add(). A number computed aside is a constant whose derivative is lost;
+  /// UsageError if nothing else is left of a gradient.
   bool graph() const;
-  /// True if this rule may be run again, so that what it saved must stay as it is.
+  /// Returns true if this rule may be run again, so that what it saved must stay as it is.
   bool retained() const;
-  /// Whether the gradient of input i is wanted.
+  /// Returns whether the gradient of input i is wanted.
   bool needs(std::size_t i) const;
-  /// Whether a gradient has reached output k (with several outputs, some may be unused).
+  /// Returns whether a gradient has reached output k (with several outputs, some may be unused).
   bool has(std::size_t k) const;
-  /// Gradient of output k, not to be written to; zeros if none has reached it. Valid until the rule
-  /// returns.
+  /// Returns the gradient of output k, not to be written to; zeros if none has reached it. The
+  /// reference is valid until the rule returns.
   const Var& d(std::size_t k = 0) const;
   /// Adds to the gradient of input i; ignored if that is not wanted.
   void add(std::size_t i, const Var& gradient);
 
-  /// Where a kernel may leave the gradient of input i itself: tensor = beta * tensor + gradient.
+  /// Memory in which a kernel may leave the gradient of input i: tensor = beta * tensor + gradient.
   /// With beta = 0 the tensor is not initialised. Throws UsageError unless needs(i), or if graph().
   struct Into {
     Tensor tensor;
@@ -121,7 +123,7 @@ class Grads {
              inputs);
   }
 
-  /// As in Node, for what exists in a sweep alone: gradients of gates, of cells.
+  /// Reports values that exist in a sweep alone, as Node::report: gradients of gates, of cells.
   bool wants(Interest interest) const;
   void report(std::string_view name, const Tensor& value, std::size_t step = SIZE_MAX);
 

@@ -22,7 +22,7 @@ struct ParameterEvent {
   std::uint64_t last = 0;
 };
 
-/// What happened to a Parameter so far: for tools that look for mistakes in a training loop.
+/// Counters of the events of a Parameter, for tools that look for mistakes in a training loop.
 struct ParameterEvents {
   ParameterEvent backward;   // a pass has added to its gradient
   ParameterEvent clip;       // its gradient was measured, and perhaps changed, by a clip function
@@ -82,13 +82,13 @@ class ParameterData {
   friend struct TapeState;
   static const Tensor& none();
   void own_grad();
-  /// The gradient's memory if it may be written to, because there is no gradient now; else an
-  /// undefined Tensor. Whoever took it gives it back by accept_grad(), or it is made anew.
+  /// Returns the gradient's memory if it may be written to, because there is no gradient now; else
+  /// an undefined Tensor. The caller gives the memory back by accept_grad(), or it is made anew.
   Tensor take_buffer();
-  /// First half of the hand-over of a pass's gradient, which has memory of its own: whatever may
+  /// Prepares to take a pass's gradient, which has memory of its own: whatever may
   /// throw. No visible change.
   void prepare_grad();
-  /// Second half: adds the same `gradient`, whose memory it may keep.
+  /// Takes it, which cannot fail: adds the same `gradient`, whose memory it may keep.
   void accept_grad(Tensor gradient) noexcept;
 
   Tensor value_;
@@ -100,26 +100,27 @@ class ParameterData {
   mutable detail::DerivedCache derived_;
 };
 
-/// What Parameter and NamedParameter have in common: reading. What needs a value throws UsageError
-/// if there is none: a layer that was never constructed, or has been moved from.
+/// Common base of Parameter and NamedParameter, for reading. Functions that need a value throw
+/// UsageError if there is none: a layer that was never constructed, or has been moved from.
 class ParameterHandle {
  public:
   bool defined() const { return data_ != nullptr; }
   const Tensor& value() const& { return get().value(); }
   Tensor value() && { return get().value(); }
-  /// The gradient; undefined if there is none: before the first backward, and after zero_grad().
+  /// Returns the gradient; undefined if there is none: before the first backward, and after
+  /// zero_grad().
   ///
   /// Its memory is kept from pass to pass. A copy of this Tensor keeps its numbers all the same:
   /// whatever writes gradients (backward, clipping) writes into new memory if somebody holds one.
   const Tensor& grad() const& { return get().grad(); }
   Tensor grad() && { return get().grad(); }
-  /// The gradient; zeros of the value's shape if there is none.
+  /// Returns the gradient; zeros of the value's shape if there is none.
   Tensor grad_or_zeros() const { return get().grad_or_zeros(); }
-  /// False: the Parameter is frozen, a constant on the tape that optimizers leave alone.
+  /// Returns false if the Parameter is frozen, a constant on the tape that optimizers leave alone.
   bool requires_grad() const { return get().requires_grad(); }
   const ParameterEvents& events() const { return get().events(); }
 
-  /// What `make(value())` returns, computed once per version of the value and shared by all
+  /// Returns `make(value())`, computed once per version of the value and shared by all
   /// threads, as packed weights are:
   ///
   ///   std::shared_ptr<const Packed> packed = weight.derived<Packed>(pack);
@@ -136,7 +137,7 @@ class ParameterHandle {
     return get().derived<T>(std::forward<MakeT>(make));
   }
 
-  /// The identity: equal for members and list entries that are the same Parameter.
+  /// Returns the identity: equal for members and list entries that are the same Parameter.
   const std::shared_ptr<ParameterData>& data() const { return data_; }
 
  protected:
@@ -172,24 +173,24 @@ class Parameter : public detail::Tracked, public ParameterHandle {
   Parameter(Parameter&&) = default;
   Parameter& operator=(Parameter&&) = default;
 
-  /// The same Parameter once more, to tie two members of a model (Press and Wolf 2017):
+  /// Shares the Parameter, to tie two members of a model (Press and Wolf 2017):
   ///
   ///   model.head.weight = model.embed.weight.share();
   ///
   /// Its gradient is the sum over all uses; it is listed, saved, clipped and stepped once.
   Parameter share() const;
 
-  /// A new value, copied into the memory of the present one: initialisation, loading. Throws
+  /// Sets the value by copying into the memory of the present one: initialisation, loading. Throws
   /// ShapeError or DtypeError unless shape and dtype stay.
   void set_value(const Tensor& value) { get().set_value(value); }
-  /// A new gradient, copied. Throws ShapeError or DtypeError unless it is like the value.
+  /// Sets the gradient by copying. Throws ShapeError or DtypeError unless it is like the value.
   void set_grad(const Tensor& grad) { get().set_grad(grad); }
-  /// The gradient, to write into; throws UsageError if there is none. As long as this Tensor is
-  /// held, the next backward leaves it as it is and puts its gradient elsewhere.
+  /// Returns the gradient, to write into; throws UsageError if there is none. As long as this
+  /// Tensor is held, the next backward leaves it as it is and puts its gradient elsewhere.
   Tensor mutable_grad() { return get().mutable_grad(); }
   /// Forgets the gradient, so that the next backward starts from zero. Keeps its memory.
   void zero_grad() { get().zero_grad(); }
-  /// False freezes, and forgets the gradient, which would go stale.
+  /// Unfreezes, or with false freezes and drops the gradient, which would go stale.
   void set_requires_grad(bool on) { get().set_requires_grad(on); }
 
  private:
@@ -203,7 +204,7 @@ struct NamedParameter : ParameterHandle {
                  std::vector<std::string> other_names = {})
       : ParameterHandle(parameter), name(std::move(its_name)), ties(std::move(other_names)) {}
 
-  /// As those of Parameter.
+  /// Returns what the functions of Parameter return.
   void set_value(const Tensor& value) const { get().set_value(value); }
   void set_grad(const Tensor& grad) const { get().set_grad(grad); }
   Tensor mutable_grad() const { return get().mutable_grad(); }

@@ -75,7 +75,7 @@ class Parameters {
    private:
     iterator begin_, end_;
   };
-  /// The entries without those that name a Parameter again.
+  /// Returns the entries without those that name a Parameter again.
   Distinct distinct() const& { return {list_.data(), firsts_}; }
   void distinct() && = delete;  // would be a view of a list that is gone
 
@@ -85,10 +85,11 @@ class Parameters {
   Parameters& operator+=(const Parameters& other);
   friend Parameters operator+(Parameters a, const Parameters& b) { return a += b; }
 
-  /// The Parameter of that name (or tie). Throws UsageError that lists near names if there is none.
+  /// Returns the Parameter of that name (or tie). Throws UsageError that lists near names if there
+  /// is none.
   NamedParameter find(std::string_view name) const;
-  /// Those of which a name begins with `prefix`: "lstm." for a module, "lstm.weight" for its
-  /// matrices. Throws UsageError that lists near names if there is none.
+  /// Returns those of which a name begins with `prefix`: "lstm." for a module, "lstm.weight" for
+  /// its matrices. Throws UsageError that lists near names if there is none.
   Parameters with_prefix(std::string_view prefix) const;
 
   /// Makes all of them constants on the tape: no node, no gradient (one that is there is
@@ -106,11 +107,11 @@ class Parameters {
   /// Saves or restores the values by name: "one entry" of a training's state.
   void state(Archive& a) const;
 
-  /// Number of elements.
+  /// Returns the number of elements.
   std::size_t count() const;
   ParameterMemory memory() const;
-  /// A table for people: name, shape, dtype, elements and bytes of each Parameter, whether it is
-  /// frozen, its ties, and the sums.
+  /// Returns a table for people: name, shape, dtype, elements and bytes of each Parameter, whether
+  /// it is frozen, its ties, and the sums.
   std::string describe() const;
 
  private:
@@ -129,7 +130,8 @@ void save_parameters(const std::filesystem::path& path, const Parameters& parame
 /// of another shape or of another dtype are all listed in one FileError, and then nothing has been
 /// changed.
 Metadata load_parameters(const std::filesystem::path& path, const Parameters& parameters);
-/// The same from a file that load_tensors() has read, whose metadata tell how to build the model.
+/// Copies values from a file that load_tensors() has read, whose metadata tell how to build the
+/// model.
 void load_parameters(const TensorFile& file, const Parameters& parameters);
 
 }  // namespace tapegrad

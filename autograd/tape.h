@@ -28,7 +28,7 @@ class Tape {
     bool create_graph = false;  // record the gradients, to differentiate them; implies retain
   };
 
-  /// Records. Dropout with p > 0 refuses to guess and throws: say training() or evaluation().
+  /// Makes a tape that records. Dropout with p > 0 throws on it: say training() or evaluation().
   Tape() : Tape(true, Mode::unspecified, {}) {}
   /// Records, dropout on; masks are a function of (seed, pass, site, place).
   static Tape training(Stream stream) { return {true, Mode::training, stream}; }
@@ -40,10 +40,10 @@ class Tape {
   Tape& operator=(const Tape&) = delete;
   ~Tape();
 
-  /// A value to differentiate with respect to, by gradient(). Throws DtypeError for int32.
+  /// Records a value to differentiate with respect to, by gradient(). Throws DtypeError for int32.
   Var leaf(Tensor value);
-  /// The parameter on this tape: one node however often it is asked for, a constant if frozen or
-  /// not recording. Throws UsageError if it is undefined, or was changed since its first leaf.
+  /// Returns the parameter on this tape, the same node each time; a constant if frozen or not
+  /// recording. Throws UsageError if it is undefined, or was changed since its first leaf.
   Var leaf(const ParameterHandle& parameter) { return leaf(parameter.data()); }
   Var leaf(const std::shared_ptr<ParameterData>& parameter);
 
@@ -53,22 +53,22 @@ class Tape {
   /// while the tape is paused; in each case nothing has changed.
   void backward(const Var& loss, Options options);
   void backward(const Var& loss) { backward(loss, Options{}); }
-  /// d y / d x for each x, times dy (like y; needed unless y is one number); touches no Parameter.
-  /// Zeros if y does not depend on x. The results share no memory, with dy neither. Visits only
-  /// nodes between x and y. Throws as backward() does.
+  /// Returns d y / d x for each x, times dy (like y; needed unless y is one number); touches no
+  /// Parameter. Zeros if y does not depend on x. The results share no memory, with dy neither.
+  /// Visits only nodes between x and y. Throws as backward() does.
   Vars gradient(const Var& y, const Vars& x, Options options, Var dy = {});
   Vars gradient(const Var& y, const Vars& x) { return gradient(y, x, Options{}); }
 
-  /// For layers: throws UsageError if x was recorded on another tape, where this one's leaves would
-  /// be constants and never learn.
+  /// Throws UsageError if x was recorded on another tape, where this one's leaves would be
+  /// constants and never learn.
   void require_same_tape(const Var& x, const char* op) const;
 
   bool recording() const;
   Mode mode() const { return mode_; }
-  /// Key of the random stream at a named site of this pass; unnamed sites are numbered in the order
-  /// of asking.
+  /// Returns the key of the random stream at a named site of this pass; unnamed sites are numbered
+  /// in the order of asking.
   RandomKey random_key(std::string_view site = "");
-  /// Number of nodes recorded in this pass.
+  /// Returns the number of nodes recorded in this pass.
   std::size_t size() const;
   /// Gives back the memory that idle tapes of the process keep.
   static void release_memory();
@@ -85,7 +85,7 @@ class Tape {
     TapeState& state_;
     std::uint64_t pass_;
   };
-  /// While the Guard lives, nothing is recorded: results are constants.
+  /// Stops recording while the Guard lives: results are constants.
   Guard pause() { return Guard(*state_); }
 
  private:

@@ -8,7 +8,7 @@
 
 #include "../core/fork-inl.h"
 
-/// How tapes come and go: `Tape tape;` in a loop takes the state that the last one left, with all
+/// Recycling of tapes: `Tape tape;` in a loop takes the state that the last one left, with all
 /// its memory.
 namespace tapegrad {
 

@@ -1,7 +1,7 @@
 #include "node.h"
 #include "tape_state-inl.h"
 
-/// How a fused node is differentiated twice: by its composed twin.
+/// Second derivatives of a fused node: by its composed twin.
 ///
 /// The twin is run on aliases of the inputs, a sweep of its own goes from its outputs down to these
 /// aliases, and what arrives there is the gradient of the inputs, recorded and so differentiable

@@ -19,16 +19,16 @@ struct TapeState;
 class Var {
  public:
   Var() = default;
-  /// A constant.
+  /// Makes a constant.
   // NOLINTNEXTLINE(google-explicit-constructor): constants mix freely with recorded values
   Var(Tensor value) : value_(std::move(value)), version_(value_.defined() ? value_.version() : 0) {}
 
-  /// The value; throws UsageError if its elements were overwritten since this Var was made.
+  /// Returns the value; throws UsageError if its elements were overwritten since this Var was made.
   const Tensor& value() const& {
     if (value_.version() != version_) overwritten();
     return value_;
   }
-  /// Of a temporary: a Tensor of its own.
+  /// Returns a Tensor of its own, from a temporary.
   Tensor value() && {
     if (value_.version() != version_) overwritten();
     return std::move(value_);
@@ -42,7 +42,7 @@ class Var {
   double item() const { return value().item(); }
 
   bool recorded() const { return state_ != nullptr; }
-  /// The same value as a constant: where backpropagation through time is cut.
+  /// Returns the value as a constant: where backpropagation through time is cut.
   Var detach() const { return {value()}; }
 
  private:
@@ -53,7 +53,7 @@ class Var {
   friend struct Sweep;
   friend std::ostream& operator<<(std::ostream& out, const Var& x);
   [[noreturn]] static void overwritten();
-  /// Whether `tensor` has the elements of this value, unchanged.
+  /// Returns whether `tensor` has the elements of this value, unchanged.
   bool is_now(const Tensor& tensor) const {
     return value_.version() == version_ && value_.shares_elements_with(tensor);
   }
@@ -66,7 +66,7 @@ class Var {
   std::uint32_t version_ = 0;
 };
 
-/// The value, as a Tensor is shown.
+/// Prints the value as a Tensor is printed.
 std::ostream& operator<<(std::ostream& out, const Var& x);
 
 /// A list of Vars; its memory comes from the pool, so that a training step need not ask the heap.

@@ -9,7 +9,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What ops and layers demand of their inputs, and the words they say it in.
+/// Checks of the inputs of ops and layers, and their error messages.
 namespace tapegrad::check {
 
 /// `letters`: what the axes mean, as in "(T, B, I)".
@@ -19,8 +19,8 @@ struct Named {
   const Shape& shape;
 };
 
-/// Whether b is a with its first two axes in the other order, as (B, T, ...) is for (T, B, ...); one
-/// may have more axes at the end.
+/// Tests whether b is a with its first two axes in the other order, as (B, T, ...) is for
+/// (T, B, ...); one may have more axes at the end.
 bool looks_swapped(const Shape& a, const Shape& b);
 /// Throws ShapeError: "[op] a has shape (letters) = (numbers) but b has shape ...: rule". If the
 /// letters leave the axes open and the shapes look swapped, says so.
@@ -55,7 +55,7 @@ void equal_shapes(std::string_view op, std::string_view a_name, const Shape& a,
                   std::string_view b_name, const Shape& b);
 /// The axis counted from the first; throws ShapeError unless it exists.
 Axis axis(std::string_view op, const Shape& shape, Axis axis);
-/// The same for a new axis, which counts.
+/// Checks a new axis, which counts.
 Axis new_axis(std::string_view op, const Shape& shape, Axis axis);
 /// "[op] [begin, end) of axis a does not exist in shape (numbers)", and other things that cannot be
 /// cut or joined.
@@ -75,7 +75,7 @@ void ids(std::string_view op, const Tensor& ids, std::size_t rows,
          const std::int32_t* ignore = nullptr);
 /// float32 or float64.
 void real(std::string_view op, std::string_view name, DType dtype);
-/// Numbers in order, neither a NaN.
+/// Throws UsageError unless low <= high, which is false for a NaN.
 void range(std::string_view op, double low, double high);
 /// int32.
 void condition(std::string_view op, DType dtype);

@@ -21,7 +21,7 @@ decltype(auto) dispatch(DType dtype, F&& f) {
   std::abort();  // no dtype
 }
 
-/// The same for arithmetic that has no integer form: int32 elements are refused, by the caller or as
+/// Dispatches arithmetic that has no integer form: int32 elements are refused, by the caller or as
 /// they are read.
 template <class F>
 decltype(auto) dispatch_float(DType dtype, F&& f) {

@@ -11,7 +11,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/// The one door through which the library throws its errors.
+/// The one function by which the library throws its errors.
 namespace tapegrad {
 
 namespace detail {

@@ -23,7 +23,7 @@ class LongSums {
   /// Moves what `sum` holds away and leaves zeros, if that would help and nobody else holds it.
   void move(std::size_t place, Tensor& sum);
 
-  /// Whether a part of the sum has moved.
+  /// Tests whether a part of the sum has moved.
   bool has_moved(std::size_t place) const { return !moved_.empty() && moved_[place].defined(); }
   /// Puts the whole sum in place of its last terms.
   void settle(std::size_t place, Tensor& sum);

@@ -60,8 +60,8 @@ std::string instruction_set() {
   return name.starts_with("AVX3") ? fmt::format("AVX-512 ({})", name) : std::string(name);
 }
 
-/// Whether these are the kernels that OpenBLAS takes for a processor newer than itself, and slow
-/// on it.
+/// Tests whether these are the kernels that OpenBLAS takes for a processor newer than itself, and
+/// slow on it.
 bool is_fallback([[maybe_unused]] std::string_view core) {
 #if HWY_ARCH_X86
   constexpr std::string_view fallbacks[] = {"Prescott", "Nehalem", "Barcelona"};

@@ -135,7 +135,7 @@ class SharedPool {
     }
     if (surplus) give_back(*surplus);
   }
-  /// Whether there was anything to give back.
+  /// Returns whether there was anything to give back.
   bool trim() noexcept {
     FreeLists all;
     bool any = false;
@@ -179,7 +179,7 @@ SharedPool& shared_pool() {
 std::mutex& shared_mutex() { return shared_pool().mutex(); }
 [[maybe_unused]] const bool usable_after_fork = hold_in_fork<shared_mutex>();
 
-/// What one thread keeps for itself, so that the common case takes no lock.
+/// Free lists of one thread, so that the common case takes no lock.
 struct ThreadCache {
   // Bounded per class, or a thread that only releases would hoard what another one allocates; and
   // no large blocks, which no other thread could give back when memory is short. A pass of a

@@ -12,8 +12,8 @@
 /// A training step asks for the same sizes again and again, so from the third step on (the first
 /// leaves gradients and moments behind) every request is met from a free list: no heap allocation,
 /// no page fault. Each thread has small lists of its own, of blocks below 64 KiB, in front of the
-/// shared ones. The pool is never destroyed, so tensors of static Parameters may outlive everything.
-/// Builds with a sanitizer bypass it, so that every block is watched.
+/// shared ones. The pool is never destroyed, so tensors of static Parameters may outlive
+/// everything. Builds with a sanitizer bypass it, so that every block is watched.
 ///
 /// What lies idle in the shared lists is at most 64 MiB or, if that is more, twice what was in use
 /// at once since memory was last given back. Beyond that, and before std::bad_alloc is thrown, all
@@ -22,8 +22,8 @@ namespace tapegrad::pool {
 
 inline constexpr std::size_t alignment = 64;
 
-/// A block of at least `bytes` bytes; throws std::bad_alloc if the system has none even after all
-/// idle memory of the shared lists and of this thread has been given back.
+/// Returns a block of at least `bytes` bytes; throws std::bad_alloc if the system has none even
+/// after all idle memory of the shared lists and of this thread has been given back.
 void* allocate(std::size_t bytes);
 /// Gives back a block; `bytes` is what was asked for.
 void release(void* block, std::size_t bytes) noexcept;
@@ -36,7 +36,7 @@ struct Usage {
   std::size_t in_use;  // and in the threads' own lists
   std::size_t idle;    // in the shared lists
 };
-/// What the pool holds now; zeros in builds that bypass it.
+/// Returns the memory that the pool holds now; zeros in builds that bypass it.
 Usage usage() noexcept;
 
 /// Fills every block with bytes 0xFF (a NaN in float and double) as it is handed out: a test that

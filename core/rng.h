@@ -19,8 +19,9 @@ struct RandomKey {
   static RandomKey of(std::uint64_t seed, std::uint64_t pass, std::string_view site);
 };
 
-/// Four words of 32 random bits at place (t, row, block): Philox4x32-10 (Salmon et al. 2011,
-/// "Parallel random numbers: as easy as 1, 2, 3"). Column j of a mask is word j % 4 of block j / 4.
+/// Computes four words of 32 random bits at place (t, row, block): Philox4x32-10 (Salmon et al.
+/// 2011, "Parallel random numbers: as easy as 1, 2, 3"). Column j of a mask is word j % 4 of block
+/// j / 4.
 std::array<std::uint32_t, 4> random_words(RandomKey key, std::uint32_t t, std::uint32_t row,
                                           std::uint64_t block);
 
@@ -32,16 +33,16 @@ class Rng {
   explicit Rng(std::uint64_t seed, std::string_view stream = "")
       : key_(RandomKey::of(seed, 0, stream)) {}
 
-  /// 32 random bits.
+  /// Draws 32 random bits.
   std::uint32_t next();
-  /// Uniform in [0, 1), a multiple of 2^-53.
+  /// Draws uniformly from [0, 1), a multiple of 2^-53.
   double uniform();
-  /// Uniform in [low, high), or `low` if they are equal. Throws UsageError unless both are finite
-  /// and low is not above high.
+  /// Draws uniformly from [low, high), or `low` if they are equal. Throws UsageError unless both
+  /// are finite and low is not above high.
   double uniform(double low, double high);
-  /// Standard normal (Box and Muller 1958).
+  /// Draws from the standard normal distribution (Box and Muller 1958).
   double normal();
-  /// Uniform in {0, ..., n - 1}, without bias (by rejection); n = 0 throws UsageError.
+  /// Draws uniformly from {0, ..., n - 1}, without bias (by rejection); n = 0 throws UsageError.
   std::uint64_t below(std::uint64_t n);
 
   /// Tensors of such numbers, drawn in row-major order and rounded to `dtype`, in which uniform

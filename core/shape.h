@@ -40,24 +40,26 @@ class Shape {
   explicit Shape(std::span<const std::size_t> dims);
 
   std::size_t rank() const { return rank_; }
-  /// Size of axis `axis`; throws ShapeError if there is no such axis.
+  /// Returns the size of axis `axis`; throws ShapeError if there is no such axis.
   std::size_t operator[](Axis axis) const { return dims_[index(axis)]; }
-  /// The axis counted from the first, in [0, rank()); throws ShapeError if there is no such axis.
+  /// Returns the axis counted from the first, in [0, rank()); throws ShapeError if there is no such
+  /// axis.
   std::size_t index(Axis axis) const { return index_of(axis, rank_); }
-  /// Where an axis is put before axis `axis`, in [0, rank()]: `axis` counts in the result, so that
-  /// -1 makes it the last one.
+  /// Returns the place of an axis put before axis `axis`, in [0, rank()]: `axis` counts in the
+  /// result, so that -1 makes it the last one.
   std::size_t index_inserted(Axis axis) const { return index_of(axis, rank_ + std::size_t{1}); }
   std::span<const std::size_t> dims() const& { return {dims_.data(), rank_}; }
   std::span<const std::size_t> dims() const&& = delete;  // name the Shape first
   std::size_t numel() const { return dims_[0] * dims_[1] * dims_[2] * dims_[3]; }
 
-  /// The shape without axis `axis`, with axis `axis` of another size, or with one more axis, which
-  /// is axis `axis` of the result.
+  /// Returns the shape without axis `axis`, with axis `axis` of another size, or with one more
+  /// axis, which is axis `axis` of the result.
   Shape without(Axis axis) const;
   Shape with(Axis axis, std::size_t size) const;
   Shape inserted(Axis axis, std::size_t size) const;
 
-  /// True if this shape is `other`'s last axes, so that a tensor of it broadcasts over `other`.
+  /// Returns true if this shape is `other`'s last axes, so that a tensor of it broadcasts over
+  /// `other`.
   bool is_suffix_of(const Shape& other) const;
 
   /// Not the default one, which would call memcmp: every op compares shapes.
@@ -79,7 +81,7 @@ class Shape {
   std::uint8_t rank_ = 0;
 };
 
-/// "(20, 4, 12)"; "()" for a scalar.
+/// Returns "(20, 4, 12)"; "()" for a scalar.
 std::string to_string(const Shape& shape);
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
 

@@ -25,7 +25,7 @@ enum class DType : std::uint8_t { float32, float64, int32 };
 
 /// Bytes of one element.
 std::size_t size_of(DType dtype);
-/// "float32", "float64" or "int32".
+/// Returns "float32", "float64" or "int32".
 std::string_view to_string(DType dtype);
 std::ostream& operator<<(std::ostream& out, DType dtype);
 
@@ -51,7 +51,7 @@ inline constexpr DType dtype_of = std::same_as<T, float>    ? DType::float32
 /// y.values<float>()` does.
 class Tensor {
  public:
-  /// No tensor: `defined()` is false, everything else throws UsageError.
+  /// Makes no tensor: `defined()` is false, everything else throws UsageError.
   Tensor() = default;
   Tensor(const Tensor& other) noexcept : body_(other.body_) { retain(); }
   Tensor(Tensor&& other) noexcept : body_(std::exchange(other.body_, nullptr)) {}
@@ -65,7 +65,7 @@ class Tensor {
   static Tensor empty(const Shape& shape, DType dtype = DType::float32);
   static Tensor full(const Shape& shape, double value, DType dtype = DType::float32);
   static Tensor zeros(const Shape& shape, DType dtype = DType::float32);
-  /// A copy of `values`, row-major, of their type; throws ShapeError unless there are
+  /// Copies `values`, row-major, of their type; throws ShapeError unless there are
   /// `shape.numel()` of them.
   template <Element T>
   static Tensor from(const Shape& shape, std::span<const T> values);
@@ -73,13 +73,13 @@ class Tensor {
   static Tensor from(const Shape& shape, std::initializer_list<T> values) {
     return from(shape, std::span<const T>(values.begin(), values.size()));
   }
-  /// The same from a vector, an array or whatever else lies in memory as they do.
+  /// Copies a vector, an array or whatever else lies in memory as they do.
   template <std::ranges::contiguous_range Values>
   requires(Element<std::ranges::range_value_t<Values>>) static Tensor
       from(const Shape& shape, const Values& values) {
     return from(shape, std::span<const std::ranges::range_value_t<Values>>(values));
   }
-  /// A copy of `values`, row-major, converted to `dtype`.
+  /// Copies `values`, row-major, converted to `dtype`.
   static Tensor of(const Shape& shape, std::initializer_list<double> values,
                    DType dtype = DType::float32);
   static Tensor scalar(double value, DType dtype = DType::float32) {
@@ -94,7 +94,7 @@ class Tensor {
   std::size_t size(Axis axis) const { return shape()[axis]; }
   std::size_t numel() const { return shape().numel(); }
 
-  /// The elements; throws DtypeError if they are not of type T.
+  /// Returns the elements; throws DtypeError if they are not of type T.
   template <Element T>
   const T* data() const& {
     return static_cast<const T*>(raw(dtype_of<T>));
@@ -107,8 +107,8 @@ class Tensor {
   }
   template <Element T>
   std::span<const T> values() const&& = delete;  // name the Tensor first
-  /// The elements for writing; raises the version. The pointer may be kept and written through
-  /// later, which no version tells: from now on the elements are exposed().
+  /// Returns the elements for writing; raises the version. The pointer may be kept and written
+  /// through later, which no version tells: from now on the elements are exposed().
   template <Element T>
   T* mutable_data() & {
     owner().exposed = true;
@@ -122,35 +122,37 @@ class Tensor {
   }
   template <Element T>
   std::span<T> mutable_values() && = delete;  // name the Tensor first
-  /// Where the elements are int32, a fraction is cut off, and UsageError is thrown for a value that
+  /// Sets elements. In int32 a fraction is cut off, and UsageError is thrown for a value that
   /// does not fit; so with all that converts: `full`, `of`, `to`.
   void fill(double value);
   /// Copies elements; throws ShapeError or DtypeError unless `source` has this shape and dtype.
   void copy_from(const Tensor& source);
 
-  /// Element `index` in row-major order, as a double; throws UsageError out of range.
+  /// Returns element `index` in row-major order, as a double; throws UsageError out of range.
   double at(std::size_t index) const;
-  /// The only element; throws ShapeError if there is not exactly one.
+  /// Returns the only element; throws ShapeError if there is not exactly one.
   double item() const;
 
   /// Rows [begin, end) of the first axis: a view. Throws ShapeError out of range or for a scalar.
   Tensor slice(std::size_t begin, std::size_t end) const;
-  /// Row `index` of the first axis, without that axis: a view.
+  /// Returns row `index` of the first axis, without that axis: a view.
   Tensor row(std::size_t index) const;
-  /// The same elements in another shape: a view, or this handle if the shape is the same already.
-  /// Throws ShapeError if the numbers of elements
+  /// Returns the elements in another shape: a view, or this handle if the shape is the same
+  /// already. Throws ShapeError if the numbers of elements
   /// differ.
   Tensor reshape(const Shape& shape) const;
   Tensor clone() const;
-  /// The same values in another dtype: a copy, or the same handle if the dtype is the same already.
+  /// Returns the values in another dtype: a copy, or the same handle if the dtype is the same
+  /// already.
   Tensor to(DType dtype) const;
 
   /// Counts writes to the elements, through whatever handle.
   std::uint32_t version() const { return owner().version; }
-  /// True if a pointer for writing was ever handed out, by mutable_data() or mutable_values(): the
-  /// elements may then change without a new version(), so nothing derived from them can be cached.
+  /// Returns true if a pointer for writing was ever handed out, by mutable_data() or
+  /// mutable_values(): the elements may then change without a new version(), so nothing derived
+  /// from them can be cached.
   bool exposed() const { return owner().exposed; }
-  /// True if no other handle shares these elements, so that they may be overwritten unseen.
+  /// Returns true if no other handle shares these elements, so that they may be overwritten unseen.
   bool unique() const;
   bool shares_elements_with(const Tensor& other) const;
 
@@ -213,8 +215,8 @@ extern template Tensor Tensor::from<float>(const Shape&, std::span<const float>)
 extern template Tensor Tensor::from<double>(const Shape&, std::span<const double>);
 extern template Tensor Tensor::from<std::int32_t>(const Shape&, std::span<const std::int32_t>);
 
-/// The elements in brackets, six digits each, then dtype and shape: "[1, 2.5] float32 (2)". Of many
-/// elements the first and the last three along each axis.
+/// Prints the elements in brackets, six digits each, then dtype and shape: "[1, 2.5] float32 (2)".
+/// Of many elements the first and the last three along each axis.
 std::string to_string(const Tensor& x);
 std::ostream& operator<<(std::ostream& out, const Tensor& x);
 

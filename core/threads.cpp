@@ -124,7 +124,7 @@ bool wait_awake(std::size_t yields, const Ready& ready) noexcept {
 class ThreadPool {
  public:
   /// Runs the job with `helpers` other threads at most; a team is as large as there will be. False if
-  /// another caller's job is running: then the pool has no hands free.
+  /// another caller's job is running: then no worker is free.
   bool try_run(Job& job, std::size_t helpers) {
     const std::unique_lock in_use(in_use_, std::try_to_lock);
     if (!in_use.owns_lock()) return false;

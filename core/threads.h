@@ -8,14 +8,15 @@
 
 namespace tapegrad {
 
-/// How many threads kernels may use, process-wide; until set, and with 0, as many as there are cores
-/// that the process may run on (sched_getaffinity; a limit of processor time, as containers have, is
-/// not one of cores). Work that is done before a thread would wake up stays in the caller's.
+/// Sets (returns) how many threads kernels may use, process-wide; until set, and with 0, as many as
+/// there are cores that the process may run on (sched_getaffinity; a limit of processor time, as
+/// containers have, is not one of cores). Work that is done before a thread would wake up stays in
+/// the caller's.
 ///
 /// Results never depend on it: no sum is taken apart otherwise than by the sizes.
 ///
-/// After fork() the child has its own threads, as many as are set. (Only a child of a call from inside
-/// a task works alone.)
+/// After fork() the child has its own threads, as many as are set. (Only a child of a call from
+/// inside a task works alone.)
 void set_threads(std::size_t count);
 std::size_t threads();
 
@@ -37,8 +38,8 @@ void parallel_tasks(std::size_t count, Task&& task) {
       const_cast<std::remove_const_t<Plain>*>(&task));
 }
 
-/// Threads that work on one thing at the same time, and may wait for each other. Lies on the stack of
-/// the thread that called parallel_team().
+/// Threads that work on one job at the same time, and may wait for each other. The team lies on the
+/// stack of the thread that called parallel_team().
 class Team {
  public:
   explicit Team(std::size_t size) : size_(size) {}

@@ -17,7 +17,7 @@ class Tracked {
   Tracked& operator=(const Tracked&) noexcept { return *this; }
   ~Tracked();
 
-  /// The addresses of all that are alive, in ascending order.
+  /// Returns the addresses of all that are alive, in ascending order.
   static std::vector<const Tracked*> alive();
 
  private:

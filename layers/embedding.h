@@ -11,7 +11,7 @@ class Embedding {
   Parameter weight;  // (V, E)
 
   Embedding() = default;
-  /// Standard normal, as torch's. Throws ShapeError if a size is 0.
+  /// Draws from the standard normal distribution, as torch's. Throws ShapeError if a size is 0.
   Embedding(std::size_t ids, std::size_t features, Rng& rng, DType dtype = DType::float32);
 
   /// Throws UsageError for an id outside of [0, V), DtypeError unless ids are int32.

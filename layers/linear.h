@@ -18,10 +18,11 @@ class Linear {
   Parameter bias;    // (O), undefined without bias
 
   Linear() = default;
-  /// Uniform in +-1/sqrt(I), as torch's. Throws ShapeError if a size is 0.
+  /// Draws uniformly in +-1/sqrt(I), as torch's. Throws ShapeError if a size is 0.
   Linear(std::size_t inputs, std::size_t outputs, Rng& rng, LinearOptions options = {});
 
-  /// x (..., I) -> (..., O). Throws ShapeError for another x; UsageError for one of another tape.
+  /// Maps x (..., I) to (..., O). Throws ShapeError for another x; UsageError for one of another
+  /// tape.
   Var operator()(Tape& tape, const Var& x) const;
   void visit(auto&& v) {
     v("weight", weight);
@@ -29,8 +30,8 @@ class Linear {
   }
 };
 
-/// cross_entropy(head(tape, x), ids, options), fused: what linear_cross_entropy() of ops makes of
-/// the Parameters of `head`. Throws like it; UsageError for an x of another tape.
+/// Computes cross_entropy(head(tape, x), ids, options), fused: what linear_cross_entropy() of ops
+/// makes of the Parameters of `head`. Throws like it; UsageError for an x of another tape.
 Var linear_cross_entropy(Tape& tape, const Linear& head, const Var& x, const Tensor& ids,
                          const CrossEntropyOptions& options = {});
 

@@ -6,7 +6,7 @@
 
 namespace tapegrad {
 
-/// Where epsilon is added: to sqrt(v) after its bias is corrected (the algorithm of the paper, and
+/// Place of epsilon: added to sqrt(v) after its bias is corrected (the algorithm of the paper, and
 /// what torch documents), or before, which folds both corrections into the step size (the paper's
 /// remark at the end of section 2, "epsilon hat").
 enum class AdamEpsilon : std::uint8_t { after_correction, hat };
@@ -39,7 +39,7 @@ class Adam : public Optimizer {
       : Adam(std::vector<Group>{{parameters, options}}) {}
   explicit Adam(const std::vector<Group>& groups);
 
-  /// What is remembered of parameter i: the moments are undefined before its first step.
+  /// State of parameter i: the moments are undefined before its first step.
   struct State {
     std::uint64_t steps = 0;
     Tensor m;

@@ -51,22 +51,23 @@ class Optimizer {
 
   /// Throws UsageError, with no Parameter changed, if none that is not frozen has a gradient.
   void step();
-  /// What clip_grad_norm(parameters(), options.clip_norm) and step() do, to the bit, in two passes
-  /// over the gradients in place of three; but the gradients stay as backward left them. Returns
-  /// their norm, and that of what the update saw. Throws like these two, with nothing changed.
+  /// Does what clip_grad_norm(parameters(), options.clip_norm) and step() do, to the bit, in two
+  /// passes over the gradients in place of three; but the gradients stay as backward left them.
+  /// Returns their norm, and that of what the update saw. Throws like these two, with nothing
+  /// changed.
   GradNorm step(const StepOptions& options);
   void zero_grad() { parameters_.zero_grad(); }
 
-  /// Those of all groups, one group after the other.
+  /// Returns the Parameters of all groups, one group after the other.
   const Parameters& parameters() const { return parameters_; }
   std::size_t groups() const { return learning_rates_.size(); }
-  /// The group of parameters()[i].
+  /// Returns the group of parameters()[i].
   std::size_t group_of(std::size_t i) const { return group_of_[i]; }
 
   /// Throws UsageError for a group that does not exist.
   double learning_rate(std::size_t group = 0) const;
-  /// Of all groups. Throws UsageError unless `lr` is finite and not negative, in the dtype of the
-  /// Parameters too. A rate that is subnormal there is 0: a schedule may end so.
+  /// Sets the rate of all groups. Throws UsageError unless `lr` is finite and not negative, in the
+  /// dtype of the Parameters too. A rate that is subnormal there is 0: a schedule may end so.
   void set_learning_rate(double lr);
   void set_learning_rate(double lr, std::size_t group);
 
@@ -75,16 +76,16 @@ class Optimizer {
   void state(Archive& a);
 
  protected:
-  /// What the elements of a Parameter are updated by, beside the options of its group.
+  /// Inputs of the update of a Parameter, beside the options of its group.
   struct Step {
     std::size_t group;
     std::uint64_t number;  // of this Parameter's steps, from 1 on
     double lr;
   };
 
-  /// `name`: for messages. `slots`: names of the tensors that are remembered of each Parameter.
-  /// Throws UsageError for a group without parameters, the same one twice, one without value, or a
-  /// bad learning rate; DtypeError for int32.
+  /// Makes an optimizer. `name`: for messages. `slots`: names of the tensors that are kept of each
+  /// Parameter. Throws UsageError for a group without parameters, the same one twice, one without
+  /// value, or a bad learning rate; DtypeError for int32.
   template <class Options>
   Optimizer(const char* name, const std::vector<ParameterGroup<Options>>& groups,
             std::vector<std::string> slots)
@@ -100,7 +101,7 @@ class Optimizer {
   /// Updates a block of elements; called by several threads at once.
   virtual void update(const Step& step, const kernels::Update<float>& u) const = 0;
   virtual void update(const Step& step, const kernels::Update<double>& u) const = 0;
-  /// Whether anything is remembered of the Parameters of `group`: else update() gets no slots.
+  /// Returns whether anything is kept of the Parameters of `group`: else update() gets no slots.
   virtual bool remembers(std::size_t /*group*/) const { return true; }
 
   /// Throws UsageError unless `value` is in [low, high), as given and as the kernel sees it: in the
@@ -110,8 +111,8 @@ class Optimizer {
   /// Throws UsageError "[name] why", and which group it is about if there are several.
   [[noreturn]] void refuse_option(std::size_t group, const char* why) const;
 
-  /// How many steps parameter `i` took part in, and what is remembered of it, in slot `k`: undefined
-  /// before its first step. Throw UsageError if there is no parameter `i`.
+  /// Returns how many steps parameter `i` took part in, and what is kept of it, in slot `k`:
+  /// undefined before its first step. Throw UsageError if there is no parameter `i`.
   std::uint64_t steps(std::size_t i) const { return memories_[checked_index(i)].steps; }
   const Tensor& slot(std::size_t i, std::size_t k) const {
     return memories_[checked_index(i)].slots[k];

@@ -30,7 +30,7 @@ class SGD : public Optimizer {
       : SGD(std::vector<Group>{{parameters, options}}) {}
   explicit SGD(const std::vector<Group>& groups);
 
-  /// The velocity of parameter i; undefined before its first step, or without momentum.
+  /// Returns the velocity of parameter i; undefined before its first step, or without momentum.
   const Tensor& velocity(std::size_t i) const { return slot(i, 0); }
 
  private:

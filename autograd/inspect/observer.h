@@ -11,7 +11,7 @@
 
 namespace tapegrad {
 
-/// What an op noted about itself, as in axis = 1.
+/// Attribute of an op, as in axis = 1.
 struct Note {
   const char* name;
   std::string value;
@@ -55,17 +55,17 @@ class Observer {
   /// Stops observing. In the thread of the tapes that it observes.
   virtual ~Observer();
 
-  /// A value was recorded: an output of `node`, whose rule is not there yet.
+  /// Receives a value that was recorded: an output of `node`, whose rule is not there yet.
   virtual void on_value(const NodeView& /*node*/, std::size_t /*number*/, const Var& /*value*/) {}
-  /// A sweep has come to `node`: the gradient of one of its values is complete, hooks included. Not
-  /// called for values that no gradient has reached.
+  /// Receives the node that a sweep has come to: the gradient of one of its values is complete,
+  /// hooks included. Not called for values that no gradient has reached.
   virtual void on_gradient(const NodeView& /*node*/, std::size_t /*number*/,
                            const Var& /*gradient*/) {}
-  /// An op with kinks (relu, max, clamp) was recorded: a Tensor that changes where an element takes
-  /// another branch.
+  /// Receives the branches of an op with kinks (relu, max, clamp): a Tensor that changes where
+  /// an element takes another branch.
   virtual void on_branch(std::size_t /*node*/, const char* /*op*/, const Tensor& /*choice*/) {}
-  /// A fused op shows what it keeps to itself: as it is recorded, after its values; in a sweep,
-  /// after the gradients of its values.
+  /// Receives internal values of a fused op: as it is recorded, after its values; in a
+  /// sweep, after the gradients of its values.
   virtual void on_internal(const NodeView& /*node*/, const Internal& /*inside*/) {}
 
   Interest interests() const { return interests_; }

@@ -9,7 +9,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What a tape keeps for those who look into a pass.
+/// Records that a tape keeps for hooks, kept gradients, scopes and observers.
 namespace tapegrad {
 
 /// A name that nodes stand under; number 0 is the pass itself.
@@ -29,7 +29,7 @@ struct NoteRecord {
   std::string value;
 };
 
-/// A hook on a slot, or, if it is empty, the wish to keep the slot's gradient.
+/// A hook on a slot. An empty function marks a retain_grad() request.
 struct HookRecord {
   static constexpr std::uint32_t none = UINT32_MAX;
   std::uint32_t node;

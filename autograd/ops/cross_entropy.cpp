@@ -38,7 +38,7 @@ kernels::CrossEntropyTargets checked_targets(const char* op, const char* name, c
           options.label_smoothing};
 }
 
-/// The same as constants, that a rule may keep: a tensor overwritten in between is noticed.
+/// Returns them as constants, that a rule may keep: a tensor overwritten in between is noticed.
 struct SavedTargets {
   explicit SavedTargets(const kernels::CrossEntropyTargets& t)
       : ids(t.ids),

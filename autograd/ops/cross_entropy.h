@@ -15,8 +15,8 @@ struct NLLOptions {
   Tensor weights;                    // (...) like ids, finite, >= 0, of any dtype; undefined: 1
 };
 
-/// Negative log likelihood: log_probabilities (..., V), ids (...). With k = ids[r], w the weights of
-/// the rows and c those of the classes,
+/// Computes the negative log likelihood: log_probabilities (..., V), ids (...). With k = ids[r], w
+/// the weights of the rows and c those of the classes,
 ///   loss = sum_r w_r c_k (-log_probabilities[r, k]) / sum_r w_r c_k.
 /// A row of weight 0 is not read.
 Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& options = {});
@@ -37,20 +37,22 @@ struct CrossEntropyOptions {
 /// smoothed), with the finite gradient p - target; elsewhere it contributes 0. Loss and derivatives
 /// are right for a row that is almost certain: the loss of (20, 0) with class 0 is 2.06e-9.
 Var cross_entropy(const Var& logits, const Tensor& ids, const CrossEntropyOptions& options = {});
-/// The same, composed of log_softmax and a sum: the definition, and the twin of the fused one.
+/// Composes cross_entropy() of log_softmax and a sum: the definition, and the twin of the fused
+/// one.
 Var cross_entropy_composed(const Var& logits, const Tensor& ids,
                            const CrossEntropyOptions& options = {});
 
-/// cross_entropy(linear(x, weight, bias), ids, options) without the (..., V) tensors in between:
-/// x (..., I), weight (V, I), bias (V) or undefined, ids (...). Rows of logits become their loss and
-/// its gradient while they are in the cache, so that of three passes over all logits one is left,
-/// and one tensor of their size in place of three.
+/// Computes cross_entropy(linear(x, weight, bias), ids, options) without the (..., V) tensors in
+/// between: x (..., I), weight (V, I), bias (V) or undefined, ids (...). Rows of logits become
+/// their loss and its gradient while they are in the cache, so that of three passes over all logits
+/// one is left, and one tensor of their size in place of three.
 ///
 /// What is promised of cross_entropy() holds, with subnormal numbers as 0. Throws like linear() and
 /// cross_entropy(), and ShapeError for an x without elements.
 Var linear_cross_entropy(const Var& x, const Var& weight, const Var& bias, const Tensor& ids,
                          const CrossEntropyOptions& options = {});
-/// The same, composed of linear() and cross_entropy_composed(): the twin of the fused one.
+/// Composes linear_cross_entropy() of linear() and cross_entropy_composed(): the twin of the fused
+/// one.
 Var linear_cross_entropy_composed(const Var& x, const Var& weight, const Var& bias,
                                   const Tensor& ids, const CrossEntropyOptions& options = {});
 

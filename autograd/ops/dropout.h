@@ -8,7 +8,7 @@
 
 namespace tapegrad {
 
-/// Inverted dropout (Srivastava et al. 2014): each element is 0 with probability p, else
+/// Applies inverted dropout (Srivastava et al. 2014): each element is 0 with probability p, else
 /// x / (1 - p). A dropped element is 0 and has gradient 0 whatever x or the gradient is there, an
 /// infinity or a NaN too.
 ///
@@ -18,10 +18,10 @@ namespace tapegrad {
 /// unless p is in [0, 1), and if x was recorded on another tape.
 Var dropout(Tape& tape, const Var& x, double p, std::string_view site = "");
 
-/// The same with the mask of a given key: for twins, which draw no random numbers.
+/// Applies dropout with the mask of a given key: for twins, which draw no random numbers.
 Var dropout(const Var& x, double p, RandomKey key);
 
-/// The key of dropout at a site of this pass, or no key where dropout is off (or p is 0).
+/// Returns the key of dropout at a site of this pass, or no key where dropout is off (or p is 0).
 std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site = "");
 
 }  // namespace tapegrad

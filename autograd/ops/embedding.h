@@ -9,7 +9,7 @@ namespace tapegrad {
 /// UsageError for an id out of range.
 Var embedding(const Var& table, const Tensor& ids);
 
-/// The gradient of embedding(): zeros (V, E), and rows[i] added to row ids[i].
+/// Returns the gradient of embedding(): zeros (V, E), and rows[i] added to row ids[i].
 Var scatter_rows(const Var& rows, const Tensor& ids, std::size_t table_rows);
 
 }  // namespace tapegrad

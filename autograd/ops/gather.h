@@ -10,16 +10,16 @@
 /// DtypeError, and UsageError for an index that is negative or not below the axis's size.
 namespace tapegrad {
 
-/// y[.., k, ..] = x[.., index[.., k, ..], ..], k and the index at place `axis`: y has the shape of
-/// index. An element that is picked several times receives the sum of its gradients.
+/// Computes y[.., k, ..] = x[.., index[.., k, ..], ..], k and the index at place `axis`: y has the
+/// shape of index. An element that is picked several times receives the sum of its gradients.
 Var gather(const Var& x, Axis axis, const Tensor& index);
 
-/// y[.., k, ..] = x[.., ids[k], ..] at place `axis`, for ids (N): whole rows, columns or what else
-/// lies along the axis, each as often as it is asked for. Its gradients are then added up, as those
-/// of embedding(), which this is for a matrix and axis 0.
+/// Computes y[.., k, ..] = x[.., ids[k], ..] at place `axis`, for ids (N): whole rows, columns or
+/// what else lies along the axis, each as often as it is asked for. Its gradients are then added
+/// up, as those of embedding(), which this is for a matrix and axis 0.
 Var index_select(const Var& x, Axis axis, const Tensor& ids);
 
-/// The gradient of gather(): zeros, `size` of them along `axis`, and x[.., k, ..] added at
+/// Returns the gradient of gather(): zeros, `size` of them along `axis`, and x[.., k, ..] added at
 /// [.., index[.., k, ..], ..], in the order of k. x has the shape of index.
 Var scatter_add(const Var& x, Axis axis, const Tensor& index, std::size_t size);
 

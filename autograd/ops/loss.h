@@ -29,13 +29,13 @@ struct LossOptions {
   Tensor weights;  // undefined: 1
 };
 
-/// Mean of |prediction - target|; gradient 0 where they are equal.
+/// Returns the mean of |prediction - target|; gradient 0 where they are equal.
 Var l1(const Var& prediction, const Var& target, const LossOptions& options = {});
-/// Mean of (prediction - target)^2.
+/// Returns the mean of (prediction - target)^2.
 Var mse(const Var& prediction, const Var& target, const LossOptions& options = {});
-/// Mean of e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), of e = prediction - target
-/// (Huber 1964). Throws UsageError unless delta, rounded to the inputs' dtype, is finite and above
-/// 0.
+/// Returns the mean of e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), of e = prediction
+/// - target (Huber 1964). Throws UsageError unless delta, rounded to the inputs' dtype, is finite
+/// and above 0.
 Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options = {});
 
 struct BCEOptions {
@@ -43,7 +43,7 @@ struct BCEOptions {
   Tensor positive_weight;  // () or (C), a class an element of the last axis; undefined: 1
 };
 
-/// Binary cross entropy of sigmoid(logits), in nats: the mean of -p t log sigmoid(x)
+/// Computes the binary cross entropy of sigmoid(logits), in nats: the mean of -p t log sigmoid(x)
 /// - (1 - t) log(1 - sigmoid(x)), p the positive weight; stable, and exact in the tails. Throws
 /// UsageError for a target outside [0, 1] or a positive weight that is not finite or below 0.
 Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& options = {});
@@ -54,7 +54,8 @@ struct GaussianNLLOptions {
   bool full = false;      // with the constant log(2 pi) / 2
 };
 
-/// Negative log likelihood under a normal distribution with v = max(variance, epsilon), the mean of
+/// Computes the negative log likelihood under a normal distribution with v = max(variance,
+/// epsilon), the mean of
 ///   (log v + (target - mean)^2 / v) / 2,
 /// as torch's GaussianNLLLoss. No square overflows unless the loss does.
 /// At the clamp the gradient passes unchanged, as that of v, so that a variance that has become too
@@ -63,9 +64,9 @@ struct GaussianNLLOptions {
 Var gaussian_nll(const Var& mean, const Var& variance, const Var& target,
                  const GaussianNLLOptions& options = {});
 
-/// Pinball loss of several quantiles (Koenker and Bassett 1978): the mean of max(q e, (q - 1) e)
-/// with e = target - prediction, gradient 0 at e = 0. prediction (..., Q), target and weights
-/// (...), quantiles Q numbers in (0, 1), else UsageError.
+/// Computes the pinball loss of several quantiles (Koenker and Bassett 1978): the mean of max(q e,
+/// (q - 1) e) with e = target - prediction, gradient 0 at e = 0. prediction (..., Q), target and
+/// weights (...), quantiles Q numbers in (0, 1), else UsageError.
 Var quantile_loss(const Var& prediction, const Var& target, std::span<const double> quantiles,
                   const LossOptions& options = {});
 inline Var quantile_loss(const Var& prediction, const Var& target,
@@ -73,10 +74,10 @@ inline Var quantile_loss(const Var& prediction, const Var& target,
   return quantile_loss(prediction, target, std::span(quantiles.begin(), quantiles.size()), options);
 }
 
-/// sum(mask x) / sum(mask), mask of x's shape and any dtype: the mean of what a mask of 0 and 1
-/// leaves; UsageError for an undefined one. What x was made of needs finite derivatives even where
-/// the mask is 0: there they are multiplied by a gradient of 0. The losses above take the mask as
-/// their weights, and do not need that of their inputs.
+/// Computes sum(mask x) / sum(mask), mask of x's shape and any dtype: the mean of what a mask of 0
+/// and 1 leaves; UsageError for an undefined one. What x was made of needs finite derivatives even
+/// where the mask is 0: there they are multiplied by a gradient of 0. The losses above take the
+/// mask as their weights, and do not need that of their inputs.
 Var masked_mean(const Var& x, const Tensor& mask);
 
 }  // namespace tapegrad

@@ -37,7 +37,7 @@ class LossWeights {
 
 /// Throws UsageError unless all weights, if there are any, are finite and at least 0.
 void check_finite_weights(std::string_view op, std::string_view name, const Tensor& weights);
-/// The same, and ShapeError unless they have the shape of what they weigh.
+/// Checks weights, with ShapeError unless they have the shape of what they weigh.
 void check_weights(std::string_view op, const Tensor& weights, std::string_view weighed,
                    const Shape& shape, std::string_view name = "weights");
 

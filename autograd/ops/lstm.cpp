@@ -66,7 +66,7 @@ const T* data_or_null(const Var& v) {
   return v.defined() ? v.value().data<T>() : nullptr;
 }
 
-/// Where the kernel may write: null if nobody wants it.
+/// Returns the memory that the kernel may write to: null if the result is not wanted.
 template <class T>
 T* memory(Tensor& t) {
   return t.defined() ? t.mutable_data<T>() : nullptr;

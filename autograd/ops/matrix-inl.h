@@ -6,7 +6,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What ops that begin with linear() share with it.
+/// Common parts of linear() and of ops that begin with it.
 namespace tapegrad {
 
 class Grads;

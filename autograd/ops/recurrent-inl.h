@@ -14,7 +14,7 @@ namespace tapegrad::check {
 /// (B, T, I).
 void state(std::string_view op, const Var& x, std::string_view name, const Var& part,
            const Shape& demanded);
-/// The same for the shape of x.
+/// Checks the shape of x.
 void state(std::string_view op, const Shape& x, std::string_view name, const Var& part,
            const Shape& demanded);
 

@@ -2,8 +2,8 @@
 
 #include "../var.h"
 
-/// What recurrent ops and layers take and return: values of one pass. The Parameters of a layer are
-/// in layers/recurrent/.
+/// States and results of recurrent ops and layers: values of one pass. The Parameters of a layer
+/// are in layers/recurrent/.
 namespace tapegrad {
 
 /// A recurrent layer, or a stack of them, run over a sequence.
@@ -13,11 +13,12 @@ struct Unrolled {
   State last;  // the state after the last step
 };
 
-/// What an LSTM carries from step to step. One layer: h and c (B, H); a stack of layers: (L, B, H).
+/// State that an LSTM carries from step to step. One layer: h and c (B, H); a stack of layers: (L,
+/// B, H).
 struct LSTMState {
   Var h;
   Var c;
-  /// The same numbers as constants: where backpropagation through time is cut.
+  /// Returns the state as constants: where backpropagation through time is cut.
   LSTMState detach() const { return {h.detach(), c.detach()}; }
 };
 using LSTMResult = Unrolled<LSTMState>;

@@ -12,23 +12,23 @@
 /// no parts, DtypeError for parts of several dtypes. int32 may be taken by all but pad().
 namespace tapegrad {
 
-/// The same elements in row-major order, in another shape.
+/// Reshapes: the elements in row-major order, in another shape.
 Var reshape(const Var& x, const Shape& shape);
 /// Axes `axis0` and `axis1` exchanged, copied: (..., M, ..., N, ...) -> (..., N, ..., M, ...).
 Var transpose(const Var& x, Axis axis0, Axis axis1);
-/// A matrix transposed: (M, N) -> (N, M). ShapeError unless rank is 2: with more, say which axes.
+/// Transposes a matrix: (M, N) -> (N, M). ShapeError unless rank is 2: with more, say which axes.
 Var transpose(const Var& x);
 /// Elements [begin, end) along `axis`. In a loop over all steps use unbind(): a slice's gradient is
 /// as large as x.
 Var slice(const Var& x, Axis axis, std::size_t begin, std::size_t end);
-/// The parts one after the other along `axis`; at least one part, all other axes equal.
+/// Concatenates parts along `axis`; at least one part, all other axes equal.
 Var concat(const Vars& parts, Axis axis);
 /// Parts of equal shape along a new axis, which is axis `axis` of the result.
 Var stack(const Vars& parts, Axis axis = 0);
-/// All x[0], x[1], ... of the first axis, as one node.
+/// Returns x[0], x[1], ... of the first axis, as one node.
 Vars unbind(const Var& x);
 
-/// N equal parts along `axis`, as one node: `auto [i, f, g, o] = split<4>(gates, 1);`
+/// Splits into N equal parts along `axis`, as one node: `auto [i, f, g, o] = split<4>(gates, 1);`
 template <std::size_t N>
 Owned<std::array<Var, N>> split(const Var& x, Axis axis);
 
@@ -39,7 +39,7 @@ inline Vars split(const Var& x, std::initializer_list<std::size_t> sizes, Axis a
   return split(x, std::span(sizes.begin(), sizes.size()), axis);
 }
 
-/// What slice() leaves out, filled with zeros: x at [begin, begin + x.size(axis)) along `axis` of
+/// Pads what slice() leaves out with zeros: x at [begin, begin + x.size(axis)) along `axis` of
 /// size `size`.
 Var pad(const Var& x, Axis axis, std::size_t begin, std::size_t size);
 

@@ -15,11 +15,11 @@
 /// Values and derivatives are right in the tails: 1 - p is never formed as a difference.
 namespace tapegrad {
 
-/// y = e^x / sum e^x: x (..., V) -> (..., V), rows of sum 1.
+/// Computes y = e^x / sum e^x: x (..., V) -> (..., V), rows of sum 1.
 Var softmax(const Var& x);
-/// y = x - log sum e^x: x (..., V) -> (..., V).
+/// Computes y = x - log sum e^x: x (..., V) -> (..., V).
 Var log_softmax(const Var& x);
-/// y = log sum e^x: x (..., V) -> (...).
+/// Computes y = log sum e^x: x (..., V) -> (...).
 Var logsumexp(const Var& x);
 
 }  // namespace tapegrad

@@ -13,44 +13,45 @@
 /// Text as numbers: UTF-8, and vocabularies that give every symbol an id.
 namespace tapegrad {
 
-/// The content of a text file, as bytes. Throws FileError if the file is empty, has more than 4
-/// GiB, or is no regular file that can be read.
+/// Returns the content of a text file, as bytes. Throws FileError if the file is empty, has more
+/// than 4 GiB, or is no regular file that can be read.
 std::string read_text_file(const std::filesystem::path& path);
 
-/// The code points of UTF-8 text. Throws UsageError, with the offset and the byte, for what is not
-/// UTF-8: overlong forms, surrogates, values above U+10FFFF, characters cut off (Unicode 15, table
-/// 3-7).
+/// Returns the code points of UTF-8 text. Throws UsageError, with the offset and the byte, for what
+/// is not UTF-8: overlong forms, surrogates, values above U+10FFFF, characters cut off (Unicode 15,
+/// table 3-7).
 std::vector<char32_t> decode_utf8(std::string_view text);
-/// One to four bytes. Throws UsageError for a surrogate or a value above U+10FFFF.
+/// Encodes in one to four bytes. Throws UsageError for a surrogate or a value above U+10FFFF.
 std::string encode_utf8(char32_t character);
 
-/// What counts as one symbol: a character of UTF-8 text, or a byte of any file.
+/// Unit of text that is one symbol: a character of UTF-8 text, or a byte of any file.
 enum class TextUnit : std::uint8_t { bytes, characters };
 
 /// The symbols of a text and their ids: id k is the k-th symbol in the order of code points or
 /// bytes.
 class CharVocabulary {
  public:
-  /// The symbols that occur in `text`. Throws UsageError if it is empty, or if it is to be
+  /// Returns the symbols that occur in `text`. Throws UsageError if it is empty, or if it is to be
   /// characters and is not UTF-8.
   explicit CharVocabulary(std::string_view text, TextUnit unit = TextUnit::characters);
 
-  /// What `to_string` wrote. Throws FileError if it is something else, is empty, or has a symbol
-  /// twice.
+  /// Reads what `to_string` wrote. Throws FileError if it is something else, is empty, or has a
+  /// symbol twice.
   static CharVocabulary from_string(std::string_view stored);
-  /// All of it as UTF-8 in one line of text, for a model file's metadata: "characters:" and the
-  /// characters in the order of their ids, or "bytes:" and two hexadecimal digits for each byte.
+  /// Writes the vocabulary as UTF-8 in one line of text, for a model file's metadata: "characters:"
+  /// and the characters in the order of their ids, or "bytes:" and two hexadecimal digits for each
+  /// byte.
   std::string to_string() const;
 
-  /// Number of symbols, V: ids are 0 to V - 1.
+  /// Returns the number of symbols, V: ids are 0 to V - 1.
   std::size_t size() const { return symbols_.size(); }
   TextUnit unit() const { return unit_; }
 
-  /// The ids of `text`'s symbols: int32, shape (n). Throws UsageError, with its offset, for a
-  /// symbol that is not in the vocabulary, and for characters that are not UTF-8.
+  /// Returns the ids of `text`'s symbols: int32, shape (n). Throws UsageError, with its offset, for
+  /// a symbol that is not in the vocabulary, and for characters that are not UTF-8.
   Tensor encode(std::string_view text) const;
-  /// The text of ids of any shape, row-major. Throws UsageError for an id out of range, DtypeError
-  /// unless they are int32.
+  /// Returns the text of ids of any shape, row-major. Throws UsageError for an id out of range,
+  /// DtypeError unless they are int32.
   std::string decode(const Tensor& ids) const { return decode(ids.values<std::int32_t>()); }
   std::string decode(std::span<const std::int32_t> ids) const;
 

@@ -42,13 +42,14 @@ class StreamWindows {
  public:
   class Iterator;
 
-  /// `ids` (n), int32, are shared, not copied. Throws UsageError if T = 0, B = 0 or n < B T + 1,
-  /// which is what one whole window takes; ShapeError or DtypeError for other ids.
+  /// Makes windows over `ids` (n), int32, which are shared, not copied. Throws UsageError if T = 0,
+  /// B = 0 or n < B T + 1, which is what one whole window takes; ShapeError or DtypeError for other
+  /// ids.
   StreamWindows(Tensor ids, std::size_t steps, std::size_t batch);
 
-  /// Number of windows, at least 1.
+  /// Returns the number of windows, at least 1.
   std::size_t size() const { return (positions_ + steps_ - 1) / steps_; }
-  /// Window `k`, in tensors of its own; throws UsageError unless k < size().
+  /// Returns window `k`, in tensors of its own; throws UsageError unless k < size().
   Window at(std::size_t k) const;
 
   Iterator begin() const&;

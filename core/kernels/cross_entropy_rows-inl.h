@@ -11,7 +11,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What the forms of cross entropy share: what a row of logits is compared with, and what it costs.
+/// Common parts of the forms of cross entropy: the target of a row of logits, and its loss.
 namespace tapegrad::kernels {
 
 /// The power of two that brings the largest of weight(0), ..., weight(n - 1) near 1, so that sums
@@ -90,7 +90,7 @@ struct Cost {
   double log_total;
 };
 
-/// What a row of n logits costs, whose exponentials have been summed; not its weight.
+/// Returns the loss of a row of n logits, whose exponentials have been summed, without its weight.
 template <class T>
 double cost_of_row(const TargetRows& target, std::size_t row, const T* x, std::size_t n,
                    const RowSums<T>& sums) {

@@ -6,27 +6,29 @@
 /// float64. Shapes and dtypes have been checked by the caller.
 namespace tapegrad::kernels {
 
-/// Two operands: shapes equal, or one is a suffix of the other and is repeated along the leading
-/// axes.
+/// Computes with two operands: shapes equal, or one is a suffix of the other and is repeated along
+/// the leading axes.
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
 Tensor pow(const Tensor& a, const Tensor& b);
-/// NaN if either is.
+/// Returns NaN if either is.
 Tensor maximum(const Tensor& a, const Tensor& b);
 Tensor minimum(const Tensor& a, const Tensor& b);
-/// 1 where the result is a, 0 where it is b, 1/2 where both are equal; a NaN is the result.
+/// Computes 1 where the result is a, 0 where it is b, 1/2 where both are equal; a NaN is the
+/// result.
 Tensor maximum_share(const Tensor& a, const Tensor& b);
 Tensor minimum_share(const Tensor& a, const Tensor& b);
 
-/// 1 where the derivative of a^b for a (for b) is 0, or is defined as 0, but its formula is not.
+/// Computes 1 where the derivative of a^b for a (for b) is 0, or is defined as 0, but its formula
+/// is not.
 Tensor is_flat_in_base(const Tensor& a, const Tensor& b);
 Tensor is_flat_in_exponent(const Tensor& a, const Tensor& b);
 
-/// x factor, and 0 where factor is 0 whatever x is; shapes equal.
+/// Computes x factor, and 0 where factor is 0 whatever x is; shapes equal.
 Tensor masked(const Tensor& x, const Tensor& factor);
-/// a where condition (int32) is not 0, else b; each has the last axes of `shape`.
+/// Computes a where condition (int32) is not 0, else b; each has the last axes of `shape`.
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b, const Shape& shape);
 
 Tensor neg(const Tensor& x);
@@ -37,7 +39,7 @@ Tensor log(const Tensor& x);
 Tensor log1p(const Tensor& x);
 Tensor expm1(const Tensor& x);
 Tensor pow(const Tensor& x, double exponent);
-/// log(1 + e^x), computed as max(x, 0) + log1p(e^-|x|).
+/// Computes log(1 + e^x) as max(x, 0) + log1p(e^-|x|).
 Tensor softplus(const Tensor& x);
 Tensor abs(const Tensor& x);
 Tensor clamp(const Tensor& x, double low, double high);
@@ -47,22 +49,24 @@ Tensor sigmoid(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor relu(const Tensor& x);
 
-/// The derivatives of sigmoid and tanh at x, from x: a result that is rounded to 1 has lost them.
+/// Returns the derivatives of sigmoid and tanh at x, from x: a result that is rounded to 1 has lost
+/// them.
 Tensor sigmoid_slope(const Tensor& x);
 Tensor tanh_slope(const Tensor& x);
-/// dy times the slope at x.
+/// Computes dy times the slope at x.
 Tensor sigmoid_backward(const Tensor& x, const Tensor& dy);
 Tensor tanh_backward(const Tensor& x, const Tensor& dy);
-/// dx from dy and the result: 0 where y <= 0, else dy.
+/// Computes dx from dy and the result: 0 where y <= 0, else dy.
 Tensor relu_backward(const Tensor& y, const Tensor& dy);
-/// 0 where x <= 0, else 1: at NaN too, because the result of relu is x there.
+/// Computes 0 where x <= 0, else 1: at NaN too, because the result of relu is x there.
 Tensor is_positive(const Tensor& x);
-/// -1 where x < low, 1 where x > high, else 0: at NaN too, because the result of clamp is x there.
+/// Computes -1 where x < low, 1 where x > high, else 0: at NaN too, because the result of clamp is
+/// x there.
 Tensor beyond(const Tensor& x, double low, double high);
-/// -1, 0, 1 or NaN.
+/// Returns -1, 0, 1 or NaN.
 Tensor sign(const Tensor& x);
 
-/// total += x; shapes equal. Does not throw if shapes and dtypes agree.
+/// Computes total += x; shapes equal. Does not throw if shapes and dtypes agree.
 void accumulate(Tensor& total, const Tensor& x);
 
 }  // namespace tapegrad::kernels

@@ -50,7 +50,7 @@ double operations(std::size_t m, std::size_t n, std::size_t k) {
   return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
 }
 
-/// How many rows (or columns, if C is wider than high) one block of C has. A function of the sizes
+/// Number of rows (or columns, if C is wider than high) one block of C has; a function of the sizes
 /// alone.
 std::size_t block_length(std::size_t m, std::size_t n, std::size_t k) {
   constexpr std::size_t least_length = 256;
@@ -62,12 +62,12 @@ std::size_t block_length(std::size_t m, std::size_t n, std::size_t k) {
   return (even + tile - 1) / tile * tile;
 }
 
-/// How many products of a stack one thread makes at a time.
+/// Number of products of a stack that one thread makes at a time.
 std::size_t products_per_block(std::size_t m, std::size_t n, std::size_t k) {
   return 1 + static_cast<std::size_t>(least_operations / std::max(1.0, operations(m, n, k)));
 }
 
-/// Whether a product is left to OpenBLAS. A function of the sizes alone, all of which it can take.
+/// Tests whether a product is left to OpenBLAS, by its sizes alone, all of which OpenBLAS can take.
 template <class T>
 bool suits_openblas(std::size_t m, std::size_t n, std::size_t k) {
   constexpr std::size_t largest = std::numeric_limits<std::int32_t>::max();

@@ -8,10 +8,10 @@
 #include "../shape.h"
 #include "../threads.h"
 
-/// What several kernels share: a shape around an axis, blocks on several threads, a sum on several
+/// Common parts of kernels: a shape around an axis, blocks on several threads, a sum on several
 /// lanes.
 ///
-/// An axis beside one of size 0 may be of size 2^50: a kernel returns early if there are no
+/// A shape with a size-0 axis may have another of size 2^50: a kernel returns early if there are no
 /// elements.
 namespace tapegrad::kernels {
 
@@ -71,7 +71,7 @@ Sum lane_sum_of(std::size_t n, F f) {
   return sums[0];
 }
 
-/// The same for terms f(x[0]), ..., f(x[n - 1]).
+/// Sums the terms f(x[0]), ..., f(x[n - 1]).
 template <class Sum, class T, class F>
 Sum lane_sum(const T* x, std::size_t n, F f) {
   return lane_sum_of<Sum>(n, [=](std::size_t i) { return f(static_cast<Sum>(x[i])); });

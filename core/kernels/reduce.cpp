@@ -16,7 +16,7 @@
 namespace tapegrad::kernels {
 namespace {
 
-/// What `sum(x, n)` adds up of blocks of 1024, added in a balanced tree.
+/// Sums `sum(x, n)` of blocks of 1024, added in a balanced tree.
 template <class T, class Sum>
 double pairwise(const T* x, std::size_t n, Sum sum) {
   constexpr std::size_t block = 1024;

@@ -13,7 +13,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What softmax and cross entropy share: rows of a tensor, and the exponentials of a row.
+/// Common parts of softmax and cross entropy: rows of a tensor, and the exponentials of a row.
 namespace tapegrad::kernels {
 
 inline constexpr auto identity = [](auto v) { return v; };

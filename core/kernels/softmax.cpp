@@ -23,7 +23,7 @@ double sum_without(std::size_t k, std::size_t n, F f) {
   return lane_sum_of<double>(n, [=](std::size_t j) { return j != k ? f(j) : 0.0; });
 }
 
-/// What every element of x - mean is made of, with k the most probable element:
+/// The terms of every element of x - mean, with k the most probable element:
 ///   x_j - sum_i p_i x_i = (x_j - x_k) - mean,   mean = sum_i p_i (x_i - x_k),
 /// if p sums to 1. Where p_k is near 1, the difference on the left would be lost.
 template <class T>

@@ -10,23 +10,23 @@
 /// NaN (inf / inf), its logsumexp is inf. A NaN makes its row NaN. No row touches another.
 namespace tapegrad::kernels {
 
-/// y = exp(x - log sum exp x), per row.
+/// Computes y = exp(x - log sum exp x), per row.
 Tensor softmax(const Tensor& x);
-/// y = x - log sum exp x, per row.
+/// Computes y = x - log sum exp x, per row.
 Tensor log_softmax(const Tensor& x);
-/// y = log sum exp x, per row: x (..., V) -> (...).
+/// Computes y = log sum exp x, per row: x (..., V) -> (...).
 Tensor logsumexp(const Tensor& x);
 
-/// dx = y (dy - sum(dy y)), per row, from the result y. Right where a y is near 1, as the functions
-/// below: no difference of numbers that are almost equal is formed.
+/// Computes dx = y (dy - sum(dy y)), per row, from the result y. Right where a y is near 1, as the
+/// functions below: no difference of numbers that are almost equal is formed.
 Tensor softmax_backward(const Tensor& y, const Tensor& dy);
 
-/// x minus its mean under probabilities p, per row; p >= 0 sums to 1 (or is 0 everywhere: then a
-/// constant of the row is subtracted).
+/// Computes x minus its mean under probabilities p, per row; p >= 0 sums to 1 (or is 0 everywhere:
+/// then a constant of the row is subtracted).
 ///   y_j = x_j - sum_i p_i x_i
 Tensor minus_mean(const Tensor& x, const Tensor& p);
-/// x minus the share p of its sum, per row: the transpose of minus_mean(), and the gradient of
-/// log_softmax where p is the softmax.
+/// Computes x minus the share p of its sum, per row: the transpose of minus_mean(), and the
+/// gradient of log_softmax where p is the softmax.
 ///   y_j = x_j - p_j sum_i x_i
 Tensor minus_share(const Tensor& x, const Tensor& p);
 

@@ -7,8 +7,8 @@
 
 #include "../tensor.h"
 
-/// What optimizers do to the elements of a Parameter. An element's bits depend on neither its place
-/// nor the instruction set.
+/// Updates of the elements of a Parameter by optimizers. An element's bits depend on neither its
+/// place nor the instruction set.
 namespace tapegrad::kernels {
 
 /// A block of elements to update: `n` of each array, none of which overlap.
@@ -64,8 +64,8 @@ struct Moments {
 template <Element T>
 void adapt(const Moments& options, const Update<T>& u);
 
-/// x = x ratio, in double and rounded once, with subnormal numbers as 0; x is a floating-point
-/// tensor.
+/// Computes x = x ratio, in double and rounded once, with subnormal numbers as 0; x is a
+/// floating-point tensor.
 void scale_in_place(Tensor& x, const Ratio& ratio);
 /// Cuts the elements to [-limit, limit].
 void clamp_in_place(Tensor& x, double limit);

@@ -78,8 +78,8 @@ Model copy(const char* op, const Model& model, std::optional<DType> dtype) {
 
 }  // namespace detail
 
-/// A deep copy: Parameters of its own with the same values, frozen where the original is, tied
-/// where it is tied, and the same settings. Gradients are not copied, and an optimizer of the
+/// Makes a deep copy: Parameters of its own with the same values, frozen where the original is,
+/// tied where it is tied, and the same settings. Gradients are not copied, and an optimizer of the
 /// original knows nothing of the copy.
 ///
 /// What it takes: a default constructor (a plain struct has one), and a `visit` that names all
@@ -93,7 +93,7 @@ Model clone(const Model& model) {
   return detail::copy("clone", model, std::nullopt);
 }
 
-/// The same in another dtype: `to(model, DType::float64)` is the twin that gradients are checked
+/// Clones in another dtype: `to(model, DType::float64)` is the twin that gradients are checked
 /// on. int32 Parameters stay. Throws as clone(), and DtypeError for int32.
 template <Module Model>
 Model to(const Model& model, DType dtype) {

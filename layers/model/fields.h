@@ -7,7 +7,7 @@
 
 #include "member.h"
 
-/// What a plain struct consists of, whether its visit names it or not.
+/// Fields of a plain struct, named by its visit or not.
 namespace tapegrad::detail {
 
 class Visitor;
@@ -53,7 +53,7 @@ constexpr std::size_t field_count(std::index_sequence<Before...> /*fields before
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 #pragma GCC diagnostic ignored \
     "-Wconversion"  // of bit fields, and which of two ways to an optional
-/// All fields of T, up to the first that has no default constructor.
+/// Returns all fields of T, up to the first that has no default constructor.
 template <class T>
 std::vector<Field> fields_of() {
   std::vector<Field> fields;

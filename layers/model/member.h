@@ -12,7 +12,7 @@
 #include "../../autograd/parameters.h"
 #include "../../autograd/var.h"
 
-/// Which types the members of a module may have: the rules of module.h for the compiler.
+/// Types that the members of a module may have: the rules of module.h for the compiler.
 namespace tapegrad::detail {
 
 class Walk;
@@ -29,7 +29,7 @@ concept Range = requires(T& t) {
 template <Range T>
 using ElementOf = std::remove_cvref_t<decltype(*std::begin(std::declval<T&>()))>;
 
-/// A std::vector, std::array or the like of other things (a path is a range of paths).
+/// Tests for a std::vector, std::array or the like of other things (a path is a range of paths).
 template <class T>
 constexpr bool is_range_of_others() {
   if constexpr (Range<T>) return !std::same_as<ElementOf<T>, T>;
@@ -42,7 +42,7 @@ concept View = std::ranges::enable_view<T> || std::ranges::enable_borrowed_range
 template <class T>
 concept Container = is_range_of_others<T>() && !View<T>;
 
-/// Whether a walk goes into members of this type.
+/// Tests whether a walk goes into members of this type.
 template <class T>
 constexpr bool is_walked() {
   if constexpr (std::same_as<T, Parameter> || Visited<T>) {
@@ -81,7 +81,7 @@ struct AnyWith {
       const noexcept;  // NOLINT(google-explicit-constructor): is to convert
 };
 
-/// The same for the members of an aggregate, as far as the first 32.
+/// Tests the members of an aggregate, as far as the first 32.
 template <class Property, class T, class... Outer, std::size_t... Before>
 constexpr bool any_member(std::index_sequence<Before...> /*members before*/) {
   if constexpr (requires { T{(void(Before), Anything{})..., AnyWith<Property, Outer...>{}}; }) {
@@ -102,9 +102,9 @@ struct AnyPartOf {
   }
 };
 
-/// Whether T or a part of it has the property: an element of a container, pair, tuple, variant or
-/// optional, a member of an aggregate. A module answers for its members itself. `Outer`: the types
-/// that T is a part of; a type that is a part of itself (a tree) adds nothing.
+/// Tests whether T or a part of it has the property: an element of a container, pair, tuple,
+/// variant or optional, a member of an aggregate. A module answers for its members itself. `Outer`:
+/// the types that T is a part of; a type that is a part of itself (a tree) adds nothing.
 template <class Property, class T, class... Outer>
 constexpr bool any_part() {
   if constexpr (Property::template of<T>) {

@@ -36,8 +36,9 @@ namespace tapegrad {
 template <class T>
 concept Module = detail::Visited<T>;
 
-/// All Parameters of a model with their paths, in the order of its `visit`; one that is shared is
-/// listed once, under its first name, the others are its `ties`. What is undefined is left out.
+/// Returns all Parameters of a model with their paths, in the order of its `visit`; one that is
+/// shared is listed once, under its first name, the others are its `ties`. What is undefined is
+/// left out.
 ///
 /// Throws UsageError if a path occurs twice, and if a Parameter with a value is in the model but
 /// not in the list: in bytes of a module that visit names no member for, or where a pointer (a

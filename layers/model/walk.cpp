@@ -27,7 +27,7 @@ class Search {
  public:
   Search(const VisitedModule& module, const Gap& gap) : module_(module), gap_(gap) {}
 
-  /// Those in fields of a plain struct, whatever holds them there.
+  /// Finds the Parameters in fields of a plain struct, whatever holds them there.
   std::vector<const Parameter*> in_fields() const {
     struct Collector final : Visitor {
       std::vector<const Parameter*> found;
@@ -43,8 +43,8 @@ class Search {
     return std::move(collector.found);
   }
 
-  /// Those in bytes of any class, and those that a pointer among these bytes points to. A pointer is
-  /// compared, never followed: what it points to may be gone.
+  /// Finds those in bytes of any class, and those that a pointer among these bytes points to. A
+  /// pointer is compared, never followed: what it points to may be gone.
   std::vector<const Parameter*> in_bytes(const std::vector<const Tracked*>& alive) const {
     std::vector<const Parameter*> found;
     const auto add = [&](const void* address) {

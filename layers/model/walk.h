@@ -41,15 +41,15 @@ struct Setting {
   void (*assign)(void* to, const void* from);
 };
 
-/// What a walk over a model meets, in the order of its `visit`, under the paths of parameters().
+/// Visitor of the parts of a model, in the order of its `visit`, under the paths of parameters().
 class Visitor {
  public:
   virtual ~Visitor() = default;
   virtual void parameter(const std::string& path, Parameter& parameter) = 0;
   virtual void setting(const std::string& /*path*/, const Setting&) {}
-  /// A container of `size` modules; returns how many it shall have.
+  /// Begins a container of `size` modules; returns how many it shall have.
   virtual std::size_t container(const std::string& /*path*/, std::size_t size) { return size; }
-  /// After the members of a module.
+  /// Ends a module, after its members.
   virtual void module(VisitedModule) {}
 };
 
@@ -58,7 +58,7 @@ class Walk {
  public:
   Walk(Visitor& visitor, std::string prefix) : visitor_(visitor), prefix_(std::move(prefix)) {}
 
-  /// A member, and what is in it.
+  /// Visits a member, and what is in it.
   template <class Member>
   void operator()(std::string_view name, Member& member) {
     check_member<Member>();
@@ -72,20 +72,20 @@ class Walk {
     }
   }
 
-  /// A member that is nobody's business: not listed, not saved, and as a new model has it in a
+  /// Skips a member: not listed, not saved, and as a new model has it in a
   /// copy.
   template <class Member>
   void skip(std::string_view name, const Member& member) {
     cover(name, member);
   }
 
-  /// A container whose elements visit() goes on to name itself.
+  /// Begins a container whose elements visit() goes on to name itself.
   template <Container Elements>
   void size(std::string_view name, Elements& elements) {
     resize(cover(name, elements), elements);
   }
 
-  /// Into a module: its members are named `prefix` + name.
+  /// Walks into a module: its members are named `prefix` + name.
   template <class Module>
   static void into(Visitor& visitor, const std::string& prefix, Module& module) {
     Walk inside(visitor, prefix);
@@ -99,7 +99,7 @@ class Walk {
     }
   }
 
-  /// Into a member that visit() has not named.
+  /// Walks into a member that visit() has not named.
   template <class Member>
   static void into_unnamed(Visitor& visitor, Member& member) {
     Walk(visitor, "").walk("", member);

@@ -32,23 +32,24 @@ class LSTM {
   /// layer, where it would do nothing (a Dropout after the LSTM is meant then).
   LSTM(const LSTMOptions& options, Rng& rng);
 
-  /// x (T, B, I), state (L, B, H) -> y (T, B, H) and the last state (L, B, H). Throws ShapeError,
-  /// for T = 0 and B = 0 too; UsageError for Vars of another tape. With dropout the tape must say
-  /// whether it is training.
+  /// Maps x (T, B, I), state (L, B, H) to y (T, B, H) and the last state (L, B, H). Throws
+  /// ShapeError, for T = 0 and B = 0 too; UsageError for Vars of another tape. With dropout the
+  /// tape must say whether it is training.
   LSTMResult operator()(Tape& tape, const Var& x, const LSTMState& state) const;
-  /// From the zero state.
+  /// Runs from the zero state.
   LSTMResult operator()(Tape& tape, const Var& x) const;
-  /// The same for x = embedding(tape, ids), ids (T, B) int32: embedding_lstm(), which takes less time
+  /// Runs with x = embedding(tape, ids), ids (T, B) int32: embedding_lstm(), which takes less time
   /// and memory where the table has fewer rows than there are ids. Throws as the Embedding does,
   /// too.
   LSTMResult operator()(Tape& tape, const Embedding& embedding, const Tensor& ids,
                         const LSTMState& state) const;
-  /// The same value by a loop over lstm_cell(), the same masks: slow, to read and to test against.
+  /// Computes the same value by a loop over lstm_cell(), the same masks: slow, to read and to test
+  /// against.
   LSTMResult composed(Tape& tape, const Var& x, const LSTMState& state) const;
 
   /// Zeros (L, B, H). Throws ShapeError for B = 0.
   LSTMState zero_state(std::size_t batch) const;
-  /// H. Throws UsageError for an LSTM without layers.
+  /// Returns H. Throws UsageError for an LSTM without layers.
   std::size_t hidden() const;
 
   void visit(auto&& v) {

@@ -16,7 +16,8 @@ class LSTMCell {
   LSTMCell() = default;
   LSTMCell(const LSTMCellOptions& options, Rng& rng) : weights(options, rng) {}
 
-  /// x (B, I), state (B, H) each. Throws ShapeError; UsageError for Vars of another tape.
+  /// Maps x (B, I), state (B, H) each, to the next state. Throws ShapeError; UsageError for Vars of
+  /// another tape.
   LSTMState operator()(Tape& tape, const Var& x, const LSTMState& state) const;
   /// Zeros (B, H). Throws ShapeError for B = 0.
   LSTMState zero_state(std::size_t batch) const;

@@ -34,9 +34,9 @@ struct LSTMParameters {
   LSTMParameters() = default;
   /// Throws ShapeError if a size is 0.
   LSTMParameters(const LSTMCellOptions& options, Rng& rng);
-  /// Their leaves on a tape, for lstm() and lstm_cell().
+  /// Returns their leaves on a tape, for lstm() and lstm_cell().
   LSTMWeights on(Tape& tape) const;
-  /// In a stack the names have a suffix, as in torch's "weight_ih_l0".
+  /// Names the members; in a stack with a suffix, as in torch's "weight_ih_l0".
   void visit(auto&& v, const std::string& suffix = "") {
     v("weight_ih" + suffix, weight_ih);
     v("weight_hh" + suffix, weight_hh);

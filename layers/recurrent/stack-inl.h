@@ -16,7 +16,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What every stack of recurrent layers does, whatever its cell: sizes, states of all layers in one
+/// Common parts of all stacks of recurrent layers, for any cell: sizes, states of all layers in one
 /// Tensor, dropout between layers, scopes, checks. A cell is a struct with
 ///
 ///   using State = ...;                   what is carried from step to step
