@@ -86,7 +86,7 @@ std::string_view extra_prefix(const std::vector<std::string_view>& longer,
   return "";
 }
 
-/// Why `values` cannot be those of `parameters`: names that are missing, unexpected, of another
+/// Says why `values` cannot be those of `parameters`: names that are missing, unexpected, of another
 /// shape or dtype, each with what it is `here` ("in the file"); empty if they can. `unread`: what
 /// else there is.
 std::string misfit(const std::vector<NamedTensor>& values, const Names& names,
