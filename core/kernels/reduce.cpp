@@ -58,16 +58,17 @@ template <class T>
 void sum_axis(const T* x, const Axes& axes, T* to) {
   const auto [outer, n, inner] = axes;
   if (inner == 1) {
-    for_blocks(outer, rows_per_block(n, cheap_block), [&](std::size_t begin, std::size_t end) {
-      for (std::size_t o = begin; o < end; ++o) {
-        to[o] = static_cast<T>(pairwise_sum(x + o * n, n, identity));
-      }
-    });
+    for_blocks(outer, rows_per_block(n, cheap_block),
+               [&, n = n](std::size_t begin, std::size_t end) {
+                 for (std::size_t o = begin; o < end; ++o) {
+                   to[o] = static_cast<T>(pairwise_sum(x + o * n, n, identity));
+                 }
+               });
     return;
   }
   const std::size_t chunks = (inner + column_chunk - 1) / column_chunk;  // of one `outer`
   for_blocks(outer * chunks, rows_per_block(n * column_chunk, cheap_block),
-             [&](std::size_t begin, std::size_t end) {
+             [&, n = n, inner = inner](std::size_t begin, std::size_t end) {
                for (std::size_t i = begin; i < end; ++i) {
                  const std::size_t o = i / chunks, j = i % chunks * column_chunk;
                  sum_columns(x + o * n * inner + j, n, inner, std::min(column_chunk, inner - j),
