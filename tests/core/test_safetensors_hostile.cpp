@@ -185,7 +185,7 @@ TEST_CASE("safetensors: a tensor that is not read leaves the others readable") {
   };
   const char* const only = "only F32, F64 and I32 of at most 4 axes are read";
   const char* const half = "load_tensors(path, {.widen_half = true}) makes it float32";
-  for (const auto& [dtype, shape, bytes, what] :
+  for (const Case& c :
        {Case{"I64", "[2]", 16, only}, Case{"U64", "[1]", 8, only}, Case{"U8", "[2, 3]", 6, only},
         Case{"I8", "[]", 1, only}, Case{"BOOL", "[0]", 0, only}, Case{"U16", "[1]", 2, only},
         Case{"I16", "[1]", 2, only}, Case{"U32", "[1]", 4, only}, Case{"C64", "[1]", 8, only},
@@ -193,7 +193,8 @@ TEST_CASE("safetensors: a tensor that is not read leaves the others readable") {
         Case{"F8_E8M0", "[3]", 3, only}, Case{"F6_E2M3", "[4]", 3, only},
         Case{"F4", "[4]", 2, only}, Case{"F16", "[2]", 4, half}, Case{"BF16", "[2]", 4, half},
         Case{"F32", "[1, 1, 1, 1, 2]", 8, only}}) {
-    CAPTURE(dtype);
+    const auto [dtype, shape, bytes, what] = c;
+    CAPTURE(c.dtype);
     const std::string header =
         fmt::format(R"({{"a":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}},)"
                     R"("x":{{"dtype":"{}","shape":{},"data_offsets":[4,{}]}},)"
