@@ -9,7 +9,7 @@
 
 namespace tapegrad::kernels {
 
-/// Number of terms that float32 adds up well: parts of product_depth, added one after the other.
+/// Number of terms that float32 adds up well: parts of at most product_depth, added one after the other.
 template <class T>
 constexpr std::size_t most_terms = sizeof(T) == 4 ? 48 * product_depth : SIZE_MAX;
 

@@ -61,10 +61,16 @@ struct ExponentialRange {
   static constexpr int mantissa_bits = narrow ? 23 : 52;
   /// Adding this rounds n to a whole number, whose lowest bits are then those of n + bias.
   static constexpr T rounding = narrow ? T(0x1.8p23f) + T(127) : static_cast<T>(0x1.8p52) + T(1023);
-  // ln 2 = high + low, and n * high is exact.
-  static constexpr T ln2_high = narrow ? T(0.693359375) : static_cast<T>(6.93145751953125e-1);
-  static constexpr T ln2_low =
-      narrow ? T(-2.12194440e-4) : static_cast<T>(1.42860682030941723212e-6);
+  /// ln 2 = high + low. Where a product is not rounded before it is added, high is the float that is
+  /// nearest to ln 2, and n low so small that only the first term of the series needs it; else n high
+  /// is exact.
+  static constexpr bool low_is_late = narrow && HWY_NATIVE_FMA;
+  static constexpr T ln2_high = low_is_late ? T(0x1.62e43p-1)
+                                : narrow    ? T(0.693359375)
+                                            : static_cast<T>(6.93145751953125e-1);
+  static constexpr T ln2_low = low_is_late ? T(-0x1.05c61p-29)
+                               : narrow    ? T(-2.12194440e-4)
+                                           : static_cast<T>(1.42860682030941723212e-6);
   static constexpr T log2_e = T(1.44269504088896340736L);
 };
 
@@ -77,6 +83,9 @@ HWY_INLINE void exponentials(D d, const Exponent<V> (&x)[n], Exponential<V> (&e)
   const hn::RebindToUnsigned<D> bits;
   const V rounding = hn::Set(d, Range::rounding);
   const V ln2_high = hn::Set(d, Range::ln2_high), ln2_low = hn::Set(d, Range::ln2_low);
+  const auto without_low = [&](V& r, V rounded) HWY_ATTR {
+    r = hn::NegMulAdd(hn::Sub(rounded, rounding), ln2_low, r);
+  };
   V rounded[n], r[n], square[n], pair[n], sum[n];
   for (std::size_t i = 0; i < n; ++i) {
     const V log2_e = hn::Set(d, x[i].twice ? 2 * Range::log2_e : Range::log2_e);
@@ -87,9 +96,7 @@ HWY_INLINE void exponentials(D d, const Exponent<V> (&x)[n], Exponential<V> (&e)
     const V whole = hn::Sub(rounded[i], rounding);
     r[i] = hn::NegMulSub(whole, ln2_high, x[i].twice ? hn::Add(m, m) : m);
   }
-  for (std::size_t i = 0; i < n; ++i) {
-    r[i] = hn::NegMulAdd(hn::Sub(rounded[i], rounding), ln2_low, r[i]);
-  }
+  for (std::size_t i = 0; i < n && !Range::low_is_late; ++i) without_low(r[i], rounded[i]);
   for (std::size_t i = 0; i < n; ++i) square[i] = hn::Mul(r[i], r[i]);
   const auto series = [&](const auto& c) HWY_ATTR {
     constexpr std::size_t last = std::size(std::remove_reference_t<decltype(c)>{}) - 1;
@@ -107,6 +114,7 @@ HWY_INLINE void exponentials(D d, const Exponent<V> (&x)[n], Exponential<V> (&e)
     series(exponential_double);
   }
   for (std::size_t i = 0; i < n; ++i) {
+    if (Range::low_is_late) without_low(r[i], rounded[i]);
     e[i].q = hn::MulAdd(sum[i], square[i], r[i]);
     e[i].scale = hn::BitCast(d, hn::ShiftLeft<Range::mantissa_bits>(hn::BitCast(bits, rounded[i])));
   }

@@ -28,28 +28,34 @@ struct LstmCell {
 template <std::size_t n, class D, class V = hn::Vec<D>>
 HWY_INLINE void lstm_cells(D d, const V (&a)[n][4], const V (&c_before)[n],
                            LstmCell<V> (&cells)[n]) {
-  Exponent<V> x[4 * n], x_c[n];
-  Exponential<V> e[4 * n], e_c[n];
-  for (std::size_t k = 0; k < 4 * n; ++k) {
-    x[k] = k % 4 == 2 ? tanh_exponent(d, a[k / 4][k % 4]) : sigmoid_exponent(d, a[k / 4][k % 4]);
+  constexpr bool twice[] = {false, false, true};
+  Exponent<V> early[3 * n],
+      late[2 * n];  // of i, f, g; of o and tanh c, which nothing waits for sooner
+  Exponential<V> e[3 * n], e_late[2 * n];
+  for (std::size_t k = 0; k < 3 * n; ++k) {
+    const V& x = a[k / 3][k % 3];
+    early[k] = twice[k % 3] ? tanh_exponent(d, x) : sigmoid_exponent(d, x);
   }
-  exponentials(d, x, e);
+  exponentials(d, early, e);
   for (std::size_t k = 0; k < n; ++k) {
     LstmCell<V>& s = cells[k];
     const auto take = [&](V& y, V& kept, const Gate<V>& gate)
                           HWY_ATTR { y = gate.y, kept = gate.kept; };
-    take(s.i, s.kept_i, sigmoid_gate(d, a[k][0], e[4 * k]));
-    take(s.f, s.kept_f, sigmoid_gate(d, a[k][1], e[4 * k + 1]));
-    take(s.g, s.kept_g, tanh_gate(d, a[k][2], e[4 * k + 2]));
-    take(s.o, s.kept_o, sigmoid_gate(d, a[k][3], e[4 * k + 3]));
+    take(s.i, s.kept_i, sigmoid_gate(d, a[k][0], e[3 * k]));
+    take(s.g, s.kept_g, tanh_gate(d, a[k][2], e[3 * k + 2]));
+    take(s.f, s.kept_f, sigmoid_gate(d, a[k][1], e[3 * k + 1]));
     s.c = hn::MulAdd(s.f, c_before[k], hn::Mul(s.i, s.g));
-    x_c[k] = tanh_exponent(d, s.c);
+    late[2 * k] = tanh_exponent(d, s.c);
+    late[2 * k + 1] = sigmoid_exponent(d, a[k][3]);
   }
-  exponentials(d, x_c, e_c);
+  exponentials(d, late, e_late);
   for (std::size_t k = 0; k < n; ++k) {
-    const Gate<V> tanh_c = tanh_gate(d, cells[k].c, e_c[k]);
-    cells[k].kept_tanh_c = tanh_c.kept;
-    cells[k].h = hn::Mul(cells[k].o, tanh_c.y);
+    LstmCell<V>& s = cells[k];
+    const Gate<V> tanh_c = tanh_gate(d, s.c, e_late[2 * k]);
+    const Gate<V> o = sigmoid_gate(d, a[k][3], e_late[2 * k + 1]);
+    s.kept_tanh_c = tanh_c.kept;
+    s.o = o.y, s.kept_o = o.kept;
+    s.h = hn::Mul(o.y, tanh_c.y);
   }
 }
 

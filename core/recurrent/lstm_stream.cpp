@@ -30,12 +30,13 @@ template <class T, std::size_t groups>
 HWY_INLINE void multiply(std::size_t k, const T* x, const T* b, bool add, Gates<T, groups>& sums) {
   const hn::ScalableTag<T> d;
   const std::size_t lanes = hn::Lanes(d);
-  for (std::size_t p0 = 0; p0 < k; p0 += product_depth) {
+  const std::size_t depth = part_depth(k);
+  for (std::size_t p0 = 0; p0 < k; p0 += depth) {
     Gates<T, groups> part;
     for (auto& group : part) {
       for (auto& gate : group) gate = hn::Zero(d);
     }
-    for (std::size_t p = p0; p < std::min(k, p0 + product_depth); ++p) {
+    for (std::size_t p = p0; p < std::min(k, p0 + depth); ++p) {
       const auto factor = hn::Set(d, x[p]);
       for (std::size_t v = 0; v < groups * 4; ++v) {
         const std::size_t vector = (v / max_vectors * k + p) * max_vectors + v % max_vectors;

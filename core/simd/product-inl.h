@@ -13,9 +13,9 @@
 // cut into panels of some columns, in each of which the k rows lie one after the other, so that the
 // inner loop reads it in order. Who multiplies by the same B again packs it once.
 //
-// An element of C is the sum of parts of `product_depth` terms: each part is summed in the order of
-// k, and the parts are added in order, whatever m, n and the blocks are that a caller makes of them.
-// So its bits depend on its row of A, its column of B and the instruction set.
+// An element of C is the sum of parts of part_depth(k) terms: each part is summed in the order of k,
+// and the parts are added in order, whatever m, n and the blocks are that a caller makes of them. So
+// its bits depend on its row of A, its column of B and the instruction set.
 namespace tapegrad::kernels {
 
 /// Element (i, j) is data[i * row + j * column].
@@ -32,6 +32,12 @@ struct Strided {
 
 /// Terms of a sum that are added in registers: so many rows of a panel stay in the first cache.
 inline constexpr std::size_t product_depth = 128;
+
+/// Terms of a part of a sum of k terms. A short sum is two chains of additions that do not wait for
+/// each other: one row, a streamed sample, has nothing else to do meanwhile.
+constexpr std::size_t part_depth(std::size_t k) {
+  return k >= 8 && k <= 32 ? (k + 1) / 2 : product_depth;
+}
 
 /// A right operand (k, gates * units) in panels. The columns of a recurrent cell's weights are gates
 /// of `units` columns each: then the vectors of all gates for the same units lie side by side. Other

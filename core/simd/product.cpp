@@ -229,7 +229,7 @@ void pack(const Panels<T>& to, const Strided<T>& b, std::size_t begin, std::size
 
 // --- products ------------------------------------------------------------------------------------
 
-/// Terms from `begin` to `end`, at most product_depth, for the rows of a block and one panel:
+/// Terms from `begin` to `end`, at most part_depth(k), for the rows of a block and one panel:
 /// `run` are the tiles of its width. What follows the panel's part in memory is fetched ahead, by as
 /// many tiles as that takes.
 template <class T>
@@ -253,6 +253,7 @@ void multiply(std::size_t m, const Strided<T>& a, const Panels<const T>& b, std:
               std::size_t count, bool add, T* c, std::size_t ldc) {
   // Blocks of A, beside which panels pass through the second cache.
   constexpr std::size_t block_rows = 480, block_depth = 3 * product_depth;
+  const std::size_t depth = part_depth(b.k);
   const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
   const Parts panels = groups<T>(b.units, 1);
   LeftBlock<T> block(std::min(m, block_rows), std::min(b.k, block_depth), a, count > 1);
@@ -263,8 +264,8 @@ void multiply(std::size_t m, const Strided<T>& a, const Panels<const T>& b, std:
       block.fill(rows, k1 - k0, a.from(m0, k0));
       for (std::size_t i = first; i < first + count; ++i) {
         const std::size_t vectors = panels.size(i), j = panels.begin(i) * lanes;
-        for (std::size_t p = k0; p < k1; p += product_depth) {
-          multiply_part(block, rows, p - k0, std::min(product_depth, k1 - p),
+        for (std::size_t p = k0; p < k1; p += depth) {
+          multiply_part(block, rows, p - k0, std::min(depth, k1 - p),
                         b.data + j * b.k + p * vectors * lanes, vectors,
                         {c + m0 * ldc + j, ldc, b.units - j, add || p > 0});
         }
@@ -305,13 +306,14 @@ void run(const GateProduct<T>& product) {
       bool add = product.start != nullptr;
       for (std::size_t t = 0; t < product.count; ++t) {
         const auto& [a, b] = product.terms[t];
+        const std::size_t depth = part_depth(b->terms());
         LeftBlock<T> left(rows.total, b->terms(), a, false);
         left.fill(rows, b->terms(), a.from(m0, 0));
         const T* data = b->data() + groups.begin(g) * lanes * gates * b->terms();
         for (std::size_t i = 0; i < panels.count; ++i) {
           const std::size_t wide = panels.size(i) * lanes;
-          for (std::size_t p = 0; p < b->terms(); p += product_depth) {
-            multiply_part(left, rows, p, std::min(product_depth, b->terms() - p), data + p * wide,
+          for (std::size_t p = 0; p < b->terms(); p += depth) {
+            multiply_part(left, rows, p, std::min(depth, b->terms() - p), data + p * wide,
                           panels.size(i),
                           {sums + panels.begin(i) * lanes, width, wide, add || p > 0});
           }
