@@ -18,6 +18,7 @@
 
 #include "product-inl.h"
 
+#pragma GCC visibility push(hidden)
 HWY_BEFORE_NAMESPACE();
 namespace tapegrad::kernels::HWY_NAMESPACE {
 
@@ -104,5 +105,6 @@ class LeftBlock {
 
 }  // namespace tapegrad::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+#pragma GCC visibility pop
 
 #endif  // per-target include guard

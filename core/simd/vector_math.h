@@ -8,8 +8,8 @@
 /// may be the same. The result of an element does not depend on its place. NaN stays NaN. Subnormal
 /// numbers are computed with.
 ///
-/// Errors in units of the last place over the whole range, measured on SSSE3, SSE4, AVX2 and
-/// AVX-512 and tested in test_vector_math.cpp.
+/// Errors in units of the last place over the whole range, measured on SSSE3, SSE4, AVX2, AVX-512
+/// and an emulated NEON (tests/neon.sh), and tested in test_vector_math.cpp.
 namespace tapegrad::kernels {
 
 /// e^x.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../../core/simd/vector_math.h"
+#include "../support/extended.h"
 #include "../support/for_targets.h"
 #include "../support/is_worse.h"
 #include "../support/kept_gates.h"
@@ -92,10 +93,11 @@ double ulp_error(T y, const Exact& exact) {
 /// power of two.
 template <class T>
 std::vector<T> sweep(double from, double to) {
-  constexpr std::size_t even = 1000003;
+  const std::size_t even = length(1'000'003, 1'000'003);
   std::vector<T> x;
   for (std::size_t i = 0; i < even; ++i) {
-    x.push_back(static_cast<T>(from + (to - from) * static_cast<double>(i) / (even - 1)));
+    const double part = static_cast<double>(i) / static_cast<double>(even - 1);
+    x.push_back(static_cast<T>(from + (to - from) * part));
   }
   const int lowest = std::numeric_limits<T>::min_exponent - std::numeric_limits<T>::digits;
   for (int exponent = lowest; exponent < 10; ++exponent) {

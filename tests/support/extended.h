@@ -25,6 +25,13 @@ inline constexpr bool sanitized = true;
 inline constexpr bool sanitized = false;
 #endif
 
+/// True in tests/neon.sh.
+#ifdef TAPEGRAD_EMULATED
+inline constexpr bool emulated = true;
+#else
+inline constexpr bool emulated = false;
+#endif
+
 /// True in the long tier, tests/extended.sh.
 inline bool extended() { return std::getenv("TAPEGRAD_EXTENDED") != nullptr; }
 
@@ -42,9 +49,9 @@ inline std::uint64_t seeds() {
   return n;
 }
 
-/// How long a test goes on: a sanitizer makes everything some ten times slower.
+/// How long a test goes on: a sanitizer or an emulator makes everything ten times slower, or more.
 inline std::size_t length(std::size_t standard, std::size_t in_long_tier) {
-  return (extended() ? in_long_tier : standard) / (sanitized ? 20 : 1);
+  return (extended() ? in_long_tier : standard) / (sanitized || emulated ? 20 : 1);
 }
 
 }  // namespace tapegrad::testing
