@@ -12,18 +12,22 @@
 /// A function of single elements made one of tensors, in blocks of about `block` elements.
 namespace tapegrad::kernels {
 
+/// y[i] = f(x[i]) for elements of type T.
+template <class T, class F>
+Tensor map_of(const Tensor& x, F f, std::size_t block) {
+  Tensor result = Tensor::empty(x.shape(), x.dtype());
+  const T* from = x.data<T>();
+  T* to = result.mutable_data<T>();
+  for_blocks(x.numel(), block, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) to[i] = f(from[i]);
+  });
+  return result;
+}
+
 /// y[i] = f(x[i]).
 template <class F>
 Tensor map(const Tensor& x, F f, std::size_t block = cheap_block) {
-  Tensor result = Tensor::empty(x.shape(), x.dtype());
-  dispatch_float(x.dtype(), [&]<class T>(T) {
-    const T* from = x.data<T>();
-    T* to = result.mutable_data<T>();
-    for_blocks(x.numel(), block, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) to[i] = f(from[i]);
-    });
-  });
-  return result;
+  return dispatch_float(x.dtype(), [&]<class T>(T) { return map_of<T>(x, f, block); });
 }
 
 /// z[i] = f(x[i], y[i]) for equal shapes.
@@ -48,9 +52,8 @@ Tensor zip_repeated(const Tensor& large, const Tensor& small, F f,
                     std::size_t block = cheap_block) {
   if (small.numel() == 1) {
     return dispatch_float(large.dtype(), [&]<class T>(T) {
-      return map(
-          large, [f, b = *small.data<T>()](auto a) { return f(a, static_cast<decltype(a)>(b)); },
-          block);
+      return map_of<T>(
+          large, [f, b = *small.data<T>()](T a) { return f(a, b); }, block);
     });
   }
   Tensor result = Tensor::empty(large.shape(), large.dtype());
