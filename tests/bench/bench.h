@@ -78,6 +78,7 @@ struct Options {
   std::vector<Cell> cells;  // all unless --cell NAME or --cell odd or --shape T,B,I,H,L
   Mode mode = Mode::train;  // --forward, --composed
   bool float64 = false;     // --dtype float64
+  double scale = 0;         // --scale: of weights that are not trained; 0: trained from scale 1 on
   std::size_t threads = 1;
   std::size_t repeat = 0;  // timed passes; 0: as many as last for `seconds`, at least 3
   double seconds = 1;
@@ -103,6 +104,8 @@ inline Options options(int argc, char** argv, const std::vector<Cell>& all) {
       o.mode = Mode::forward;
     } else if (option == "--composed") {
       o.mode = Mode::composed;
+    } else if (option == "--scale") {
+      o.scale = number();
     } else if (option == "--threads") {
       o.threads = static_cast<std::size_t>(number());
     } else if (option == "--repeat") {

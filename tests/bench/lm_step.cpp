@@ -60,7 +60,7 @@ void measure(const Options& options, const Cell& c) {
                       : model.lstm(tape, model.embed, x, zero).y;
     const Var loss = linear_cross_entropy(tape, model.head, h, target);
     tape.backward(loss);
-    optimizer->step({.clip_norm = 5});
+    if (options.scale == 0) optimizer->step({.clip_norm = 5});
     optimizer->zero_grad();
     return loss.value().item();
   };

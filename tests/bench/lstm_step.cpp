@@ -1,9 +1,11 @@
 // What a training step costs: forward, backward, gradients clipped by their global norm, Adam; in
 // sizes from a toy to a language model. Or, with --forward, an inference pass of the same model;
 // with --composed the step of an LSTM that is a loop over lstm_cell(). GFLOP/s counts the products.
+// With --scale X no optimizer moves the weights, which are X times as large: 1e3 saturates the gates,
+// 1e-39 makes all weights of float32 subnormal.
 //
 //   build/release/lstm_step [--cell charrnn|odd] [--shape T,B,I,H,L] [--threads 1]
-//       [--dtype float64] [--forward|--composed] [--repeat N|--seconds 1] [--json] [--losses]
+//       [--dtype float64] [--forward|--composed] [--scale X] [--repeat N|--seconds 1] [--json] [--losses]
 //
 // tests/peers/compare.py runs it in turn with others.
 
@@ -52,7 +54,7 @@ void measure(const Options& options, const Cell& c) {
     const Var loss = c.head > 1 ? linear_cross_entropy(tape, model.head, h, target)
                                 : mse(model.head(tape, h), target);
     tape.backward(loss);
-    adam.step({.clip_norm = 5});
+    if (options.scale == 0) adam.step({.clip_norm = 5});
     adam.zero_grad();
     return loss.value().item();
   };

@@ -18,12 +18,13 @@ inline tapegrad::Tensor numbers(const Options& o, std::uint32_t n, const tapegra
   return tapegrad::Tensor::from(shape, numbers(n, shape.numel(), scale)).to(dtype(o));
 }
 
-/// Gives all parameters the numbers that a peer gives them, in +-1/sqrt(H).
+/// Gives all parameters the numbers that a peer gives them, in +-1/sqrt(H), times --scale.
 inline void set_parameters(const Options& o, const Cell& c,
                            const tapegrad::Parameters& parameters) {
+  const double scale = (o.scale == 0 ? 1 : o.scale) / std::sqrt(static_cast<double>(c.hidden));
   std::uint32_t n = first_parameter;
   for (const tapegrad::NamedParameter& p : parameters) {
-    p.set_value(numbers(o, n++, p.value().shape(), 1 / std::sqrt(static_cast<double>(c.hidden))));
+    p.set_value(numbers(o, n++, p.value().shape(), scale));
   }
 }
 
