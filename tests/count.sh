@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Shared by tests/run.sh and tests/extended.sh, which source it after setup.sh and build: runs test programs and adds up what they say.
-# shellcheck disable=SC2154  # build_dir comes from build, in setup.sh
+# Shared by tests/run.sh, tests/extended.sh and tests/neon.sh, which source it after setup.sh and build: runs test programs and adds up what they say.
+# shellcheck disable=SC2154  # root comes from the caller, build_dir from build, in setup.sh
 
 passed=0 failed=0 skipped=0
 status_file=$build_dir/test_status
@@ -28,7 +28,7 @@ add() {
 
 # unit_tests [OPTION...]: the unit tests with doctest's options; doctest counts test cases.
 unit_tests() {
-  shown "$build_dir/tapegrad_tests" "$@"
+  shown sh "$root/tests/side_by_side.sh" "$build_dir/tapegrad_tests" "$@"
   status=$?
   cases='\[doctest\] test cases: *[0-9]* *|'
   add "$status" "$(count "$cases *\\([0-9]*\\) passed")" \

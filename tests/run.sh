@@ -11,7 +11,7 @@ install_missing
 build
 . "$root/tests/count.sh"
 
-# From the checkout, so that tests find their fixtures. The clients mostly compile: beside the unit tests, which need one core.
+# From the checkout, so that tests find their fixtures. The clients mostly wait for one compiler: beside the unit tests.
 cd "$root" || exit 2
 beside sh tests/clients/run.sh
 say "tests: unit tests"
