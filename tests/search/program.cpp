@@ -121,6 +121,10 @@ Vars Run::call(const Item& item, std::string& error) {
   } catch (const std::exception& e) {
     throw Fault{"untyped error", item.op->name, e.what()};
   }
+  // One output may be made of another, as h of c: the gradients of their own uses need their own nodes.
+  for (Var& y : outputs) {
+    if (outputs.size() > 1 && y.recorded()) y = scale(y, 1);
+  }
   if (bits() != before) throw Fault{"a call changed a Parameter", item.op->name, error};
   if (way_ == Way::watched) {
     for (const Var& y : outputs) {
