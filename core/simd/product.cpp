@@ -229,6 +229,8 @@ void pack(const Panels<T>& to, const Strided<T>& b, std::size_t begin, std::size
 
 // --- products ------------------------------------------------------------------------------------
 
+// A sum of no terms is 0, which must be written too: so each loop over terms runs at least once.
+
 /// Terms from `begin` to `end`, at most part_depth(k), for the rows of a block and one panel:
 /// `run` are the tiles of its width. What follows the panel's part in memory is fetched ahead, by as
 /// many tiles as that takes.
@@ -257,14 +259,14 @@ void multiply(std::size_t m, const Strided<T>& a, const Panels<const T>& b, std:
   const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
   const Parts panels = groups<T>(b.units, 1);
   LeftBlock<T> block(std::min(m, block_rows), std::min(b.k, block_depth), a, count > 1);
-  for (std::size_t k0 = 0; k0 < b.k; k0 += block_depth) {
+  for (std::size_t k0 = 0; k0 == 0 || k0 < b.k; k0 += block_depth) {
     const std::size_t k1 = std::min(b.k, k0 + block_depth);
     for (std::size_t m0 = 0; m0 < m; m0 += block_rows) {
       const Parts rows(std::min(block_rows, m - m0), max_rows);
       block.fill(rows, k1 - k0, a.from(m0, k0));
       for (std::size_t i = first; i < first + count; ++i) {
         const std::size_t vectors = panels.size(i), j = panels.begin(i) * lanes;
-        for (std::size_t p = k0; p < k1; p += depth) {
+        for (std::size_t p = k0; p == 0 || p < k1; p += depth) {
           multiply_part(block, rows, p - k0, std::min(depth, k1 - p),
                         b.data + j * b.k + p * vectors * lanes, vectors,
                         {c + m0 * ldc + j, ldc, b.units - j, add || p > 0});
@@ -312,7 +314,7 @@ void run(const GateProduct<T>& product) {
         const T* data = b->data() + groups.begin(g) * lanes * gates * b->terms();
         for (std::size_t i = 0; i < panels.count; ++i) {
           const std::size_t wide = panels.size(i) * lanes;
-          for (std::size_t p = 0; p < b->terms(); p += depth) {
+          for (std::size_t p = 0; p == 0 || p < b->terms(); p += depth) {
             multiply_part(left, rows, p, std::min(depth, b->terms() - p), data + p * wide,
                           panels.size(i),
                           {sums + panels.begin(i) * lanes, width, wide, add || p > 0});

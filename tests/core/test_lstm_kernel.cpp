@@ -363,6 +363,17 @@ TEST_CASE("lstm kernel: no rows at all") {
   }
 }
 
+TEST_CASE_TEMPLATE("lstm kernel: a sequence without features is its state alone", T, double,
+                   float) {
+  Worst worst;
+  for (const std::size_t batch : {1U, 5U, 70U}) {  // inputs multiplied together, and step by step
+    const NaiveCase with{.T = 3, .B = batch, .I = 2, .H = 9};
+    compare_with_naive<T>(with, worst);  // leaves its sums behind, where the next one puts its own
+    compare_with_naive<T>({.T = 3, .B = batch, .I = 0, .H = 9}, worst);
+  }
+  CHECK(worst.value <= tolerance<T>);
+}
+
 TEST_CASE("lstm kernel: a NaN is passed on, not clipped away") {
   for (const NaiveCase& c : option_sets()) {
     CAPTURE(describe(c));
