@@ -138,7 +138,10 @@ Tensor expm1(const Tensor& x) {
 }
 Tensor pow(const Tensor& x, double exponent) {
   return map(
-      x, [exponent](auto v) { return std::pow(v, static_cast<decltype(v)>(exponent)); },
+      x,
+      [exponent](auto v) {
+        return static_cast<decltype(v)>(std::pow(static_cast<double>(v), exponent));
+      },
       costly_block);
 }
 Tensor softplus(const Tensor& x) {

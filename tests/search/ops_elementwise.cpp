@@ -20,17 +20,19 @@ Op unary(std::string name, Unary f, Nature nature, Three (*pointwise)(Long)) {
   return {std::move(name), nature, [=](Chooser& choose) {
             return Call{.inputs = {choose.any()},
                         .run = [f](const Arguments& a) { return Vars{f(a.x[0])}; },
-                        .pointwise = [pointwise](Long x, Long) { return pointwise(x); }};
+                        .pointwise = [pointwise](Long x, Long, Rounding) { return pointwise(x); }};
           }};
 }
 
 /// A function of x and a number.
-Op with_number(std::string name, Var (*f)(const Var&, double), Three (*pointwise)(Long, Long)) {
+Op with_number(std::string name, Var (*f)(const Var&, double),
+               Three (*pointwise)(Long, Long, Rounding)) {
   return {std::move(name), Nature::rounds, [=](Chooser& choose) {
             const double number = choose.number();
             return Call{.inputs = {choose.any()},
                         .run = [=](const Arguments& a) { return Vars{f(a.x[0], number)}; },
-                        .pointwise = [=](Long x, Long) { return pointwise(x, number); }};
+                        .pointwise = [=](Long x, Long,
+                                         Rounding round) { return pointwise(x, number, round); }};
           }};
 }
 
@@ -41,7 +43,7 @@ std::size_t broadcastable(Chooser& choose, std::size_t a) {
   return choose.like(Shape(std::span(shape.dims()).subspan(choose.below(shape.rank()))));
 }
 
-Op binary(std::string name, Binary f, Nature nature, Three (*pointwise)(Long, Long)) {
+Op binary(std::string name, Binary f, Nature nature, Three (*pointwise)(Long, Long, Rounding)) {
   return {std::move(name), nature, [=](Chooser& choose) {
             const std::size_t a = choose.any(), b = broadcastable(choose, a);
             return Call{.inputs = choose.chance(2) ? std::vector{a, b} : std::vector{b, a},
@@ -58,11 +60,15 @@ Long share(Long a, Long b) {
   return a > b ? 1 : a == b ? 0.5L : 0;
 }
 
-Three power(Long a, Long b) {
+Three power(Long a, Long b, Rounding round) {
   const Long y = std::pow(a, b);
-  const Long da = b == 0 ? 0 : b * std::pow(a, b - 1);
-  const Long db = a == 0 && b >= 0 ? 0 : y * std::log(a);
+  const Long da = b == 0 ? 0 : b * round(std::pow(a, round(b - 1)));
+  const Long db = y == 0 && (a == 0 || a == INFINITY) ? 0 : y * std::log(a);
   return {y, da, db};
+}
+
+Three quotient(Long a, Long b, Rounding round) {
+  return {a / b, 1 / b, -round(1 / b) * round(a / b)};
 }
 
 }  // namespace
@@ -123,21 +129,21 @@ std::vector<Op> elementwise_ops() {
               return Three{x <= 0 ? 0 : x, x <= 0 ? 0.0L : 1.0L, 0};
             }),
       with_number("scale", scale,
-                  [](Long x, Long s) {
+                  [](Long x, Long s, Rounding) {
                     return Three{s * x, s, 0};
                   }),
       with_number("add_scalar", add_scalar,
-                  [](Long x, Long s) {
+                  [](Long x, Long s, Rounding) {
                     return Three{s + x, 1, 0};
                   }),
       with_number(
           "add a number", [](const Var& x, double s) { return s + x; },
-          [](Long x, Long s) {
+          [](Long x, Long s, Rounding) {
             return Three{s + x, 1, 0};
           }),
       with_number(
           "subtract from a number", [](const Var& x, double s) { return s - x; },
-          [](Long x, Long s) {
+          [](Long x, Long s, Rounding) {
             return Three{s - x, -1, 0};
           }),
       with_number(
@@ -146,24 +152,22 @@ std::vector<Op> elementwise_ops() {
             Var y = x;
             return y -= s;
           },
-          [](Long x, Long s) {
+          [](Long x, Long s, Rounding) {
             return Three{x - s, 1, 0};
           }),
       with_number(
           "divide by a number", [](const Var& x, double s) { return x / s; },
-          [](Long x, Long s) {
+          [](Long x, Long s, Rounding) {
             return Three{x / s, 1 / s, 0};
           }),
       with_number(
           "divide a number", [](const Var& x, double s) { return s / x; },
-          [](Long x, Long s) {
-            return Three{s / x, -(s / x / x), 0};
+          [](Long x, Long s, Rounding round) {
+            const Three q = quotient(s, x, round);
+            return Three{q[0], q[2], 0};
           }),
       with_number(
-          "pow of a number", [](const Var& x, double p) { return pow(x, p); },
-          [](Long x, Long p) {
-            return Three{std::pow(x, p), p == 0 ? 0 : p * std::pow(x, p - 1), 0};
-          }),
+          "pow of a number", [](const Var& x, double p) { return pow(x, p); }, power),
       {"clamp", exact,
        [](Chooser& choose) {
          double low = choose.number(), high = choose.number();
@@ -171,7 +175,7 @@ std::vector<Op> elementwise_ops() {
          return Call{.inputs = {choose.any()},
                      .run = [=](const Arguments& a) { return Vars{clamp(a.x[0], low, high)}; },
                      .pointwise =
-                         [=](Long x, Long) {
+                         [=](Long x, Long, Rounding) {
                            const Long y = x < low ? low : x > high ? high : x;
                            return Three{y, x < low || x > high ? 0.0L : 1.0L, 0};
                          }};
@@ -185,29 +189,26 @@ std::vector<Op> elementwise_ops() {
                      .twin = [](const Arguments& a) { return Vars{scale(a.x[0], 1)}; }};
        }},
       binary("add", operator+, rounds,
-             [](Long a, Long b) {
+             [](Long a, Long b, Rounding) {
                return Three{a + b, 1, 1};
              }),
       binary("sub", operator-, rounds,
-             [](Long a, Long b) {
+             [](Long a, Long b, Rounding) {
                return Three{a - b, 1, -1};
              }),
       binary("mul", operator*, rounds,
-             [](Long a, Long b) {
+             [](Long a, Long b, Rounding) {
                return Three{a * b, b, a};
              }),
-      binary("div", operator/, rounds,
-             [](Long a, Long b) {
-               return Three{a / b, 1 / b, -(1 / b) * (a / b)};
-             }),
+      binary("div", operator/, rounds, quotient),
       binary("pow", pow, rounds, power),
       binary("maximum", maximum, exact,
-             [](Long a, Long b) {
+             [](Long a, Long b, Rounding) {
                const Long s = share(a, b);
                return Three{s > 0 ? a : b, s, 1 - s};
              }),
       binary("minimum", minimum, exact,
-             [](Long a, Long b) {
+             [](Long a, Long b, Rounding) {
                const Long s = share(-a, -b);
                return Three{s > 0 ? a : b, s, 1 - s};
              }),
@@ -217,10 +218,7 @@ std::vector<Op> elementwise_ops() {
             Var y = a;
             return y /= b;
           },
-          rounds,
-          [](Long a, Long b) {
-            return Three{a / b, 1 / b, -(1 / b) * (a / b)};
-          }),
+          rounds, quotient),
       {"where", exact,
        [](Chooser& choose) {
          const std::size_t a = choose.any(), b = broadcastable(choose, a);

@@ -363,9 +363,10 @@ Program write_program(std::uint64_t seed, const std::vector<std::size_t>& steps,
   std::size_t sites = 0;
   const auto execute = [&](const Op& op, Call call) {
     Item item{.op = &op, .call = std::move(call), .sites_before = sites};
-    sites += item.call.sites;
     program.items.push_back(item);
     run.first_time(program.items.back());
+    const bool refused = !program.items.back().error.empty();
+    if (sites != absent) sites = refused && item.call.sites > 0 ? absent : sites + item.call.sites;
     return run.places.size() - 1;
   };
   for (const std::size_t step : steps) {

@@ -31,17 +31,20 @@ struct Arguments {
 };
 using Function = std::function<Vars(const Arguments&)>;
 
-/// y, dy/da and dy/db of a function of single elements, in long double.
-using Pointwise = std::function<std::array<long double, 3>(long double a, long double b)>;
+/// y, dy/da and dy/db of a function of single elements, in long double. `round` rounds what the op
+/// computes on the way, as its dtype does, or does nothing: a result may be near either.
+using Rounding = long double (*)(long double);
+using Pointwise =
+    std::function<std::array<long double, 3>(long double a, long double b, Rounding round)>;
 
 constexpr std::size_t absent = SIZE_MAX;
 
 struct Call {
   std::vector<std::size_t> inputs;  // places of values, or `absent`
   Function run;
-  Function twin = {};          // the same function of primitive ops; empty: run itself
-  std::size_t fixed = absent;  // input whose values are checked: noise could push them out of range
-  std::size_t sites = 0;       // unnamed sites of random numbers
+  Function twin = {};            // the same function of primitive ops; empty: run itself
+  std::size_t bounded = absent;  // input that may not move away from 0: its values are checked
+  std::size_t sites = 0;         // unnamed sites of random numbers
   Pointwise pointwise = {};
 };
 
@@ -76,7 +79,7 @@ struct Item {
 
   const Op* op = nullptr;  // null for a leaf
   Call call = {};
-  std::size_t sites_before = 0;
+  std::size_t sites_before = 0;        // `absent`: unknown, as a call with sites was refused
   std::size_t first = 0, outputs = 1;  // the places it fills
   std::string error = {};              // what it throws; then it fills none
 };
