@@ -131,8 +131,10 @@ Var pow(const Var& a, const Var& b) {
   Var y = n.out(kernels::pow(a.value(), b.value()));
   n.rule([a, b, y](Grads& g) {
     if (g.needs(0)) {
+      // In float64: rounded to float32, b - 1 may be an integer where b is none.
       const Var base = safe(a, kernels::is_flat_in_base(a.value(), b.value()));
-      g.add(0, sum_to(g.d() * b * pow(base, b - 1.0), a.shape()));
+      const Var power = pow(cast(base, DType::float64), cast(b, DType::float64) - 1.0);
+      g.add(0, sum_to(g.d() * b * cast(power, a.dtype()), a.shape()));
     }
     if (g.needs(1)) {
       const Var base = safe(a, kernels::is_flat_in_exponent(a.value(), b.value()));

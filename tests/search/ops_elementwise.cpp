@@ -63,7 +63,7 @@ Long share(Long a, Long b) {
 Three power(Long a, Long b, Rounding round) {
   const Long y = std::pow(a, b);
   const Long da = b == 0 ? 0 : b * round(std::pow(a, round(b - 1)));
-  const Long db = y == 0 && (a == 0 || a == INFINITY) ? 0 : y * std::log(a);
+  const Long db = y == 0 && (a == 0 || a == INFINITY) ? 0 : round(y) * std::log(a);
   return {y, da, db};
 }
 

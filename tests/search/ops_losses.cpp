@@ -184,17 +184,18 @@ std::vector<Op> loss_ops() {
        [](Chooser& choose) {
          const std::size_t target = choose.any(0, 3);
          const Shape shape = choose.shape_of(target);
-         // Multiples of 1/8, whose sums are exact where they cancel.
          std::vector<double> quantiles(1 + choose.below(3));
          for (double& q : quantiles) {
            q = static_cast<double>(choose.below(choose.chance(20) ? 9 : 7) + 1) / 8;
          }
          const LossOptions options{choose.weights(shape)};
+         const Function run = [=](const Arguments& a) {
+           return Vars{quantile_loss(a.x[0], a.x[1], quantiles, options)};
+         };
          return Call{
              .inputs = {choose.like(shape.inserted(shape.rank(), quantiles.size())), target},
-             .run = [=](const Arguments& a) {
-               return Vars{quantile_loss(a.x[0], a.x[1], quantiles, options)};
-             }};
+             .run = run,
+             .twin = run};  // a target's gradients cancel
        }},
       {"masked_mean", rounds,
        [](Chooser& choose) {

@@ -42,7 +42,7 @@ constexpr std::size_t absent = SIZE_MAX;
 struct Call {
   std::vector<std::size_t> inputs;  // places of values, or `absent`
   Function run;
-  Function twin = {};            // the same function of primitive ops; empty: run itself
+  Function twin = {};  // the same of other ops, or of the same where what is inside may cancel
   std::size_t bounded = absent;  // input that may not move away from 0: its values are checked
   std::size_t sites = 0;         // unnamed sites of random numbers
   Pointwise pointwise = {};
