@@ -35,6 +35,7 @@ std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site
 
 Var dropout(Tape& tape, const Var& x, double p, std::string_view site) {
   check::defined("dropout", {{"x", x}});
+  check::real("dropout", "x", x.dtype());  // in any mode, lest it come out in training alone
   tape.require_same_tape(x, "dropout");
   const std::optional<RandomKey> key = dropout_key(tape, p, site);
   return key ? dropout(x, p, *key) : x;

@@ -238,7 +238,7 @@ void check_pointwise(const Item& item, const Run& run) {
   }
 }
 
-void judge(const Program& program, const Run& run, const std::vector<Tensor>& gradients,
+void judge(const Program& program, const Run& run, const Gradients& gradients,
            std::size_t samples) {
   std::vector<std::optional<Expected>> totals(program.places);
   const auto total = [&](std::size_t place) -> Expected& {
@@ -349,7 +349,7 @@ void judge(const Program& program, const Run& run, const std::vector<Tensor>& gr
 
 }  // namespace
 
-void judge(const Program& program, const Run& run, const std::vector<Tensor>& gradients) {
+void judge(const Program& program, const Run& run, const Gradients& gradients) {
   try {
     judge(program, run, gradients, 2);
   } catch (const Fault&) {

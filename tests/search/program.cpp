@@ -152,8 +152,11 @@ void Run::again(const Item& item) {
   if (item.op == nullptr) return add_leaf(item);
   std::string error;
   const Vars outputs = call(item, error);
-  // A watched one ends with its scope.
-  if (!error.starts_with(item.error) || (error != item.error && way_ != Way::watched)) {
+  // A watched one names its scope as well, at its end.
+  const auto words = [](const std::string& message) {
+    return message.substr(0, message.find(" (in "));
+  };
+  if (words(error) != words(item.error)) {
     throw Fault{"another error", item.op->name, fmt::format("'{}', not '{}'", error, item.error)};
   }
   for (std::size_t k = 0; k < item.outputs; ++k) places.push_back(outputs[k]);
@@ -404,6 +407,20 @@ Program write_program(std::uint64_t seed, const std::vector<std::size_t>& steps,
   program.places = run.places.size();
   if (program.loss != absent && !run.places[program.loss].recorded()) program.loss = absent;
   return program;
+}
+
+Gradients gradients_of(const Program& program, const Run& run, Tape::Options options) {
+  Gradients gradients(program.places);
+  if (program.loss == absent) return gradients;
+  Vars targets;
+  for (const Var& v : run.places) {
+    if (v.recorded()) targets.push_back(v);
+  }
+  const Vars g = run.tape.gradient(run.places[program.loss], targets, options);
+  for (std::size_t place = 0, next = 0; place < program.places; ++place) {
+    if (run.places[place].recorded()) gradients[place] = g[next++].value();
+  }
+  return gradients;
 }
 
 std::string describe(const Program& program) {

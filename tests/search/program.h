@@ -103,7 +103,7 @@ class Run {
   void first_time(Item& item);
   void again(const Item& item);
 
-  Tape tape;
+  mutable Tape tape;  // a Run stays what it is while it is differentiated
   std::vector<Var> places;
   std::vector<std::shared_ptr<Parameter>> parameters;  // of each place, null where it is none
 
@@ -178,11 +178,17 @@ std::size_t steps_of(std::uint64_t seed);
 bool same(const Tensor& a, const Tensor& b);
 std::string describe(const Program& program);
 
+/// Gradients of the loss for each place, undefined where there is none.
+using Gradients = std::vector<Tensor>;
+Gradients gradients_of(const Program& program, const Run& run,
+                       Tape::Options options = {.retain = true});
+
 /// Throws the Fault of a call that differs from float64, or of a gradient that is not the sum of what
-/// its users make of theirs. `gradients`: of the loss for each place, undefined where there is none.
-void judge(const Program& program, const Run& run, const std::vector<Tensor>& gradients);
-/// Throws the Fault of a promise that needs no tolerance: the same bits whichever way the program runs.
-void check_invariants(const Program& program, Run& plain, std::uint64_t seed);
+/// its users make of theirs.
+void judge(const Program& program, const Run& run, const Gradients& gradients);
+/// Throws the Fault of a promise that needs no tolerance: the same bits whichever way a program runs.
+void check_invariants(const Program& program, const Run& plain, const Gradients& gradients,
+                      std::uint64_t seed);
 /// A random life of an optimizer against its formula in long double.
 void search_optimizer(std::uint64_t seed);
 

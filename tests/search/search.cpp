@@ -103,18 +103,9 @@ void check(std::uint64_t seed, const std::vector<std::size_t>& steps, const Op* 
     tally->errors += !item.error.empty();
     if (item.error.empty()) tally->ops.insert(item.op->name);
   }
-  std::vector<Tensor> gradients(program.places);
-  if (program.loss != absent) {
-    Vars targets;
-    for (const Var& v : run.places) {
-      if (v.recorded()) targets.push_back(v);
-    }
-    const Vars g = run.tape.gradient(run.places[program.loss], targets, {.retain = true});
-    for (std::size_t place = 0, next = 0; place < program.places; ++place) {
-      if (run.places[place].recorded()) gradients[place] = g[next++].value();
-    }
-  }
+  const Gradients gradients = gradients_of(program, run);
   judge(program, run, gradients);
+  check_invariants(program, run, gradients, seed);
 }
 
 std::optional<Fault> fault_of(std::uint64_t seed, const std::vector<std::size_t>& steps,
