@@ -58,6 +58,20 @@ TEST_CASE("dropout: masks differ between sites, calls, passes and seeds, and rep
   CHECK(different > 10);
 }
 
+TEST_CASE("dropout: ids are refused whether or not it acts") {
+  const Tensor ids = Tensor::zeros({3}, DType::int32);
+  const auto check = [&](Tape&& tape) {
+    for (const double p : {0.0, 0.5}) {
+      CHECK_THROWS_WITH_AS(
+          dropout(tape, ids, p),
+          "[dropout] x is int32: it must be float32 or float64; convert it with to()", DtypeError);
+    }
+  };
+  check(Tape::training({}));
+  check(Tape::evaluation());
+  check(Tape::inference());
+}
+
 TEST_CASE("dropout: a mask is a function of its place, so part of a batch has part of the mask") {
   const Var whole = dropout(Tensor::full({3, 5, 7}, 1), 0.5, RandomKey{9});
   const Var rows = dropout(Tensor::full({3, 2, 7}, 1), 0.5, RandomKey{9});
