@@ -106,6 +106,7 @@ void check(std::uint64_t seed, const std::vector<std::size_t>& steps, const Op* 
   const Gradients gradients = gradients_of(program, run);
   judge(program, run, gradients);
   check_invariants(program, run, gradients, seed);
+  search_optimizer(seed);
 }
 
 std::optional<Fault> fault_of(std::uint64_t seed, const std::vector<std::size_t>& steps,
