@@ -36,7 +36,8 @@ HWY_INLINE void store_double(D d, hn::Vec<D> v, double* to, Lanes lanes) {
 
 template <class T>
 HWY_INLINE void scale_all(const T* x, std::size_t n, double numerator, double denominator, T* y) {
-  const double quotient = numerator / denominator;
+  // Where a subnormal denominator counts as 0, so does all of x, of which it is the norm.
+  const double quotient = denominator == 0 ? 0 : numerator / denominator;
   const bool direct = numerator == 0 || std::isnormal(quotient);
   for_vectors<double>(n, [=](auto d, std::size_t j, auto lanes) HWY_ATTR {
     const auto v = load_double(d, x + j, lanes);

@@ -164,6 +164,15 @@ TEST_CASE("clip: tiny gradients have a norm, too") {
   check_values(all[1].grad(), {12e-200 / 13}, 1e-15);
 }
 
+TEST_CASE("clip: a subnormal norm leaves 0, not 0 / 0") {
+  for (const double max_norm : {0.0, 5e-324, 1e-310}) {
+    const Parameters all = with_gradients({numbers({-3e-310, 4e-310}), numbers({0})});
+    clip_grad_norm(all, max_norm);
+    check_values(all[0].grad(), {0, 0});
+    check_values(all[1].grad(), {0});
+  }
+}
+
 TEST_CASE("clip: large gradients are the same for any number of threads" *
           doctest::test_suite("threads")) {
   std::vector<Tensor> results;

@@ -211,11 +211,10 @@ void check_adam(const AdamOptions& o, const Before& b, const Life& life, std::si
   const Long correction1 = 1 - std::pow(Long{o.beta1}, t);
   const Long correction2 = std::sqrt(1 - std::pow(Long{o.beta2}, t));
   const auto slots = life.slots(i);
-  const bool overflows = b.lr / correction1 >= A::largest;  // the rate, as the kernel has it
   for (std::size_t k = 0; k < b.value.numel(); ++k) {
     const Sum p = number_of(A::seen(b.value.at(k)));
     Sum g = clip * number_of(A::seen(b.grad.at(k))) + decay * p;
-    if (g.size >= A::largest / 4 && std::isfinite(g.size) && g.size > std::abs(g.value)) continue;
+    if (g.size >= A::largest / 4 && std::isfinite(g.size)) continue;
     if (std::isfinite(g.value) && std::abs(g.value) > cut)
       g = number_of(std::copysign(cut, g.value));
     const auto old = [&](std::size_t s) {
@@ -226,8 +225,9 @@ void check_adam(const AdamOptions& o, const Before& b, const Life& life, std::si
     require_near(A::near(slots[0].at(k), m, scale), "m", slots[0].at(k), m);
     const Sum v = beta2 * number_of(old(1)) + rest2 * Sum{g.value * g.value, g.size * g.size};
     require_near(A::near(slots[1].at(k), v, scale), "v", slots[1].at(k), v);
-    if (overflows) continue;
     const Long root = std::sqrt(Long{slots[1].at(k)}), m_now = slots[0].at(k);
+    // The rate and its product, as the kernel has them.
+    if (b.lr / correction1 * std::max(Long{1}, std::abs(m_now)) >= A::largest) continue;
     const Long step = o.epsilon_form == AdamEpsilon::hat
                           ? b.lr * correction2 / correction1 * m_now / (root + epsilon)
                           : b.lr / correction1 * m_now / (root / correction2 + epsilon);
