@@ -12,32 +12,15 @@
 namespace tapegrad {
 namespace {
 
+using recurrent::data_or_null;
+using recurrent::internal;
+using recurrent::memory;
+
 /// `x`: the shape of the sequence.
 void check_sizes(std::string_view op, const Shape& x, const LSTMState& state,
                  const LSTMWeights& w) {
-  if (x.rank() != 3) {
-    check::wrong_shape(op, "x", x, "a sequence, (T, B, I); one step (B, I) is for LSTMCell");
-  }
-  if (x[0] == 0) check::wrong_shape(op, "x", x, "(T, B, I) with T >= 1");
-  if (x[1] == 0) check::wrong_shape(op, "x", x, "(T, B, I) with B >= 1");
-  const check::Named weight_ih{"weight_ih", "(4H, I)", w.ih.shape()};
-  if (w.ih.shape().rank() != 2 || w.ih.size(0) == 0 || w.ih.size(0) % 4 != 0) {
-    check::wrong_shape(op, "weight_ih", w.ih.shape(), "(4H, I) with H >= 1");
-  }
-  if (w.ih.size(1) != x[2]) {
-    check::mismatch(op, weight_ih, {"x", "(T, B, I)", x}, "I must match");
-  }
-  const std::size_t hidden = w.ih.size(0) / 4;
-  if (w.hh.shape() != Shape{4 * hidden, hidden}) {
-    check::mismatch(op, weight_ih, {"weight_hh", "(4H, H)", w.hh.shape()}, "H must match");
-  }
-  const Shape gates{4 * hidden};
-  if (w.bias_ih.defined() && w.bias_ih.shape() != gates) {
-    check::mismatch(op, weight_ih, {"bias_ih", "(4H)", w.bias_ih.shape()}, "H must match");
-  }
-  if (w.bias_hh.defined() && w.bias_hh.shape() != gates) {
-    check::mismatch(op, weight_ih, {"bias_hh", "(4H)", w.bias_hh.shape()}, "H must match");
-  }
+  check::sequence({op, "LSTM", 4}, x, w);
+  const std::size_t hidden = w.hh.size(1);
   check::state(op, x, "h", state.h, {x[1], hidden});
   check::state(op, x, "c", state.c, {x[1], hidden});
 }
@@ -59,24 +42,6 @@ kernels::lstm::Shape shape_of(const Inputs& inputs) {
   return {.sequence = {.steps = sequence.size(0), .batch = sequence.size(1)},
           .input = ids.defined() ? 0 : x.size(2),
           .hidden = inputs[in::weight_hh].size(1)};
-}
-
-template <class T>
-const T* data_or_null(const Var& v) {
-  return v.defined() ? v.value().data<T>() : nullptr;
-}
-
-/// Returns the memory that the kernel may write to: null if the result is not wanted.
-template <class T>
-T* memory(Tensor& t) {
-  return t.defined() ? t.mutable_data<T>() : nullptr;
-}
-
-/// (T, B, blocks * H), if an observer wants to see what the kernel keeps to itself.
-template <class Recorder>
-Tensor internal(const Recorder& recorder, const Var& y, std::size_t blocks) {
-  if (!recorder.wants(Interest::internals)) return {};
-  return Tensor::empty(y.shape().with(2, blocks * y.size(2)), y.dtype());
 }
 
 template <class T>
@@ -105,9 +70,8 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
   if (by_ids && (g.needs(in::x) || g.needs(in::weight_ih))) {
     dproducts = Tensor::empty({x.size(0), weight_ih.size(0)}, x.dtype());
   }
-  const auto into = [&](in::Index i) { return d[i].defined() ? d[i].mutable_data<T>() : nullptr; };
+  const auto into = [&](in::Index i) { return memory<T>(d[i]); };
   const auto from = [&](out::Index k) { return g.has(k) ? g.d(k).value() : Tensor(); };
-  const auto read = [](const Tensor& t) { return t.defined() ? t.data<T>() : nullptr; };
   Tensor dgates = internal(g, y, 4), dh = internal(g, y, 1), dc = internal(g, y, 1);
   const Tensor dy = from(out::y), dh_last = from(out::h_last), dc_last = from(out::c_last);
   kernels::lstm::backward<T>({.shape = shape_of(inputs),
@@ -119,9 +83,9 @@ std::array<Tensor, in::count> backward(const Inputs& inputs, const Var& y, Tenso
                               .y = y.value().data<T>(),
                               .reserve = reserve.mutable_data<T>(),
                               .may_overwrite_reserve = !g.retained(),
-                              .dy = read(dy),
-                              .dh_last = read(dh_last),
-                              .dc_last = read(dc_last),
+                              .dy = data_or_null<T>(dy),
+                              .dh_last = data_or_null<T>(dh_last),
+                              .dc_last = data_or_null<T>(dc_last),
                               .dx = by_ids ? nullptr : into(in::x),
                               .dh0 = into(in::h0),
                               .dc0 = into(in::c0),

@@ -6,33 +6,16 @@
 #include "shape.h"
 
 namespace tapegrad {
-namespace {
-
-void check_sizes(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
-  if (x.shape().rank() != 2) {
-    check::wrong_shape(
-        "lstm_cell", "x", x.shape(),
-        "one step, (B, I); a sequence (T, B, I) is for LSTM, or step over unbind(x)");
-  }
-  if (x.size(0) == 0) check::wrong_shape("lstm_cell", "x", x.shape(), "(B, I) with B >= 1");
-  if (weights.ih.size(1) != x.size(1)) {
-    check::mismatch("lstm_cell", {"weight_ih", "(4H, I)", weights.ih.shape()},
-                    {"x", "(B, I)", x.shape()}, "I must match");
-  }
-  const Shape demanded{x.size(0), weights.hh.size(1)};
-  check::state("lstm_cell", x, "h", state.h, demanded);
-  check::state("lstm_cell", x, "c", state.c, demanded);
-}
-
-}  // namespace
-
 LSTMState lstm_cell(const Var& x, const LSTMState& state, const LSTMWeights& weights) {
   check::defined("lstm_cell", {{"x", x},
                                {"state.h", state.h},
                                {"state.c", state.c},
                                {"weights.ih", weights.ih},
                                {"weights.hh", weights.hh}});
-  check_sizes(x, state, weights);
+  check::step({"lstm_cell", "LSTM", 4}, x.shape(), weights);
+  const Shape demanded{x.size(0), weights.hh.size(1)};
+  check::state("lstm_cell", x, "h", state.h, demanded);
+  check::state("lstm_cell", x, "c", state.c, demanded);
   // a = W_ih x + b_ih + W_hh h + b_hh
   const Var a =
       linear(x, weights.ih, weights.bias_ih) + linear(state.h, weights.hh, weights.bias_hh);

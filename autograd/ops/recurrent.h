@@ -23,12 +23,14 @@ struct LSTMState {
 };
 using LSTMResult = Unrolled<LSTMState>;
 
-/// One layer's weights; gates in blocks of H: i, f, g, o. An undefined bias is none.
-struct LSTMWeights {
-  Var ih;       // (4H, I)
-  Var hh;       // (4H, H)
-  Var bias_ih;  // (4H)
-  Var bias_hh;  // (4H)
+/// One layer's weights in torch's layout; G is 4H (LSTM: i, f, g, o), 3H (GRU: r, z, n) or H (RNN).
+/// An undefined bias is none.
+struct RecurrentWeights {
+  Var ih;       // (G, I)
+  Var hh;       // (G, H)
+  Var bias_ih;  // (G)
+  Var bias_hh;  // (G)
 };
+using LSTMWeights = RecurrentWeights;
 
 }  // namespace tapegrad

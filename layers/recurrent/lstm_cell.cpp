@@ -1,7 +1,5 @@
 #include "lstm_cell.h"
 
-#include "../../core/check-inl.h"
-
 namespace tapegrad {
 
 LSTMState LSTMCell::operator()(Tape& tape, const Var& x, const LSTMState& state) const {
@@ -10,10 +8,7 @@ LSTMState LSTMCell::operator()(Tape& tape, const Var& x, const LSTMState& state)
 }
 
 LSTMState LSTMCell::zero_state(std::size_t batch) const {
-  const Tensor& hh = weights.weight_hh.value();
-  const Shape shape{batch, hh.size(1)};
-  if (batch == 0) check::wrong_shape("LSTMCell", "the state (B, H)", shape, "of at least one row");
-  return {Tensor::zeros(shape, hh.dtype()), Tensor::zeros(shape, hh.dtype())};
+  return {weights.zero_state("LSTMCell", batch), weights.zero_state("LSTMCell", batch)};
 }
 
 }  // namespace tapegrad

@@ -1,11 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
-#include "../../autograd/ops/recurrent.h"
-#include "../../autograd/tape.h"
-#include "../../core/rng.h"
+#include "recurrent_parameters.h"
 
 namespace tapegrad {
 
@@ -24,25 +21,12 @@ struct LSTMCellOptions {
   DType dtype = DType::float32;
 };
 
-/// One layer's Parameters under torch's names; LSTMCell has one set, LSTM one for each layer.
-struct LSTMParameters {
-  Parameter weight_ih;  // (4H, I), gates i, f, g, o
-  Parameter weight_hh;  // (4H, H)
-  Parameter bias_ih;    // (4H), undefined for LSTMBias::none
-  Parameter bias_hh;    // (4H), undefined unless LSTMBias::two
-
+/// One layer's Parameters; G is 4H, gates i, f, g, o. bias_ih is undefined for LSTMBias::none,
+/// bias_hh unless LSTMBias::two.
+struct LSTMParameters : RecurrentParameters {
   LSTMParameters() = default;
   /// Throws ShapeError if a size is 0.
   LSTMParameters(const LSTMCellOptions& options, Rng& rng);
-  /// Returns their leaves on a tape, for lstm() and lstm_cell().
-  LSTMWeights on(Tape& tape) const;
-  /// Names the members; in a stack with a suffix, as in torch's "weight_ih_l0".
-  void visit(auto&& v, const std::string& suffix = "") {
-    v("weight_ih" + suffix, weight_ih);
-    v("weight_hh" + suffix, weight_hh);
-    v("bias_ih" + suffix, bias_ih);
-    v("bias_hh" + suffix, bias_hh);
-  }
 };
 
 }  // namespace tapegrad
