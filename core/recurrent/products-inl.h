@@ -15,7 +15,8 @@
 //
 // Forward, a_t is never stored: the cell uses it unit by unit, while it is in the first cache. Where
 // that is faster, W_ih x_t is one product for all steps of a chunk; or it is a row of a table that
-// the caller has. Backward, dh_{t-1} = m * (da_t W_hh) is one product a step, and what is a sum
+// the caller has. A cell in which the two terms do not simply add up gets them apart: a_t is then
+// W_hh (m * h_{t-1}) alone. Backward, dh_{t-1} = m * (da_t W_hh) is one product a step, and what is a sum
 // over time is merged into one product over all N rows.
 //
 // All templates are instantiated for float and double.
@@ -47,6 +48,8 @@ class PreActivations {
     /// (V, G): row ids[n] is in place of W_ih x_n, and I is 0; null: there is none.
     const T* table = nullptr;
     const std::int32_t* ids = nullptr;  // (N)
+    /// The sums are of W_hh (m * h_{t-1}) alone, and the cell reads inputs(). Without a table.
+    bool apart = false;
   };
   /// `all` (N, G): memory that the cell overwrites at its step; null: there is none.
   PreActivations(const Schedule& schedule, const Columns& columns, const Operands& operands,
@@ -56,6 +59,10 @@ class PreActivations {
   Work work() const;
   /// Multiplies a part of a chunk's inputs, if it is done for all its steps together.
   void project(const Chunk& chunk, Part part) const;
+  /// W_ih x_t (rows, G), if it was multiplied for the chunk; in the memory of `all`, if there is any.
+  const T* inputs(const Chunk& chunk, const Rows& rows) const {
+    return projected(chunk) + (rows.first - chunk.first) * columns_.gates;
+  }
   /// Calls finish(GateSums<T>) until it has had all `units` of the rows. `h_before` (rows, H).
   template <class Finish>
   void compute(const Chunk& chunk, const Rows& rows, Part units, const T* h_before,
@@ -119,15 +126,16 @@ struct Merged {
   Columns columns;
   const T* weight_ih;
   const T* x;
-  const T* h_before;    // (N, H); not read if dweight_hh is null
-  const T* da;          // (N, G): gradient of W_ih x_t + b
-  const T* da_hidden;   // (N, G): gradient of W_hh (m * h_{t-1}), the same as `da` in most cells
-  bool accumulate;      // results are added to what is there
-  T* dx;                // (N, I) = da W_ih
-  T* dweight_ih;        // (G, I) = da^T x
-  T* dweight_hh;        // (G, H) = da_hidden^T h_before
-  T* dbias;             // (G)    = sum of da over its rows
-  T* dtable = nullptr;  // (V, G): row v = sum of the rows n of da with ids[n] = v
+  const T* h_before;   // (N, H); not read if dweight_hh is null
+  const T* da;         // (N, G): gradient of W_ih x_t + b
+  const T* da_hidden;  // (N, G): gradient of W_hh (m * h_{t-1}), the same as `da` in most cells
+  bool accumulate;     // results are added to what is there
+  T* dx;               // (N, I) = da W_ih
+  T* dweight_ih;       // (G, I) = da^T x
+  T* dweight_hh;       // (G, H) = da_hidden^T h_before
+  T* dbias;            // (G)    = sum of da over its rows
+  T* dbias_hidden = nullptr;          // (G) = sum of da_hidden over its rows
+  T* dtable = nullptr;                // (V, G): row v = sum of the rows n of da with ids[n] = v
   std::size_t table_rows = 0;         // V
   const std::int32_t* ids = nullptr;  // (N)
 };

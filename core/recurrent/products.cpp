@@ -39,7 +39,8 @@ PreActivations<T>::PreActivations(const Schedule& schedule, const Columns& colum
                                   const Operands& operands, T* all)
     : columns_(columns),
       operands_(operands),
-      merged_(operands.table == nullptr && suits_merging(schedule.batch(), columns, sizeof(T))),
+      merged_(operands.apart ||
+              (operands.table == nullptr && suits_merging(schedule.batch(), columns, sizeof(T)))),
       weight_ih_(columns.input, merged_ ? columns.gates : columns.hidden,
                  {operands.weight_ih, 1, columns.input}, merged_ ? 1 : columns.gate_count()),
       weight_hh_(columns.hidden, columns.hidden, {operands.weight_hh, 1, columns.hidden},
@@ -76,12 +77,13 @@ void PreActivations<T>::compute(const Chunk& chunk, const Rows& rows, Part units
   using Term = typename GateProduct<T>::Term;
   const Term from_state{{h_before, H, 1}, &weight_hh_};
   const Term from_input{{rows.in(operands_.x, I), I, 1}, &weight_ih_};
-  const T* start = merged_ ? projected(chunk) + (rows.first - chunk.first) * G : operands_.table;
+  const T* start = operands_.apart ? nullptr : merged_ ? inputs(chunk, rows) : operands_.table;
+  const bool state_alone = merged_ || operands_.table != nullptr;
   run<T>({.rows = rows.count,
           .start = start,
           .start_rows = rows.in(operands_.ids, 1),
-          .terms = {start != nullptr ? from_state : from_input, from_state},
-          .count = start != nullptr ? 1U : 2U,
+          .terms = {state_alone ? from_state : from_input, from_state},
+          .count = state_alone ? 1U : 2U,
           .part = units,
           .finish = finish,
           .cell = cell});
@@ -167,6 +169,7 @@ void multiply_merged(const Merged<T>& m) {
             m.dweight_hh, H);
   }
   if (m.dbias != nullptr) sum_rows(m.da, N, G, m.accumulate, m.dbias);
+  if (m.dbias_hidden != nullptr) sum_rows(m.da_hidden, N, G, m.accumulate, m.dbias_hidden);
   if (m.dtable != nullptr) {
     if (!m.accumulate) std::fill_n(m.dtable, m.table_rows * G, T{0});
     add_rows(m.dtable, m.table_rows, G, {m.ids, N}, m.da);
