@@ -4,9 +4,11 @@
 #include "../../autograd/ops/dropout.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/embedding.h"
+#include "../../autograd/ops/gru.h"
 #include "../../autograd/ops/lstm.h"
 #include "../../autograd/ops/lstm_cell.h"
 #include "../../autograd/ops/reduce.h"
+#include "../../autograd/ops/rnn.h"
 #include "../../autograd/ops/shape.h"
 #include "../support/op_check.h"
 
@@ -56,6 +58,41 @@ TEST_CASE("gradcheck: one LSTM step and a fused sequence, to second order") {
     return Out{embedding_lstm(x[0], ids, {x[1], x[2]}, {x[3], x[4], {}, {}}).y};
   };
   check_op("lstm", by_ids_without_bias, {{3, 2}, {2, 1}, {2, 1}, {4, 2}, {4, 1}});
+}
+
+TEST_CASE("gradcheck: GRU and RNN, one step and a fused sequence, to second order") {
+  for (const GRUReset reset : {GRUReset::after, GRUReset::before}) {
+    const auto cell = [&](In x) {
+      return Out{gru_cell(x[0], x[1], {x[2], x[3], x[4], x[5]}, reset)};
+    };
+    check_op("gru_cell", cell, {{2, 3}, {2, 2}, {6, 3}, {6, 2}, {6}, {6}});
+  }
+  const auto gru_layer = [](In x) {
+    const GRUResult r = gru(x[0], x[1], {x[2], x[3], x[4], x[5]});
+    return Out{r.y, r.last};
+  };
+  check_op("gru", gru_layer, {{3, 2, 2}, {2, 2}, {6, 2}, {6, 2}, {6}, {6}});
+  check_op("gru",
+           [](In x) {
+             return Out{gru(x[0], x[1], {x[2], x[3], {}, {}}).y};
+           },
+           {{3, 2, 2}, {2, 1}, {3, 2}, {3, 1}});
+  for (const RNNNonlinearity phi : {RNNNonlinearity::tanh, RNNNonlinearity::relu}) {
+    const auto cell = [&](In x) {
+      return Out{rnn_cell(x[0], x[1], {x[2], x[3], x[4], x[5]}, phi)};
+    };
+    check_op("rnn_cell", cell, {{2, 3}, {2, 2}, {2, 3}, {2, 2}, {2}, {2}});
+    const auto rnn_layer = [&](In x) {
+      const RNNResult r = rnn(x[0], x[1], {x[2], x[3], x[4], x[5]}, phi);
+      return Out{r.y, r.last};
+    };
+    check_op("rnn", rnn_layer, {{3, 2, 2}, {2, 2}, {2, 2}, {2, 2}, {2}, {2}});
+    check_op("rnn",
+             [&](In x) {
+               return Out{rnn(x[0], x[1], {x[2], x[3], {}, {}}, phi).y};
+             },
+             {{3, 2, 2}, {2, 2}, {2, 2}, {2, 2}});
+  }
 }
 
 TEST_CASE(

@@ -75,10 +75,11 @@ inline const char* to_string(Mode mode) {
 }
 
 struct Options {
-  std::vector<Cell> cells;  // all unless --cell NAME or --cell odd or --shape T,B,I,H,L
-  Mode mode = Mode::train;  // --forward, --composed
-  bool float64 = false;     // --dtype float64
-  double scale = 0;         // --scale: of weights that are not trained; 0: trained from scale 1 on
+  std::vector<Cell> cells;     // all unless --cell NAME or --cell odd or --shape T,B,I,H,L
+  Mode mode = Mode::train;     // --forward, --composed
+  std::string layer = "lstm";  // --layer gru|rnn, where the benchmark has them
+  bool float64 = false;        // --dtype float64
+  double scale = 0;            // --scale: of weights that are not trained; 0: trained from scale 1 on
   std::size_t threads = 1;
   std::size_t repeat = 0;  // timed passes; 0: as many as last for `seconds`, at least 3
   double seconds = 1;
@@ -86,8 +87,9 @@ struct Options {
   bool losses = false;  // print the losses of six passes, that is before and after five steps
 };
 
-/// Other sizes than those in the list have the head of its last one.
-inline Options options(int argc, char** argv, const std::vector<Cell>& all) {
+/// Other sizes than those in the list have the head of its last one; `layers`: those of --layer.
+inline Options options(int argc, char** argv, const std::vector<Cell>& all,
+                       const std::vector<std::string>& layers = {"lstm"}) {
   Options o;
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i];
@@ -106,6 +108,9 @@ inline Options options(int argc, char** argv, const std::vector<Cell>& all) {
       o.mode = Mode::composed;
     } else if (option == "--scale") {
       o.scale = number();
+    } else if (option == "--layer") {
+      o.layer = value();
+      if (std::ranges::find(layers, o.layer) == layers.end()) fail("no layer " + o.layer);
     } else if (option == "--threads") {
       o.threads = static_cast<std::size_t>(number());
     } else if (option == "--repeat") {
@@ -167,12 +172,13 @@ inline std::vector<std::int32_t> ids(std::uint32_t n, std::size_t count, std::si
   return x;
 }
 
-/// Operations of the products of one pass, of the LSTM and of the head. Nobody wants a gradient of
+/// Operations of the products of one pass, of the recurrent layers and of the head. Nobody wants a gradient of
 /// the first state; of the input only an embedding does.
-inline double operations(const Cell& c, Mode mode) {
-  const bool backward = mode != Mode::forward;
+inline double operations(const Options& o, const Cell& c) {
+  const bool backward = o.mode != Mode::forward;
+  const std::size_t blocks = o.layer == "rnn" ? 1 : o.layer == "gru" ? 3 : 4;
   const auto d = [](std::size_t n) { return static_cast<double>(n); };
-  const double rows = d(c.steps) * d(c.batch), gates = 4 * d(c.hidden);
+  const double rows = d(c.steps) * d(c.batch), gates = d(blocks * c.hidden);
   double columns = 0;  // of all products with `rows` x `gates`
   for (std::size_t l = 0; l < c.layers; ++l) {
     const double input = d(l == 0 ? c.input : c.hidden);
@@ -210,7 +216,7 @@ void measure(const Options& o, const Cell& c, Pass&& pass) {
   }
   std::ranges::sort(ms);
   const double median = ms[ms.size() / 2], p99 = ms[ms.size() * 99 / 100];
-  const double gflops = operations(c, o.mode) / median * 1e-6;
+  const double gflops = operations(o, c) / median * 1e-6;
   if (o.json) {
     std::printf(
         R"({"cell":"%s","T":%zu,"B":%zu,"I":%zu,"H":%zu,"L":%zu,"dtype":"%s","threads":%zu,)"

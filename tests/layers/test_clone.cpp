@@ -8,6 +8,10 @@
 #include "../../autograd/gradcheck/tape_gradcheck.h"
 #include "../../core/error.h"
 #include "../../layers/model/clone.h"
+#include "../../layers/recurrent/gru.h"
+#include "../../layers/recurrent/gru_cell.h"
+#include "../../layers/recurrent/rnn.h"
+#include "../../layers/recurrent/rnn_cell.h"
 #include "../../optim/adam.h"
 #include "../support/model_cases.h"
 
@@ -89,6 +93,10 @@ TEST_CASE("clone: every module of the library can be cloned, alone and converted
   check(LSTMCell({.input = 2, .hidden = 3}, rng), 4);
   check(LSTM({.input = 2, .hidden = 3, .layers = 3, .dropout = 0.1}, rng), 12);
   check(LSTM({.input = 2, .hidden = 3, .bias = LSTMBias::none}, rng), 2);
+  check(GRU({.input = 2, .hidden = 3, .layers = 2, .dropout = 0.1}, rng), 8);
+  check(GRUCell({.input = 2, .hidden = 3, .reset = GRUReset::before}, rng), 4);
+  check(RNN({.input = 2, .hidden = 3, .bias = false}, rng), 2);
+  check(RNNCell({.input = 2, .hidden = 3}, rng), 4);
   check(Dropout{0.5}, 0);
   CHECK(clone(Dropout{0.5}).p == 0.5);
 }

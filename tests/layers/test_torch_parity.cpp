@@ -3,9 +3,12 @@
 #include <memory>
 
 #include "../../autograd/ops/loss.h"
+#include "../../layers/recurrent/gru.h"
+#include "../../layers/recurrent/rnn.h"
 #include "../../optim/adam.h"
 #include "../../optim/sgd.h"
 #include "../fixtures/lstm_training.h"
+#include "../fixtures/recurrent.h"
 #include "../support/char_lm.h"
 #include "../support/filled.h"
 #include "../support/is_worse.h"
@@ -13,7 +16,8 @@
 
 TEST_SUITE_BEGIN("goldens");
 
-// Against PyTorch 2.13 in float64: fixtures/make_lstm_training.py says how its numbers were made.
+// Against PyTorch 2.13 in float64: fixtures/make_lstm_training.py and make_recurrent.py
+// say how its numbers were made.
 
 using namespace tapegrad;
 using namespace tapegrad::testing;
@@ -126,6 +130,57 @@ TEST_CASE("torch parity: values and all gradients of 1, 2 and 3 LSTM layers") {
               ": max|difference| / max|torch| ", deviation.worst, " in ", deviation.where);
       CHECK(deviation.worst <= 1e-13);
       CHECK(deviation.excluded == 0);
+    }
+  }
+}
+
+namespace {
+
+/// The same for layers whose state is h alone.
+template <class Layer>
+void check_layers(const std::string& kind, const Layer& model) {
+  const std::size_t layers = model.layers.size(), hidden = model.hidden();
+  const Parameters all = parameters(model);
+  fill(all);
+  const Shape state{layers, B, hidden};
+  for (const bool fused : {true, false}) {
+    Tape tape;
+    Vars leaves = {tape.leaf(filled({T, B, I}, 50)), tape.leaf(filled(state, 51))};
+    std::vector<std::string> names = {"dx", "dh0"};
+    for (const NamedParameter& p : all) {
+      leaves.push_back(tape.leaf(p));
+      names.push_back("d" + p.name);
+    }
+    const auto [y, last] =
+        fused ? model(tape, leaves[0], leaves[1]) : model.composed(tape, leaves[0], leaves[1]);
+    const Var loss = sum(y * Var(filled({T, B, hidden}, 53))) + sum(last * Var(filled(state, 54)));
+    std::vector<NamedValue> ours = {{"y", y.value()}, {"h_T", last.value()}};
+    const Vars gradients = tape.gradient(loss, leaves);
+    for (std::size_t i = 0; i < leaves.size(); ++i)
+      ours.push_back({names[i], gradients[i].value()});
+    const std::string name = kind + " " + std::to_string(layers);
+    Deviation deviation;
+    deviation.compare(ours, shaped(torch_recurrent.at(name), ours));
+    MESSAGE(name, ", ", std::string(fused ? "fused" : "composed"),
+            ": max|difference| / max|torch| ", deviation.worst, " in ", deviation.where);
+    CHECK(deviation.worst <= 1e-13);
+    CHECK(deviation.excluded == 0);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("torch parity: values and all gradients of 1, 2 and 3 GRU and RNN layers") {
+  Rng rng(1);
+  for (const std::size_t layers : {1U, 2U, 3U}) {
+    constexpr std::size_t hidden = 5;
+    constexpr DType dtype = DType::float64;
+    check_layers("gru", GRU({.input = I, .hidden = hidden, .layers = layers, .dtype = dtype}, rng));
+    for (const RNNNonlinearity phi : {RNNNonlinearity::tanh, RNNNonlinearity::relu}) {
+      check_layers(
+          phi == RNNNonlinearity::tanh ? "rnn_tanh" : "rnn_relu",
+          RNN({.input = I, .hidden = hidden, .layers = layers, .nonlinearity = phi, .dtype = dtype},
+              rng));
     }
   }
 }

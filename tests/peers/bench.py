@@ -30,10 +30,11 @@ odd_shapes = ("7,5,17,17,1 1,33,96,96,1 500,1,300,300,1 50,128,96,300,1 20,5,300
               "7,128,300,300,1 500,5,96,96,1 20,1,1500,1500,1 10,33,1500,1500,1 50,1,96,17,2 20,128,17,300,1").split()
 
 
-def options(cells, modes=("train", "forward")):
+def options(cells, modes=("train", "forward"), layers=("lstm",)):
     parser = argparse.ArgumentParser()
     parser.add_argument("--cell", choices=[c.name for c in cells])
     parser.add_argument("--shape", help="T,B,I,H,L")
+    parser.add_argument("--layer", default="lstm", choices=layers)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
     for mode in modes[1:]:

@@ -2,6 +2,7 @@
 
 usage: python3 tests/peers/compare.py [lstm_step|lm_step|stream_step] [--peer torch] [--cells charrnn,ptb-small|odd]
            [--threads 1,2] [--dtype float64] [--mode forward|composed] [--rounds 9] [--seconds 0.4] [--build build/release]
+       with --peer torch-python also [--layer gru|rnn]
 needs: meson configure build/release -Dbench=true && ninja -C build/release; numpy, and what the peer needs:
     torch, -fused, -python: pip install torch==2.13.0; -fused is C++ with the faster Adam that Python has
     jax: pip install jax==0.10.2, --python its/bin/python
@@ -88,6 +89,7 @@ parser.add_argument("--peer", help="the first that there is, if not given", choi
 parser.add_argument("--cells")
 parser.add_argument("--threads", default="1")
 parser.add_argument("--dtype", default="float32")
+parser.add_argument("--layer", default="lstm", choices=["lstm", "gru", "rnn"])
 parser.add_argument("--mode", default="train", choices=["train", "forward", "composed"])
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--seconds", type=float, default=0.4)
@@ -106,7 +108,7 @@ names = bench.odd_shapes if o.cells == "odd" else o.cells.split(",") if o.cells 
 
 def run(program, cell, threads, *options):
     mode = [] if o.mode == "train" else ["--" + o.mode]
-    shape = ["--shape" if "," in cell else "--cell", cell]
+    shape = ["--shape" if "," in cell else "--cell", cell, *(["--layer", o.layer] if o.layer != "lstm" else [])]
     lines = subprocess.run([*program, *shape, "--threads", str(threads), "--dtype", o.dtype, *mode, *options],
                            check=True, capture_output=True, text=True).stdout
     return json.loads(lines)
@@ -126,7 +128,7 @@ def machine():
             f"{os.cpu_count()} cores" + (f", OPENBLAS_CORETYPE={core}" if core else ""))
 
 
-print(f"{o.bench} {o.mode} {o.dtype}, peer {o.peer}; {machine()}")
+print(f"{o.bench} {o.layer} {o.mode} {o.dtype}, peer {o.peer}; {machine()}")
 unit, scale = ("ns", 1e6 / 64) if o.bench == "stream_step" else ("ms", 1)
 print(f"{'cell':<18} threads {'ours ' + unit:>9} {'peer ' + unit:>9} {'ratio':>6} {'best':>6} {'GFLOP/s':>8} of peak  target",
       flush=True)
@@ -148,5 +150,5 @@ for threads in map(int, o.threads.split(",")):
         print(f"{cell:<18} {threads:>7} {ours['median']:>9.4g} {theirs['median']:>9.4g} {row['ratio']:>6.2f} "
               f"{row['best']:>6.2f} {gflops:>8.1f} {row['of_peak']:>7.0%}  {row['target']}", flush=True)
 rows = json.loads(json.dumps(rows), parse_float=lambda x: float(f"{float(x):.4g}"))  # digits that mean something
-print("result", json.dumps({"bench": o.bench, "mode": o.mode, "dtype": o.dtype, "peer": o.peer, "machine": machine(),
-                            "rows": rows}))
+print("result", json.dumps({"bench": o.bench, "layer": o.layer, "mode": o.mode, "dtype": o.dtype, "peer": o.peer,
+                            "machine": machine(), "rows": rows}))

@@ -10,33 +10,34 @@ from torch import nn
 class Stack(nn.Module):
     """A loop over cells."""
 
-    def __init__(self, c):
+    def __init__(self, layer, c):
         super().__init__()
-        self.cells = nn.ModuleList(nn.LSTMCell(c.I if k == 0 else c.H, c.H) for k in range(c.L))
+        cell = getattr(nn, layer.upper() + "Cell")
+        self.cells = nn.ModuleList(cell(c.I if k == 0 else c.H, c.H) for k in range(c.L))
 
     def forward(self, x):
         for cell in self.cells:
             state, h = None, []
             for step in x.unbind():
                 state = cell(step, state)
-                h.append(state[0])
+                h.append(state[0] if isinstance(state, tuple) else state)
             x = torch.stack(h)
         return x, state
 
 
 class Model(nn.Module):
-    def __init__(self, c, composed):
+    def __init__(self, layer, c, composed):
         super().__init__()
-        self.lstm = Stack(c) if composed else nn.LSTM(c.I, c.H, c.L)
+        self.layers = Stack(layer, c) if composed else getattr(nn, layer.upper())(c.I, c.H, c.L)
         self.head = nn.Linear(c.H, c.head)
 
     def forward(self, x):
-        return self.head(self.lstm(x)[0])
+        return self.head(self.layers(x)[0])
 
 
 def measure(o, c):
     dtype = getattr(torch, o.dtype)
-    model = Model(c, o.mode == "composed").to(dtype)
+    model = Model(o.layer, c, o.mode == "composed").to(dtype)
     with torch.no_grad():
         for n, p in enumerate(model.parameters(), bench.first_parameter):
             p.copy_(torch.from_numpy(bench.numbers(n, p.shape, c.H**-0.5)))
@@ -63,7 +64,7 @@ def measure(o, c):
     bench.measure(o, c, infer, train)
 
 
-options = bench.options(bench.lstm_cells, ("train", "forward", "composed"))
+options = bench.options(bench.lstm_cells, ("train", "forward", "composed"), ("lstm", "gru", "rnn"))
 torch.set_num_threads(options.threads)
 torch.set_flush_denormal(True)
 for cell in options.cells:

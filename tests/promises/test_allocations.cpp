@@ -2,8 +2,11 @@
 
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/loss.h"
+#include "../../autograd/ops/reduce.h"
 #include "../../layers/dropout.h"
 #include "../../layers/model/module.h"
+#include "../../layers/recurrent/gru.h"
+#include "../../layers/recurrent/rnn.h"
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
 #include "../support/char_lm.h"
@@ -43,6 +46,30 @@ TEST_CASE("allocations: a training step asks the heap for nothing from the fifth
         adam.step({.clip_norm = 1.0});
       }
       state = next.detach();
+    }
+    if (step >= 4) CHECK(allocations() == before);
+  }
+}
+
+TEST_CASE("allocations: a training step of a GRU and an RNN, likewise") {
+  Rng rng(3);
+  const GRU gru({.input = 6, .hidden = 9, .layers = 2, .dropout = 0.2}, rng);
+  const RNN rnn({.input = 9, .hidden = 4, .nonlinearity = RNNNonlinearity::relu}, rng);
+  Parameters all = parameters(gru);
+  for (const NamedParameter& p : parameters(rnn)) all.push_back({"rnn." + p.name, p});
+  Adam adam(all, {.lr = 1e-3});
+  const Tensor x = rng.normal({7, 3, 6}, 0, 1, DType::float32);
+  Var h = gru.zero_state(3), g = rnn.zero_state(3);
+  for (std::uint64_t step = 0; step < 10; ++step) {
+    const std::size_t before = allocations();
+    {
+      Tape tape = Tape::training({.seed = 1, .pass = step});
+      const auto [middle, next_h] = gru(tape, x, h);
+      const auto [y, next_g] = rnn(tape, middle, g);
+      adam.zero_grad();
+      tape.backward(sum(square(y)));
+      adam.step();
+      h = next_h.detach(), g = next_g.detach();
     }
     if (step >= 4) CHECK(allocations() == before);
   }

@@ -1,0 +1,14 @@
+#include "rnn_cell.h"
+
+namespace tapegrad {
+
+RNNCell::RNNCell(const RNNCellOptions& o, Rng& rng)
+    : weights("RNN", {1, o.input, o.hidden, o.bias ? 2U : 0U, o.dtype}, rng),
+      nonlinearity(o.nonlinearity) {}
+
+Var RNNCell::operator()(Tape& tape, const Var& x, const Var& h) const {
+  for (const Var* v : {&x, &h}) tape.require_same_tape(*v, "RNNCell");
+  return rnn_cell(x, h, weights.on(tape), nonlinearity);
+}
+
+}  // namespace tapegrad

@@ -1,0 +1,534 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "../../autograd/gradcheck/tape_gradcheck.h"
+#include "../../autograd/inspect/observer.h"
+#include "../../autograd/ops/shape.h"
+#include "../../core/error.h"
+#include "../../core/pool.h"
+#include "../../core/threads.h"
+#include "../../layers/model/clone.h"
+#include "../../layers/recurrent/gru.h"
+#include "../../layers/recurrent/gru_cell.h"
+#include "../../layers/recurrent/rnn.h"
+#include "../../layers/recurrent/rnn_cell.h"
+#include "../support/lstm_cases.h"
+#include "../support/op_check.h"
+#include "../support/temp_folder.h"
+
+using namespace tapegrad;
+using namespace tapegrad::testing;
+
+namespace {
+
+using Layer = Unrolled<Var> (*)(const Var& x, const Var& h, const RecurrentWeights& weights);
+
+/// A fused op with its twin.
+struct Form {
+  const char* name;
+  std::size_t gates;
+  Layer fused, composed;
+};
+
+template <RNNNonlinearity phi>
+constexpr Form rnn_form{
+    "rnn", 1,
+    [](const Var& x, const Var& h, const RecurrentWeights& w) { return rnn(x, h, w, phi); },
+    [](const Var& x, const Var& h, const RecurrentWeights& w) {
+      return rnn_composed(x, h, w, phi);
+    }};
+constexpr Form forms[] = {
+    {"gru", 3, gru,
+     [](const Var& x, const Var& h, const RecurrentWeights& w) { return gru_composed(x, h, w); }},
+    rnn_form<RNNNonlinearity::tanh>,
+    rnn_form<RNNNonlinearity::relu>};
+
+constexpr std::size_t inputs = 6;
+const char* const input_names[inputs] = {"x", "h0", "weight_ih", "weight_hh", "bias_ih", "bias_hh"};
+
+/// Outputs that the loss sees.
+enum Seen : unsigned { of_y = 1, of_last = 2, of_both = 3 };
+
+/// One layer: its inputs, and weights of the loss.
+struct Problem {
+  std::vector<Tensor> in;
+  Tensor wy, wh;
+
+  Problem(const Form& form, std::size_t steps, std::size_t batch, std::size_t hidden, DType dtype) {
+    Rng rng(3, "gru and rnn");
+    const std::size_t input = 2, G = form.gates * hidden;
+    const double bound = 1 / std::sqrt(static_cast<double>(hidden));
+    in = {rng.normal({steps, batch, input}, 0, 1, dtype),
+          rng.normal({batch, hidden}, 0, 0.5, dtype),
+          rng.uniform({G, input}, -bound, bound, dtype),
+          rng.uniform({G, hidden}, -bound, bound, dtype),
+          rng.uniform({G}, -bound, bound, dtype),
+          rng.uniform({G}, -bound, bound, dtype)};
+    wy = rng.normal({steps, batch, hidden}, 0, 1, dtype);
+    wh = rng.normal({batch, hidden}, 0, 1, dtype);
+  }
+
+  Vars outputs(Layer layer, std::span<const Var> v, unsigned loss) const {
+    const Unrolled<Var> r = layer(v[0], v[1], {v[2], v[3], v[4], v[5]});
+    Vars result;
+    if ((loss & of_y) != 0) result.push_back(r.y);
+    if ((loss & of_last) != 0) result.push_back(r.last);
+    return result;
+  }
+
+  /// y, the last h and the gradients of the inputs in `subset` (bits).
+  std::vector<NamedValue> solve(Layer layer, unsigned loss, std::size_t subset = 63) const {
+    Tape tape;
+    Vars v, wanted;
+    std::vector<NamedValue> result;
+    for (std::size_t i = 0; i < inputs; ++i) {
+      v.push_back((subset >> i & 1) != 0 ? tape.leaf(in[i]) : Var(in[i]));
+      if ((subset >> i & 1) != 0) wanted.push_back(v[i]);
+    }
+    const Vars both = outputs(layer, v, of_both);
+    result.push_back({"y", both[0].value()});
+    result.push_back({"h_T", both[1].value()});
+    const Var y = sum(both[0] * Var(wy)), h = sum(both[1] * Var(wh));
+    const Vars gradients = tape.gradient(loss == of_y ? y : loss == of_last ? h : y + h, wanted);
+    for (std::size_t i = 0, next = 0; i < inputs; ++i) {
+      if ((subset >> i & 1) == 0) continue;
+      const char* const name = i == 0 ? "dx" : input_names[i];
+      result.push_back({name, gradients[next++].value()});
+    }
+    return result;
+  }
+};
+
+bool same(const Tensor& a, const Tensor& b) {
+  if (a.shape() != b.shape()) return false;
+  for (std::size_t i = 0; i < a.numel(); ++i) {
+    if (a.at(i) != b.at(i)) return false;
+  }
+  return true;
+}
+
+/// Worst deviation of the fused form from the composed one.
+double fused_against_composed(DType dtype, std::initializer_list<std::size_t> widths) {
+  constexpr double unit = std::numeric_limits<float>::epsilon();
+  double worst = 0;
+  pool::poison(true);
+  for (const Form& form : forms) {
+    for (const std::size_t steps : {1U, 2U, 3U, 7U, 50U}) {
+      for (const std::size_t batch : {1U, 3U}) {
+        for (const std::size_t hidden : widths) {
+          const Problem p(form, steps, batch, hidden, dtype);
+          for (const Seen loss : {of_y, of_last, of_both}) {
+            Deviation d;
+            d.compare(p.solve(form.fused, loss), p.solve(form.composed, loss));
+            // What float32 may lose on the way back: about a unit of the last place a step.
+            if (dtype == DType::float32) d.worst -= 2 * unit * static_cast<double>(steps);
+            if (is_worse(d.worst, worst)) worst = d.worst;
+          }
+        }
+      }
+    }
+  }
+  pool::poison(false);
+  MESSAGE("fused against composed, ", std::string(to_string(dtype)), ": worst ", worst);
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("gru and rnn: fused equals composed, values and all gradients") {
+  CHECK(fused_against_composed(DType::float64, {1, 3, 8, 17, 33}) <= 1e-13);
+  CHECK(fused_against_composed(DType::float32, {3, 8, 17, 33}) <= 5e-6);
+}
+
+TEST_CASE("gradcheck: gru and rnn over sequences, through y, the last state or both" *
+          doctest::test_suite("gradients")) {
+  std::size_t cases = 0;
+  for (const Form& form : forms) {
+    for (const std::size_t steps : {1U, 2U, 3U, 7U, 50U}) {
+      const Problem p(form, steps, 2, 3, DType::float64);
+      std::vector<GradcheckInput> all;
+      for (std::size_t i = 0; i < inputs; ++i) all.push_back({input_names[i], p.in[i]});
+      for (const Seen loss : {of_y, of_last, of_both}) {
+        const GradcheckReport report =
+            gradcheck([&](Tape&, std::span<const Var> v) { return p.outputs(form.fused, v, loss); },
+                      all, {}, {.budget = 1, .entries = 24, .directions = 2});
+        // What happened 50 steps ago may have a gradient below the noise of the loss.
+        CHECK_MESSAGE(report.failed == 0, form.name, ", ", steps, " steps: ", report.text());
+        if (steps < 50) CHECK_MESSAGE(report, form.name, ", ", steps, " steps: ", report.text());
+        ++cases;
+      }
+    }
+  }
+  MESSAGE(cases, " cases");
+}
+
+TEST_CASE("gru and rnn: a gradient is the same, whichever others are asked for") {
+  for (const Form& form : forms) {
+    for (const std::size_t steps : {1U, 3U}) {
+      const Problem p(form, steps, 2, 5, DType::float64);
+      const std::vector<NamedValue> all = p.solve(form.fused, of_both);
+      for (std::size_t subset = 1; subset < 63; ++subset) {
+        const std::vector<NamedValue> some = p.solve(form.fused, of_both, subset);
+        std::size_t next = 2;
+        for (std::size_t i = 0; i < inputs; ++i) {
+          if ((subset >> i & 1) == 0) continue;
+          CHECK_MESSAGE(same(some[next].value, all[2 + i].value), form.name, " ", subset, " ", i);
+          ++next;
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("gru and rnn: the bits do not depend on the number of threads" *
+          doctest::test_suite("threads")) {
+  for (const Form& form : forms) {
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      const Problem p(form, 5, 70, 64, dtype);
+      set_threads(1);
+      const std::vector<NamedValue> one = p.solve(form.fused, of_both);
+      set_threads(2);
+      const std::vector<NamedValue> two = p.solve(form.fused, of_both);
+      set_threads(1);
+      for (std::size_t i = 0; i < one.size(); ++i) CHECK(same(one[i].value, two[i].value));
+    }
+  }
+}
+
+TEST_CASE("gru and rnn: a retained pass differentiates twice alike, inference has the same bits") {
+  for (const Form& form : forms) {
+    const Problem p(form, 4, 3, 5, DType::float64);
+    Tape tape, inference = Tape::inference();
+    Vars v;
+    for (const Tensor& t : p.in) v.push_back(tape.leaf(t));
+    const Var loss = sum(p.outputs(form.fused, v, of_y)[0] * Var(p.wy));
+    const Var first = tape.gradient(loss, {v[1]}, {.retain = true})[0];
+    CHECK(same(first.value(), tape.gradient(loss, {v[1]})[0].value()));
+    Vars constants;
+    for (const Tensor& t : p.in) constants.push_back(inference.leaf(t));
+    CHECK(same(p.outputs(form.fused, constants, of_y)[0].value(),
+               p.solve(form.fused, of_y)[0].value));
+  }
+}
+
+TEST_CASE("gru: reset before the product is as published, and differs from after") {
+  Rng rng(4);
+  const GRUCell after({.input = 2, .hidden = 3, .dtype = DType::float64}, rng);
+  const std::size_t H = 3;
+  const Tensor x = rng.normal({1, 2}, 0, 1, DType::float64);
+  const Tensor h = rng.normal({1, 3}, 0, 1, DType::float64);
+  Tape tape = Tape::inference();
+  const RecurrentWeights w = after.weights.on(tape);
+  const auto at = [](const Var& v, std::size_t i) { return v.value().at(i); };
+  const auto sigmoid = [](double a) { return 1 / (1 + std::exp(-a)); };
+  const auto of_x = [&](std::size_t row) {
+    return at(w.ih, row * 2) * x.at(0) + at(w.ih, row * 2 + 1) * x.at(1) + at(w.bias_ih, row);
+  };
+  const auto of_state = [&](std::size_t row, const std::vector<double>& state) {
+    double sum = at(w.bias_hh, row);
+    for (std::size_t j = 0; j < H; ++j) sum += at(w.hh, row * H + j) * state[j];
+    return sum;
+  };
+  const std::vector<double> state = {h.at(0), h.at(1), h.at(2)};
+  std::vector<double> r(H), reset(H);
+  for (std::size_t j = 0; j < H; ++j) {
+    r[j] = sigmoid(of_x(j) + of_state(j, state)), reset[j] = r[j] * state[j];
+  }
+  const Var ours_after = gru_cell(x, h, w), ours_before = gru_cell(x, h, w, GRUReset::before);
+  for (std::size_t j = 0; j < H; ++j) {
+    const double z = sigmoid(of_x(H + j) + of_state(H + j, state)), u = of_x(2 * H + j);
+    const double n = std::tanh(u + r[j] * of_state(2 * H + j, state));
+    const double n_before = std::tanh(u + of_state(2 * H + j, reset));
+    CHECK(at(ours_after, j) == doctest::Approx((1 - z) * n + z * state[j]).epsilon(1e-14));
+    CHECK(at(ours_before, j) == doctest::Approx((1 - z) * n_before + z * state[j]).epsilon(1e-14));
+    CHECK(std::abs(at(ours_after, j) - at(ours_before, j)) > 1e-4);
+  }
+}
+
+namespace {
+
+/// All that a stack can do, for both types.
+template <class Stack>
+void check_stack(const Stack& model, std::size_t parameter_count) {
+  constexpr std::size_t T = 5, B = 3, I = 2;
+  const std::size_t L = model.layers.size(), H = model.hidden();
+  Rng rng(6);
+  const Tensor x = rng.normal({T, B, I}, 0, 1, DType::float64);
+  const Tensor h = rng.normal({L, B, H}, 0, 1, DType::float64);
+  const auto run = [&](bool fused) {
+    Tape tape = Tape::training({.seed = 2, .pass = 0});  // dropout: the same masks in both
+    Vars leaves = {tape.leaf(x), tape.leaf(h)};
+    for (const NamedParameter& p : parameters(model)) leaves.push_back(tape.leaf(p));
+    const auto [y, last] =
+        fused ? model(tape, leaves[0], leaves[1]) : model.composed(tape, leaves[0], leaves[1]);
+    std::vector<NamedValue> r = {{"y", y.value()}, {"h_T", last.value()}};
+    for (const Var& g : tape.gradient(sum(square(y)) + sum(last), leaves)) {
+      r.push_back({"gradient", g.value()});
+    }
+    return r;
+  };
+  Deviation d;
+  d.compare(run(true), run(false));
+  CHECK(d.worst <= 1e-13);
+  CHECK(d.excluded == 0);
+
+  const GradcheckReport report =
+      gradcheck([&](Tape& tape) { return sum(square(model(tape, x, h).y)); }, parameters(model));
+  CHECK_MESSAGE(report, report.text());
+
+  // Halves with a carried state; the zero state.
+  Tape tape = Tape::inference();
+  const auto whole = model(tape, x, h), first = model(tape, x.slice(0, 2), h);
+  const auto second = model(tape, x.slice(2, T), first.last);
+  Deviation halves;
+  halves.compare("y", second.y.value(), whole.y.value().slice(2, T));
+  halves.compare("h_T", second.last.value(), whole.last.value());
+  CHECK(halves.worst <= 1e-14);
+  CHECK(same(model(tape, x).y.value(), model(tape, x, model.zero_state(B)).y.value()));
+
+  // Modules: names, clone, file.
+  const Parameters all = parameters(model);
+  CHECK(all.size() == parameter_count);
+  CHECK(all[0].name == "weight_ih_l0");
+  CHECK(all.find("weight_hh_l" + std::to_string(L - 1)).value().size(1) == H);
+  const Stack copy = clone(model);
+  CHECK(same(copy(tape, x, h).y.value(), whole.y.value()));
+  const TempFolder folder;
+  const auto file = folder / "model.safetensors";
+  save_parameters(file, all);
+  for (const NamedParameter& p : all)
+    p.set_value(Tensor::zeros(p.value().shape(), p.value().dtype()));
+  CHECK_FALSE(same(model(tape, x, h).y.value(), whole.y.value()));
+  load_parameters(file, all);
+  CHECK(same(model(tape, x, h).y.value(), whole.y.value()));
+}
+
+/// A layer's own cell over the steps of a sequence is its composed form.
+template <class Stack, class Cell>
+void check_cell(const Stack& model, const Cell& cell) {
+  const Parameters from = parameters(model), to = parameters(cell);
+  for (std::size_t i = 0; i < from.size(); ++i) to[i].set_value(from[i].value());
+  Rng rng(7);
+  const Tensor x = rng.normal({4, 3, 2}, 0, 1, DType::float64);
+  Tape tape = Tape::inference();
+  const auto composed = model.composed(tape, x, model.zero_state(3));
+  Var h = cell.zero_state(3);
+  const Vars y = unbind(composed.y);
+  for (std::size_t t = 0; const Var& step : unbind(x)) {
+    h = cell(tape, step, h);
+    CHECK(same(h.value(), y[t++].value()));
+  }
+  const Cell copy = clone(cell);
+  CHECK(same(copy(tape, x.row(0), cell.zero_state(3)).value(),
+             cell(tape, x.row(0), cell.zero_state(3)).value()));
+}
+
+}  // namespace
+
+TEST_CASE("gru and rnn: stacks of layers, with dropout and without biases") {
+  Rng rng(5);
+  constexpr DType dtype = DType::float64;
+  check_stack(GRU({.input = 2, .hidden = 4, .layers = 3, .dropout = 0.3, .dtype = dtype}, rng), 12);
+  check_stack(GRU({.input = 2, .hidden = 4, .bias = false, .dtype = dtype}, rng), 2);
+  for (const RNNNonlinearity phi : {RNNNonlinearity::tanh, RNNNonlinearity::relu}) {
+    check_stack(RNN({.input = 2,
+                     .hidden = 4,
+                     .layers = 3,
+                     .dropout = 0.3,
+                     .nonlinearity = phi,
+                     .dtype = dtype},
+                    rng),
+                12);
+    check_stack(
+        RNN({.input = 2, .hidden = 4, .bias = false, .nonlinearity = phi, .dtype = dtype}, rng), 2);
+  }
+}
+
+TEST_CASE("gru and rnn: a cell over the steps is the composed form of its layer") {
+  Rng rng(8);
+  constexpr DType dtype = DType::float64;
+  check_cell(GRU({.input = 2, .hidden = 4, .dtype = dtype}, rng),
+             GRUCell({.input = 2, .hidden = 4, .dtype = dtype}, rng));
+  for (const RNNNonlinearity phi : {RNNNonlinearity::tanh, RNNNonlinearity::relu}) {
+    check_cell(RNN({.input = 2, .hidden = 4, .nonlinearity = phi, .dtype = dtype}, rng),
+               RNNCell({.input = 2, .hidden = 4, .nonlinearity = phi, .dtype = dtype}, rng));
+  }
+  const GRUCell before({.input = 2, .hidden = 4, .reset = GRUReset::before}, rng);
+  CHECK(clone(before).reset == GRUReset::before);
+  CHECK(parameters(GRUCell({.input = 2, .hidden = 4, .bias = false}, rng)).size() == 2);
+}
+
+TEST_CASE("gru and rnn: initial values are uniform in +-1/sqrt(H), as torch's") {
+  Rng rng(9);
+  const GRU model({.input = 30, .hidden = 25}, rng);
+  for (const NamedParameter& p : parameters(model)) {
+    CHECK(largest(p.value()) < 0.2);
+    CHECK(largest(p.value()) > 0.18);
+  }
+}
+
+TEST_CASE("gru and rnn: an observer sees gates and gradients inside") {
+  struct Inside : Observer {
+    Inside() : Observer(Interest::internals | Interest::branches) {}
+    void on_internal(const NodeView&, const Internal& internal) override {
+      values.push_back({std::string(internal.name), internal.value.clone()});
+    }
+    void on_branch(std::size_t, const char*, const Tensor& choice) override {
+      branches.push_back(choice);
+    }
+    std::vector<NamedValue> values;
+    std::vector<Tensor> branches;
+  };
+  for (const Form& form : forms) {
+    const Problem p(form, 4, 2, 3, DType::float64);
+    Inside inside;
+    Tape tape;
+    observe(tape, inside);
+    Vars v;
+    for (const Tensor& t : p.in) v.push_back(tape.leaf(t));
+    const Unrolled<Var> r = form.fused(v[0], v[1], {v[2], v[3], v[4], v[5]});
+    const Vars gradients = tape.gradient(sum(r.y * Var(p.wy)) + sum(r.last * Var(p.wh)), v);
+    REQUIRE(inside.values.size() == 3);
+    const Tensor gates = inside.values[0].value, dgates = inside.values[1].value;
+    CHECK(inside.values[0].name == "gates");
+    CHECK(inside.values[1].name == "dgates");
+    CHECK(inside.values[2].name == "dh");
+    CHECK(gates.shape() == Shape{4, 2, form.gates * 3});
+    if (form.gates == 1) CHECK(same(gates, r.y.value()));
+    // db_ih = sum of dgates, and dh of the last step is what the loss gives it.
+    Deviation d;
+    d.compare("bias", sum_to(dgates, {form.gates * 3}).value(), gradients[4].value());
+    d.compare("dh", inside.values[2].value.row(3), (Var(p.wy.row(3)) + Var(p.wh)).value());
+    CHECK(d.worst <= 1e-14);
+    const bool relu = form.fused == rnn_form<RNNNonlinearity::relu>.fused;
+    REQUIRE(inside.branches.size() == (relu ? 1 : 0));
+    for (std::size_t i = 0; relu && i < r.y.shape().numel(); ++i) {
+      CHECK((inside.branches[0].at(i) == 1) == (r.y.value().at(i) > 0));
+    }
+  }
+}
+
+TEST_CASE("messages: GRU and RNN") {
+  Rng rng(10);
+  const GRU model({.input = 2, .hidden = 4, .layers = 2}, rng);
+  const RNN plain({.input = 2, .hidden = 4}, rng);
+  const GRUCell cell({.input = 2, .hidden = 4}, rng);
+  const RNNCell plain_cell({.input = 2, .hidden = 4}, rng);
+  Tape tape;
+  const auto zeros = [](const Shape& shape) { return Var(Tensor::zeros(shape)); };
+  const Var x = zeros({5, 3, 2}), h = model.zero_state(3);
+  CHECK_THROWS_WITH_AS(model(tape, zeros({3, 2}), h),
+                       "[GRU] x has shape (3, 2): it must be a sequence, (T, B, I); one step (B, "
+                       "I) is for GRUCell",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(model(tape, zeros({0, 3, 2}), h),
+                       "[gru] x has shape (0, 3, 2): it must be (T, B, I) with T >= 1 (in gru.0)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(model(tape, zeros({5, 3, 7}), h),
+                       "[gru] weight_ih has shape (3H, I) = (12, 2) but x has shape (T, B, I) = "
+                       "(5, 3, 7): I must match (in gru.0)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(model(tape, x, model.zero_state(4)),
+                       "[GRU] x has shape (T, B, I) = (5, 3, 2) but h has shape (L, B, H) = (2, 4, "
+                       "4): B must match; make the state with zero_state(3)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(model(tape, x, zeros({1, 3, 4})),
+                       "[GRU] the stack has 2 layers but h has shape (1, 3, 4): states are (L, B, "
+                       "H); make the state with zero_state(3)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(model(tape, x, Var()), "[GRU] h is undefined: give it a value first",
+                       UsageError);
+  CHECK_THROWS_WITH_AS(model(tape, Var(), h), "[GRU] x is undefined: give it a value first",
+                       UsageError);
+  CHECK_THROWS_WITH_AS(model.zero_state(0),
+                       "[GRU] the state (L, B, H) has shape (2, 0, 4): it must be of at least one "
+                       "row",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(plain(tape, zeros({5, 3, 7})),
+                       "[rnn] weight_ih has shape (H, I) = (4, 2) but x has shape (T, B, I) = (5, "
+                       "3, 7): I must match (in rnn.0)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(
+      GRU()(tape, x, h),
+      "[GRU] this GRU has no layers: construct it with GRUOptions and an Rng first", UsageError);
+  CHECK_THROWS_WITH_AS(
+      RNN().hidden(), "[RNN] this RNN has no layers: construct it with RNNOptions and an Rng first",
+      UsageError);
+  CHECK_THROWS_WITH_AS(GRU({.input = 2, .hidden = 4, .dropout = 0.2}, rng),
+                       "[GRU] dropout = 0.2 acts between layers, but there is only one: put a "
+                       "Dropout after the GRU",
+                       UsageError);
+  CHECK_THROWS_WITH_AS(RNN({.input = 2, .hidden = 4, .layers = 2, .dropout = 1}, rng),
+                       "[RNN] dropout is 1: it must be in [0, 1)", UsageError);
+  CHECK_THROWS_WITH_AS(RNN({.input = 2, .hidden = 4, .layers = 0}, rng),
+                       "[RNN] layers is 0: it must be at least 1", UsageError);
+  CHECK_THROWS_WITH_AS(GRU({.input = 2, .hidden = 0}, rng),
+                       "[GRU] weight_ih (3H, I) has shape (0, 2): it must be without a size of 0",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(RNNCell({.input = 0, .hidden = 3}, rng),
+                       "[RNN] weight_ih (H, I) has shape (3, 0): it must be without a size of 0",
+                       ShapeError);
+
+  CHECK_THROWS_WITH_AS(cell(tape, x, cell.zero_state(3)),
+                       "[gru_cell] x has shape (5, 3, 2): it must be one step, (B, I); a sequence "
+                       "(T, B, I) is for GRU, or step over unbind(x)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(cell(tape, zeros({0, 2}), zeros({0, 4})),
+                       "[gru_cell] x has shape (0, 2): it must be (B, I) with B >= 1", ShapeError);
+  CHECK_THROWS_WITH_AS(
+      plain_cell(tape, zeros({3, 7}), plain_cell.zero_state(3)),
+      "[rnn_cell] weight_ih has shape (H, I) = (4, 2) but x has shape (B, I) = (3, "
+      "7): I must match",
+      ShapeError);
+  CHECK_THROWS_WITH_AS(plain_cell(tape, zeros({3, 2}), plain_cell.zero_state(4)),
+                       "[rnn_cell] x has shape (B, I) = (3, 2) but h has shape (B, H) = (4, 4): B "
+                       "must match; make the state with zero_state(3), or, if x is a step of "
+                       "unbind(), look whether the sequence is (T, B, I)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(
+      plain_cell.zero_state(0),
+      "[RNNCell] the state (B, H) has shape (0, 4): it must be of at least one row", ShapeError);
+
+  const RecurrentWeights w = model.layers[0].on(tape);
+  const Var state = zeros({3, 4});
+  CHECK_THROWS_WITH_AS(gru(x, state, {}), "[gru] weights.ih is undefined: give it a value first",
+                       UsageError);
+  CHECK_THROWS_WITH_AS(gru(x, state, {zeros({8, 2}), w.hh, {}, {}}),
+                       "[gru] weight_ih has shape (8, 2): it must be (3H, I) with H >= 1",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(
+      gru(x, state, {w.ih, zeros({12, 3}), {}, {}}),
+      "[gru] weight_ih has shape (3H, I) = (12, 2) but weight_hh has shape (3H, H) "
+      "= (12, 3): H must match",
+      ShapeError);
+  CHECK_THROWS_WITH_AS(gru(x, state, {w.ih, w.hh, zeros({4}), {}}),
+                       "[gru] weight_ih has shape (3H, I) = (12, 2) but bias_ih has shape (3H) = "
+                       "(4): H must match",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(gru(x, state, {w.ih, w.hh, {}, zeros({4})}),
+                       "[gru] weight_ih has shape (3H, I) = (12, 2) but bias_hh has shape (3H) = "
+                       "(4): H must match",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(
+      gru(x, zeros({3, 5}), w),
+      "[gru] h has shape (3, 5): it must be (B, H) with H = 4; make the state with "
+      "zero_state(3)",
+      ShapeError);
+
+  Tape other;
+  const Var elsewhere = other.leaf(Tensor::zeros({2, 3, 4}));
+  for (const auto& use : std::vector<std::function<void()>>{
+           [&] { (void)model(tape, x, elsewhere); },
+           [&] {
+             (void)model(tape, other.leaf(Tensor::zeros({5, 3, 2})), h);
+           }}) {
+    CHECK_THROWS_WITH_AS(use(),
+                         "[GRU] the inputs were recorded on two tapes: use one tape for a pass, or "
+                         "detach() one of them",
+                         UsageError);
+  }
+}
