@@ -1,7 +1,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -72,6 +71,13 @@ struct Problem {
     wh = rng.normal({batch, hidden}, 0, 1, dtype);
   }
 
+  Problem in_float64() const {
+    Problem p = *this;
+    for (Tensor& t : p.in) t = t.to(DType::float64);
+    p.wy = wy.to(DType::float64), p.wh = wh.to(DType::float64);
+    return p;
+  }
+
   Vars outputs(Layer layer, std::span<const Var> v, unsigned loss) const {
     const Unrolled<Var> r = layer(v[0], v[1], {v[2], v[3], v[4], v[5]});
     Vars result;
@@ -111,29 +117,39 @@ bool same(const Tensor& a, const Tensor& b) {
   return true;
 }
 
-/// Worst deviation of the fused form from the composed one.
+/// Worst deviation of the fused form from the composed one; of float32, from the composed form in
+/// float64, beyond four times what the composed form in float32 deviates: a step whose gradient is
+/// what sums of larger numbers leave has few digits in either form.
 double fused_against_composed(DType dtype, std::initializer_list<std::size_t> widths) {
-  constexpr double unit = std::numeric_limits<float>::epsilon();
   double worst = 0;
+  std::string where;
   pool::poison(true);
   for (const Form& form : forms) {
     for (const std::size_t steps : {1U, 2U, 3U, 7U, 50U}) {
       for (const std::size_t batch : {1U, 3U}) {
         for (const std::size_t hidden : widths) {
           const Problem p(form, steps, batch, hidden, dtype);
+          const Problem exact = p.in_float64();
           for (const Seen loss : {of_y, of_last, of_both}) {
-            Deviation d;
-            d.compare(p.solve(form.fused, loss), p.solve(form.composed, loss));
-            // What float32 may lose on the way back: about a unit of the last place a step.
-            if (dtype == DType::float32) d.worst -= 2 * unit * static_cast<double>(steps);
-            if (is_worse(d.worst, worst)) worst = d.worst;
+            const std::vector<NamedValue> truth = exact.solve(form.composed, loss);
+            Deviation d, composed;
+            d.compare(p.solve(form.fused, loss), truth);
+            if (dtype == DType::float32) {
+              composed.compare(p.solve(form.composed, loss), truth);
+              d.worst -= 4 * composed.worst;
+            }
+            if (!is_worse(d.worst, worst)) continue;
+            worst = d.worst;
+            where = std::string(form.name) + ", " + std::to_string(steps) +
+                    " steps, H = " + std::to_string(hidden) + ", " + d.where;
           }
         }
       }
     }
   }
   pool::poison(false);
-  MESSAGE("fused against composed, ", std::string(to_string(dtype)), ": worst ", worst);
+  MESSAGE("fused against composed, ", std::string(to_string(dtype)), ": worst ", worst, " (", where,
+          ")");
   return worst;
 }
 
@@ -141,7 +157,9 @@ double fused_against_composed(DType dtype, std::initializer_list<std::size_t> wi
 
 TEST_CASE("gru and rnn: fused equals composed, values and all gradients") {
   CHECK(fused_against_composed(DType::float64, {1, 3, 8, 17, 33}) <= 1e-13);
-  CHECK(fused_against_composed(DType::float32, {3, 8, 17, 33}) <= 5e-6);
+  CHECK(fused_against_composed(DType::float32, {3, 8, 17, 33}) <= 1e-6);
+  // With one unit a whole gradient can be the difference of two numbers that are almost equal.
+  CHECK(fused_against_composed(DType::float32, {1}) <= 2e-4);
 }
 
 TEST_CASE("gradcheck: gru and rnn over sequences, through y, the last state or both" *
