@@ -21,7 +21,9 @@
 #include "../../autograd/tape.h"
 #include "../../core/threads.h"
 #include "../../layers/model/module.h"
+#include "../../layers/recurrent/gru.h"
 #include "../../layers/recurrent/lstm.h"
+#include "../../layers/recurrent/rnn.h"
 #include "../../optim/adam.h"
 #include "../../optim/sgd.h"
 #include "../support/for_targets.h"
@@ -179,7 +181,27 @@ TEST_CASE("traps: no op of finite numbers with a finite result is stopped") {
   });
 }
 
-TEST_CASE("traps: no LSTM is stopped, with saturated gates or without") {
+namespace {
+
+/// Runs batches through two layers with weights in +-scale, and backward.
+template <class Layers, class Options>
+void run_layers(const Options& options, double scale) {
+  Rng rng(1);
+  const Layers layers(options, rng);
+  for (const NamedParameter& p : parameters(layers)) {
+    p.set_value(rng.uniform(p.value().shape(), -scale, scale, options.dtype));
+  }
+  for (const std::size_t batch : {1U, 3U, 18U}) {
+    Tape tape = Tape::training({.seed = 1, .pass = 0});
+    const Var x = tape.leaf(rng.normal({7, batch, 3}, 0, 1, options.dtype));
+    // Of dL/dx only the sum may overflow where weights are 1e30.
+    tape.backward(sum(layers(tape, scale > 100 ? Var(x.value()) : x).y));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("traps: no LSTM, GRU or RNN is stopped, with saturated gates or without") {
   for_quiet_targets([](const std::string& target) {
     CAPTURE(target);
     for (const DType dtype : {DType::float32, DType::float64}) {
@@ -189,21 +211,29 @@ TEST_CASE("traps: no LSTM is stopped, with saturated gates or without") {
         for (const double scale : {1.0, 100.0, 1e30}) {
           CAPTURE(scale);
           CHECK(is_quiet([&] {
-            Rng rng(1);
-            LSTM lstm({.input = 3, .hidden = hidden, .layers = 2, .dropout = 0.3, .dtype = dtype},
-                      rng);
-            const Parameters all = parameters(lstm);
-            for (const NamedParameter& p : all) {
-              p.set_value(rng.uniform(p.value().shape(), -scale, scale, dtype));
-            }
-            for (const std::size_t batch : {1U, 3U, 18U}) {
-              Tape tape = Tape::training({.seed = 1, .pass = 0});
-              const Var x = tape.leaf(rng.normal({7, batch, 3}, 0, 1, dtype));
-              // Of dL/dx only the sum may overflow where weights are 1e30.
-              const Var loss = sum(lstm(tape, scale > 100 ? Var(x.value()) : x).y);
-              tape.backward(loss);
-            }
+            run_layers<LSTM>(
+                LSTMOptions{
+                    .input = 3, .hidden = hidden, .layers = 2, .dropout = 0.3, .dtype = dtype},
+                scale);
           }));
+          CHECK(is_quiet([&] {
+            run_layers<GRU>(
+                GRUOptions{
+                    .input = 3, .hidden = hidden, .layers = 2, .dropout = 0.3, .dtype = dtype},
+                scale);
+          }));
+          for (const RNNNonlinearity phi : {RNNNonlinearity::tanh, RNNNonlinearity::relu}) {
+            if (phi == RNNNonlinearity::relu && scale > 1) continue;  // its states do overflow
+            CHECK(is_quiet([&] {
+              run_layers<RNN>(RNNOptions{.input = 3,
+                                         .hidden = hidden,
+                                         .layers = 2,
+                                         .dropout = 0.3,
+                                         .nonlinearity = phi,
+                                         .dtype = dtype},
+                              scale);
+            }));
+          }
         }
       }
     }
