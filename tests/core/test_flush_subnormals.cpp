@@ -11,6 +11,7 @@
 #include "../../core/error.h"
 #include "../../core/flush_subnormals-inl.h"
 #include "../../core/kernels/gemm.h"
+#include "../../core/recurrent/cells.h"
 #include "../../core/recurrent/lstm.h"
 #include "../../core/threads.h"
 #include "../support/threads.h"
@@ -248,6 +249,51 @@ TEST_CASE_TEMPLATE("lstm kernel: a gradient that vanishes leaves no subnormal nu
             dc.begin(), dc.end(), [](T a, T b) { return (a > 0 ? a : 1) < (b > 0 ? b : 1); });
         CHECK(*least < 4 * std::numeric_limits<T>::min());  // it did pass there
       }
+    }
+  }
+  CHECK_FALSE(flushes());
+}
+
+TEST_CASE_TEMPLATE("cells kernel: a gradient that vanishes leaves no subnormal number", T, float,
+                   double) {
+  // As above: without weights z = 1/2, and dh halves at every step on the way back.
+  constexpr std::size_t H = 3;
+  const std::size_t steps = sizeof(T) == 4 ? 400 : 2400;
+  namespace cells = kernels::cells;
+  for (const std::size_t batch : {2U, 40U}) {
+    for (const std::size_t threads : {1U, 2U}) {
+      const Threads number(threads);
+      const std::size_t N = steps * batch;
+      const cells::Shape shape{
+          .sequence = {.steps = steps, .batch = batch}, .input = 1, .hidden = H};
+      const std::vector<T> weights(3 * H * H, T{0}), x(N, T{1}), ones(batch * H, T{1});
+      const cells::Weights<T> w{.weight_ih = weights.data(), .weight_hh = weights.data()};
+      std::vector<T> y(N * H), reserve(cells::reserve_size(cells::Cell::gru, shape));
+      std::vector<T> dgates(N * 3 * H), dh(N * H), dw(3 * H * H), dh0(batch * H);
+      cells::forward<T>(cells::Cell::gru, {.shape = shape,
+                                           .weights = w,
+                                           .x = x.data(),
+                                           .h0 = ones.data(),
+                                           .y = y.data(),
+                                           .reserve = reserve.data()});
+      cells::backward<T>(cells::Cell::gru, {.shape = shape,
+                                            .weights = w,
+                                            .x = x.data(),
+                                            .h0 = ones.data(),
+                                            .y = y.data(),
+                                            .reserve = reserve.data(),
+                                            .dh_last = ones.data(),
+                                            .dh0 = dh0.data(),
+                                            .dweight_hh = dw.data(),
+                                            .dgates = dgates.data(),
+                                            .dh = dh.data()});
+      for (const auto* values : {&y, &reserve, &dgates, &dh, &dw, &dh0}) {
+        CHECK(std::none_of(values->begin(), values->end(), is_subnormal<T>));
+      }
+      CHECK(dh0[0] == 0);
+      const auto least = std::min_element(
+          dh.begin(), dh.end(), [](T a, T b) { return (a > 0 ? a : 1) < (b > 0 ? b : 1); });
+      CHECK(*least < 4 * std::numeric_limits<T>::min());  // it did pass there
     }
   }
   CHECK_FALSE(flushes());

@@ -9,12 +9,14 @@
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/embedding.h"
 #include "../../autograd/ops/gather.h"
+#include "../../autograd/ops/gru.h"
 #include "../../autograd/ops/layer_norm.h"
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/lstm.h"
 #include "../../autograd/ops/lstm_cell.h"
 #include "../../autograd/ops/matrix.h"
 #include "../../autograd/ops/reduce.h"
+#include "../../autograd/ops/rnn.h"
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/ops/softmax.h"
 #include "../../autograd/tape.h"
@@ -139,6 +141,26 @@ const std::vector<Case> cases = {
        quantile_loss(x, none, {0.1, 0.5, 0.9});
      }},
     {"masked_mean", "x", [](const Var&) { masked_mean(none, Tensor::zeros({3}, DType::int32)); }},
+    {"gru", "x",
+     [](const Var& x) {
+       gru(none, x, {x, x, x, x});
+     }},
+    {"gru", "h",
+     [](const Var& x) {
+       gru(x, none, {x, x, x, x});
+     }},
+    {"gru_cell", "weights.ih",
+     [](const Var& x) {
+       gru_cell(x, x, {none, x, x, x});
+     }},
+    {"rnn", "weights.hh",
+     [](const Var& x) {
+       rnn(x, x, {x, none, x, x});
+     }},
+    {"rnn_cell", "h",
+     [](const Var& x) {
+       rnn_cell(x, none, {x, x, x, x});
+     }},
     {"lstm", "x",
      [](const Var& x) {
        lstm(none, {x, x}, {x, x});
