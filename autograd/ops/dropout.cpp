@@ -4,6 +4,7 @@
 #include "../../core/fail-inl.h"
 #include "../../core/kernels/dropout.h"
 #include "../../core/kernels/elementwise.h"
+#include "../../core/kernels/reduce.h"
 #include "../node.h"
 
 namespace tapegrad {
@@ -39,6 +40,18 @@ Var dropout(Tape& tape, const Var& x, double p, std::string_view site) {
   tape.require_same_tape(x, "dropout");
   const std::optional<RandomKey> key = dropout_key(tape, p, site);
   return key ? dropout(x, p, *key) : x;
+}
+
+Var variational_dropout(Tape& tape, const Var& x, double p, std::string_view site) {
+  constexpr const char* op = "variational_dropout";
+  check::defined(op, {{"x", x}});
+  tape.require_same_tape(x, op);
+  const std::optional<RandomKey> key = dropout_key(tape, p, site);
+  if (!key) return x;
+  if (x.shape().rank() != 3) check::wrong_shape(op, "x", x.shape(), "a sequence, (T, B, F)");
+  check::real(op, "x", x.dtype());
+  const Tensor one = kernels::dropout_mask({x.size(1), x.size(2)}, p, key->bits, x.dtype());
+  return drop(x, kernels::broadcast(one, x.shape()), p);
 }
 
 Var dropout(const Var& x, double p, RandomKey key) {

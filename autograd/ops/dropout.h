@@ -18,6 +18,10 @@ namespace tapegrad {
 /// unless p is in [0, 1), and if x was recorded on another tape.
 Var dropout(Tape& tape, const Var& x, double p, std::string_view site = "");
 
+/// Applies dropout with one mask (B, F) for all steps of x (T, B, F) (Gal and Ghahramani 2016):
+/// variational dropout. Otherwise as dropout(). Throws ShapeError for another rank.
+Var variational_dropout(Tape& tape, const Var& x, double p, std::string_view site = "");
+
 /// Applies dropout with the mask of a given key: for twins, which draw no random numbers.
 Var dropout(const Var& x, double p, RandomKey key);
 

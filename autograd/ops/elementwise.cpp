@@ -297,6 +297,26 @@ Var clamp(const Var& x, double low, double high) {  // dx = dy [low <= x <= high
   return y;
 }
 
+Var masked(const Var& x, const Tensor& factor) {  // dx = dy factor, selected like y
+  check::defined("masked", {{"x", x}, {"factor", factor}});
+  check::equal_shapes("masked", "x", x.shape(), "factor", factor.shape());
+  const Var mask = factor;
+  Node n("masked", {x, mask});
+  Var y = n.out(kernels::masked(x.value(), factor));
+  n.rule([mask](Grads& g) { g.add(0, masked(g.d(), mask.value())); });
+  return y;
+}
+
+Var clip_gradient(const Var& x, double limit) {  // dx = min(max(dy, -limit), limit)
+  check::defined("clip_gradient", {{"x", x}});
+  check::positive("clip_gradient", "limit", limit);
+  Node n("clip_gradient", {x});
+  n.note("limit", limit);
+  Var y = n.out(x.value());
+  n.rule([limit](Grads& g) { g.add(0, clamp(g.d(), -limit, limit)); });
+  return y;
+}
+
 Var softplus(const Var& x) {  // dx = dy sigmoid(x)
   check::defined("softplus", {{"x", x}});
   Node n("softplus", {x});

@@ -29,6 +29,13 @@ Var minimum(const Var& a, const Var& b);
 /// condition.
 Var where(const Tensor& condition, const Var& a, const Var& b);
 
+/// Computes x factor, and 0 where factor, a constant of x's shape and dtype, is 0, whatever x is there;
+/// its gradient likewise: a mask that selects.
+Var masked(const Var& x, const Tensor& factor);
+/// Returns x, whose gradient is cut to [-limit, limit] on its way back (Graves 2013, section 2.1).
+/// Throws UsageError unless limit is positive.
+Var clip_gradient(const Var& x, double limit);
+
 /// Converts x to another dtype, float32 or float64; the gradient comes back in x's. DtypeError for
 /// ids.
 Var cast(const Var& x, DType dtype);

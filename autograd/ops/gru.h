@@ -16,13 +16,16 @@ enum class GRUReset : std::uint8_t { after, before };
 /// n after their nonlinearity, when it is recorded; `dgates` (T, B, 3H), the gradients of W_ih x +
 /// b_ih, and `dh` (T, B, H), those of h, in a sweep that records no gradients.
 ///
-/// Equations: gru_cell(), and core/recurrent/cells.h. Throws ShapeError; T = 0 and B = 0 are errors.
-GRUResult gru(const Var& x, const Var& h, const RecurrentWeights& weights);
+/// Equations: gru_cell(), and core/recurrent/cells.h. Throws ShapeError; T = 0 and B = 0 are
+/// errors; UsageError as lstm(), and for a variant of the LSTM alone.
+GRUResult gru(const Var& x, const Var& h, const RecurrentWeights& weights, const Steps& steps = {},
+              const RecurrentVariant& variant = {});
 
 /// Computes a GRU layer by a loop over gru_cell(): the twin of gru(), and the only form that resets
 /// before the product.
 GRUResult gru_composed(const Var& x, const Var& h, const RecurrentWeights& weights,
-                       GRUReset reset = GRUReset::after);
+                       GRUReset reset = GRUReset::after, const Steps& steps = {},
+                       const RecurrentVariant& variant = {});
 
 /// Makes one step, composed of primitive ops: x (B, I), h (B, H) -> (1 - z) n + z h, with
 ///

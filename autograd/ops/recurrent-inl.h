@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string_view>
 
 #include "../../core/check-inl.h"
-#include "../interest.h"
 #include "recurrent.h"
 
 #pragma GCC visibility push(hidden)
@@ -29,6 +29,12 @@ struct Recurrent {
 /// Demands of a sequence's shape `x` and of a layer's weights that they go together. Throws
 /// ShapeError.
 void sequence(const Recurrent& recurrent, const Shape& x, const RecurrentWeights& weights);
+/// Demands of variants that masks have the shapes of a sequence `x` and H, that rates are in [0, 1] and
+/// that no limit is negative. Throws ShapeError, DtypeError or UsageError.
+void variant(std::string_view op, const Shape& x, std::size_t hidden, DType dtype,
+             const RecurrentVariant& variant);
+/// Throws UsageError for a variant that only a cell with c has.
+void without_cell(std::string_view op, const RecurrentVariant& variant);
 /// Demands the same of one step's input and of W_ih; the other weights are judged by linear().
 void step(const Recurrent& recurrent, const Shape& x, const RecurrentWeights& weights);
 
@@ -52,13 +58,18 @@ T* memory(Tensor& t) {
   return t.defined() ? t.mutable_data<T>() : nullptr;
 }
 
-/// (T, B, blocks * H), if an observer wants to see what the kernel keeps to itself; `recorder`: a
-/// Node or Grads.
-template <class Recorder>
-Tensor internal(const Recorder& recorder, const Var& y, std::size_t blocks) {
-  if (!recorder.wants(Interest::internals)) return {};
-  return Tensor::empty(y.shape().with(2, blocks * y.size(2)), y.dtype());
-}
+/// Computes one step of a cell, of primitive ops: x_t (B, I) and the parts of the state, h first, to
+/// the next state.
+using StepOfTwin = std::function<Vars(const Var& x, const Vars& state, std::size_t t)>;
+/// Runs a cell over a sequence: y (T, B, H), then the parts of the last state.
+Vars unroll(const Var& x, Vars state, const Steps& steps, const StepOfTwin& step);
+
+/// z_t old + (1 - z_t) fresh, where z and 1 - z select: zoneout; fresh without a z (T, B, H).
+Var zone_out(const Tensor& z, std::size_t t, const Var& old, const Var& fresh);
+/// m * h; h without an m.
+Var seen(const Tensor& mask, const Var& h);
+/// Cuts the gradient of a pre-activation; 0: off.
+Var cut_gradient(const Var& a, double limit);
 
 }  // namespace tapegrad::recurrent
 

@@ -1,7 +1,13 @@
 #include <fmt/core.h>
 
+#include <cmath>
+#include <utility>
+
 #include "../../core/fail-inl.h"
+#include "elementwise.h"
+#include "packing-inl.h"
 #include "recurrent-inl.h"
+#include "shape.h"
 
 namespace tapegrad::check {
 
@@ -75,6 +81,49 @@ void sequence(const Recurrent& recurrent, const Shape& x, const RecurrentWeights
   bias("bias_hh", w.bias_hh);
 }
 
+void variant(std::string_view op, const Shape& x, std::size_t hidden, DType dtype,
+             const RecurrentVariant& v) {
+  const auto mask = [&](std::string_view name, const Tensor& given, const Shape& demanded,
+                        std::string_view letters, bool rate) {
+    if (!given.defined()) return;
+    if (given.shape() != demanded) {
+      fail<ShapeError>(op, "{} has shape {}: it must be {} = {}", name, given.shape(), letters,
+                       demanded);
+    }
+    if (given.dtype() != dtype) {
+      fail<DtypeError>(op, "{} is {} but x is {}: the dtypes must be equal", name, given.dtype(),
+                       dtype);
+    }
+    for (std::size_t i = 0; i < given.numel(); ++i) {
+      const double value = given.at(i);
+      if (value >= 0 && (rate ? value <= 1 : std::isfinite(value))) continue;
+      fail<UsageError>(op, "{} has {} at position {} of shape {}: it must be {}", name, value, i,
+                       given.shape(), rate ? "in [0, 1]" : "finite and at least 0");
+    }
+  };
+  mask("recurrent_mask", v.recurrent_mask, {x[1], hidden}, "(B, H)", false);
+  mask("zoneout_h", v.zoneout_h, {x[0], x[1], hidden}, "(T, B, H)", true);
+  mask("zoneout_c", v.zoneout_c, {x[0], x[1], hidden}, "(T, B, H)", true);
+  if (v.peephole.defined() && v.peephole.shape() != Shape{3, hidden}) {
+    wrong_shape(op, "peephole", v.peephole.shape(), fmt::format("(3, H) with H = {}", hidden));
+  }
+  for (const auto& [name, limit] :
+       {std::pair("gradient_clip", v.gradient_clip), std::pair("cell_clip", v.cell_clip)}) {
+    if (!(limit >= 0)) {
+      fail<UsageError>(op, "{} is {}: it must be positive, or 0 for none", name, limit);
+    }
+  }
+}
+
+void without_cell(std::string_view op, const RecurrentVariant& v) {
+  const char* const given = v.zoneout_c.defined()  ? "zoneout_c"
+                            : v.peephole.defined() ? "peephole"
+                            : v.cell_clip > 0      ? "cell_clip"
+                                                   : nullptr;
+  if (given == nullptr) return;
+  fail<UsageError>(op, "{} acts on c, which only the LSTM has: leave it out", given);
+}
+
 void step(const Recurrent& recurrent, const Shape& x, const RecurrentWeights& w) {
   const std::string_view op = recurrent.op;
   if (x.rank() != 2) {
@@ -91,3 +140,48 @@ void step(const Recurrent& recurrent, const Shape& x, const RecurrentWeights& w)
 }
 
 }  // namespace tapegrad::check
+
+namespace tapegrad::recurrent {
+namespace {
+
+Var at_step(const Tensor& x, std::size_t t) {  // (T, B, H) -> (B, H)
+  return x.slice(t, t + 1).reshape({x.size(1), x.size(2)});
+}
+
+}  // namespace
+
+Vars unroll(const Var& x, Vars state, const Steps& steps, const StepOfTwin& step) {
+  const Vars inputs = unbind(x);
+  Vars y(inputs.size());
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    const std::size_t t = steps.reverse ? inputs.size() - 1 - k : k;
+    if (!steps.lengths.defined()) {
+      state = step(inputs[t], state, t);
+      y[t] = state[0];
+      continue;
+    }
+    // What is behind a sequence's end is not taken, whatever it is.
+    const auto zeros = [](const Var& like) { return Tensor::zeros(like.shape(), like.dtype()); };
+    const Tensor reads = going_on(steps, t, inputs[t].shape());
+    const Vars next = step(where(reads, inputs[t], zeros(inputs[t])), state, t);
+    for (std::size_t part = 0; part < state.size(); ++part) {
+      const Tensor moves = going_on(steps, t, state[part].shape());
+      if (part == 0) y[t] = where(moves, next[0], zeros(next[0]));
+      state[part] = where(moves, next[part], state[part]);
+    }
+  }
+  state.insert(state.begin(), stack(y));
+  return state;
+}
+
+Var zone_out(const Tensor& z, std::size_t t, const Var& old, const Var& fresh) {
+  if (!z.defined()) return fresh;
+  const Var stays = at_step(z, t);
+  return masked(old, stays.value()) + masked(fresh, (1.0 - stays).value());
+}
+
+Var seen(const Tensor& mask, const Var& h) { return mask.defined() ? masked(h, mask) : h; }
+
+Var cut_gradient(const Var& a, double limit) { return limit > 0 ? clip_gradient(a, limit) : a; }
+
+}  // namespace tapegrad::recurrent

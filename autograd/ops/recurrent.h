@@ -13,6 +13,34 @@ struct Unrolled {
   State last;  // the state after the last step
 };
 
+/// Lengths of a batch of sequences, and the direction in which a recurrent op goes through them.
+struct Steps {
+  /// (B) int32, each in [0, T], in any order: what is behind a sequence's end is neither read nor
+  /// computed; y and the gradient of x are 0 there, and the last state is that at the end (for length
+  /// 0 the first one). Undefined: all have T steps.
+  Tensor lengths = {};
+  /// From each sequence's end to its beginning: y[t] is the state after the steps from the end to t.
+  bool reverse = false;
+};
+
+/// Variants of a recurrent cell; what is undefined or 0 is off. The equations with them are those of
+/// core/recurrent/lstm.h and core/recurrent/cells.h.
+struct RecurrentVariant {
+  /// m (B, H), which multiplies h_{t-1} in front of W_hh at every step: dropout with one mask for all
+  /// steps (Gal and Ghahramani 2016).
+  Tensor recurrent_mask = {};
+  /// (T, B, H), in [0, 1]: how much of the old h stays (zoneout, Krueger et al. 2017).
+  Tensor zoneout_h = {};
+  /// Gradients of pre-activations are cut to [-gradient_clip, gradient_clip] at every step (Graves
+  /// 2013).
+  double gradient_clip = 0;
+
+  // For the LSTM alone:
+  Tensor zoneout_c = {};  // like zoneout_h, of c
+  Var peephole = {};      // (3, H): p_i, p_f, p_o (Gers et al. 2002)
+  double cell_clip = 0;   // c is cut to [-cell_clip, cell_clip], its gradient 0 where it is cut
+};
+
 /// State that an LSTM carries from step to step. One layer: h and c (B, H); a stack of layers: (L,
 /// B, H).
 struct LSTMState {

@@ -123,6 +123,20 @@ Tensor take_rows(const Tensor& table, const Tensor& ids) {
   return result;
 }
 
+Tensor put_rows(const Tensor& rows, const Tensor& ids, std::size_t table_rows) {
+  const std::size_t columns = rows.size(1);
+  Tensor table = Tensor::zeros({table_rows, columns}, rows.dtype());
+  dispatch(rows.dtype(), [&]<class T>(T) {
+    const T* from = rows.data<T>();
+    T* to = table.mutable_data<T>();
+    for (const std::int32_t id : ids.values<std::int32_t>()) {
+      std::copy_n(from, columns, to + static_cast<std::size_t>(id) * columns);
+      from += columns;
+    }
+  });
+  return table;
+}
+
 template <class T>
 void add_rows(T* table, std::size_t table_rows, std::size_t columns,
               std::span<const std::int32_t> ids, const T* rows) {

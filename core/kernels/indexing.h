@@ -11,6 +11,8 @@ namespace tapegrad::kernels {
 
 /// Looks up rows of a table: table (V, E), ids (...) int32 in [0, V) -> (..., E).
 Tensor take_rows(const Tensor& table, const Tensor& ids);
+/// Puts rows (N, E) at places ids (N), all different, of a table (table_rows, E) of zeros.
+Tensor put_rows(const Tensor& rows, const Tensor& ids, std::size_t table_rows);
 /// Computes table[ids[i]] += rows[i]. What one row of the table receives is added in double in the
 /// order of i and rounded once, so that a row that is used a million times has the right sum.
 void add_rows(Tensor& table, const Tensor& ids, const Tensor& rows);

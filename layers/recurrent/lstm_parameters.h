@@ -24,9 +24,17 @@ struct LSTMCellOptions {
 /// One layer's Parameters; G is 4H, gates i, f, g, o. bias_ih is undefined for LSTMBias::none,
 /// bias_hh unless LSTMBias::two.
 struct LSTMParameters : RecurrentParameters {
+  Parameter c0;        // (H): the first c, if it is trained; or undefined
+  Parameter peephole;  // (3, H): p_i, p_f, p_o; or undefined
+
   LSTMParameters() = default;
   /// Throws ShapeError if a size is 0.
   LSTMParameters(const LSTMCellOptions& options, Rng& rng);
+  void visit(auto&& v, const std::string& suffix = "") {
+    RecurrentParameters::visit(v, suffix);
+    v("c0" + suffix, c0);
+    v("peephole" + suffix, peephole);
+  }
 };
 
 }  // namespace tapegrad

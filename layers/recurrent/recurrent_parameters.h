@@ -15,6 +15,7 @@ struct RecurrentParameters {
   Parameter weight_hh;  // (G, H)
   Parameter bias_ih;    // (G), or undefined
   Parameter bias_hh;    // (G), or undefined
+  Parameter h0;         // (H): the first h of all sequences, if it is trained; or undefined
 
   struct Sizes {
     std::size_t gates;   // G / H
@@ -38,6 +39,7 @@ struct RecurrentParameters {
     v("weight_hh" + suffix, weight_hh);
     v("bias_ih" + suffix, bias_ih);
     v("bias_hh" + suffix, bias_hh);
+    v("h0" + suffix, h0);
   }
 };
 

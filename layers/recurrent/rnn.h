@@ -5,6 +5,7 @@
 
 #include "../../autograd/ops/rnn.h"
 #include "recurrent_parameters.h"
+#include "stack_options.h"
 
 namespace tapegrad {
 
@@ -13,49 +14,64 @@ struct RNNOptions {
   std::size_t hidden;      // H
   std::size_t layers = 1;  // L
   double dropout = 0;  // between layers, in [0, 1): masks the output of every layer but the last
+  bool bidirectional = false;
+  Merge merge = Merge::concat;  // of the two directions
+  StackVariant variant = {};
+  bool trained_state = false;  // the first state is learned, in place of zeros
   bool bias = true;
   RNNNonlinearity nonlinearity = RNNNonlinearity::tanh;
   DType dtype = DType::float32;
 };
 
-/// A stack of RNN layers over whole sequences, fused: one node a layer. Names, layout, equations
+/// A stack of RNN layers over whole sequences, fused: one node for a layer and direction. Names, layout, equations
 /// and initial values are those of torch's nn.RNN; sequences are (T, B, features), states
-/// (L, B, H).
+/// (L D, B, H), where D is 2 if it is bidirectional, else 1.
 ///
 ///   auto [y, next] = rnn(tape, x, h);   // next.detach() goes into the next window
 class RNN {
  public:
-  std::vector<RecurrentParameters> layers;
+  std::vector<RecurrentParameters> layers;  // L D: layer 0, its other direction, layer 1, ...
 
   RNN() = default;
-  /// Throws ShapeError for a size of 0; UsageError for dropout outside of [0, 1), or with one
-  /// layer, where it would do nothing (a Dropout after the RNN is meant then).
+  /// Throws ShapeError for a size of 0; UsageError for a probability outside of [0, 1), a negative
+  /// limit, dropout with one layer, where it would do nothing (a Dropout after the RNN is meant then),
+  /// or a variant of the LSTM alone.
   RNN(const RNNOptions& options, Rng& rng);
 
-  /// Maps x (T, B, I), h (L, B, H) to y (T, B, H) and the last h (L, B, H). Throws ShapeError, for
-  /// T = 0 and B = 0 too; UsageError for Vars of another tape. With dropout the tape must say
-  /// whether it is training.
-  RNNResult operator()(Tape& tape, const Var& x, const Var& h) const;
-  /// Runs from the zero state.
+  /// Maps x (T, B, I), h (L D, B, H) to y (T, B, output()) and the last h (L D, B, H); `lengths` as for
+  /// the LSTM. Throws ShapeError, for T = 0 and B = 0 too; UsageError for Vars of another tape and a
+  /// length out of range. With dropout the tape must say whether it is training.
+  RNNResult operator()(Tape& tape, const Var& x, const Var& h, const Tensor& lengths = {}) const;
+  /// Runs from the first state.
   RNNResult operator()(Tape& tape, const Var& x) const;
   /// Computes the same value by a loop over rnn_cell(), the same masks: slow, to read and to test
   /// against.
-  RNNResult composed(Tape& tape, const Var& x, const Var& h) const;
+  RNNResult composed(Tape& tape, const Var& x, const Var& h, const Tensor& lengths = {}) const;
 
-  /// Returns zeros (L, B, H). Throws ShapeError for B = 0.
+  /// Returns zeros (L D, B, H). Throws ShapeError for B = 0.
   Var zero_state(std::size_t batch) const;
+  /// Returns the first state (L D, B, H): the trained one, the same for all rows, or zeros.
+  Var first_state(Tape& tape, std::size_t batch) const;
+  /// Returns the state after x, from h on, as a constant: a first state that is better than zeros.
+  /// Throws as operator() does.
+  Var burn_in(Tape& tape, const Var& x, const Var& h, const Tensor& lengths = {}) const;
+  /// Returns the last layer's output at each sequence's last step (of the other direction: at its
+  /// first), (B, output()), from a result's last state.
+  Var last_output(const Var& last) const;
   /// Returns H. Throws UsageError for an RNN without layers.
   std::size_t hidden() const;
+  /// Returns how many features y has: 2H if it is bidirectional and concatenates, else H.
+  std::size_t output() const;
 
   void visit(auto&& v) {
+    v("settings", settings_);
     v.size("layers", layers);
-    for (std::size_t l = 0; l < layers.size(); ++l) layers[l].visit(v, "_l" + std::to_string(l));
-    v("dropout", dropout_);
+    for (std::size_t n = 0; n < layers.size(); ++n) layers[n].visit(v, settings_.suffix(n));
     v("nonlinearity", nonlinearity_);
   }
 
  private:
-  double dropout_ = 0;
+  StackSettings settings_;
   RNNNonlinearity nonlinearity_ = RNNNonlinearity::tanh;
 };
 

@@ -3,49 +3,44 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "../../autograd/inspect/scope.h"
 #include "../../autograd/ops/dropout.h"
+#include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/recurrent-inl.h"
 #include "../../autograd/ops/recurrent.h"
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/tape.h"
 #include "../../core/fail-inl.h"
+#include "stack_options.h"
 
 #pragma GCC visibility push(hidden)
 
-/// Common parts of all stacks of recurrent layers, for any cell: sizes, states of all layers in one
-/// Tensor, dropout between layers, scopes, checks. A cell is a struct with
+/// Common parts of all stacks of recurrent layers, for any cell: sizes, directions, states of all layers
+/// in one Tensor, lengths, dropout, variants, scopes, checks. A cell is a struct with
 ///
 ///   using State = ...;                   what is carried from step to step
 ///   using Layer = ...;                   one layer's Parameters, with on(tape) and weight_hh
 ///   static constexpr const char* type;   "LSTM", for errors
 ///   static constexpr const char* scope;  "lstm", the name of scopes
-///   static constexpr Part<State> parts[] = {{"h", &State::h}, ...};
+///   static constexpr Part<State, Layer> parts[] = {{"h", &State::h, &Layer::h0}, ...};
+///
+/// The Parameters of a stack are those of layer 0, of its other direction, of layer 1, ...
 namespace tapegrad::stack_of {
 
-template <class State>
+template <class State, class Layer>
 struct Part {
   const char* name;
   Var State::*value;
+  Parameter Layer::*first;  // if the first state is trained
 };
 
-/// Throws UsageError for a number of layers and a dropout that cannot be meant.
-template <class Cell>
-void check_options(std::size_t layers, double dropout) {
-  check::probability(Cell::type, "dropout", dropout);
-  if (layers == 0) {
-    fail<UsageError>(Cell::type, "layers is 0: it must be at least 1");
-  }
-  if (dropout > 0 && layers == 1) {
-    fail<UsageError>(
-        Cell::type,
-        "dropout = {} acts between layers, but there is only one: put a Dropout after the {}",
-        dropout, Cell::type);
-  }
-}
+/// Throws UsageError for a number of layers and settings that cannot be meant; `has_c`: of an LSTM.
+void check_settings(const char* type, std::size_t layers, const StackSettings& settings,
+                    bool has_c);
 
 /// W_hh (.., H) of the first layer. Throws UsageError for a stack without layers.
 template <class Cell>
@@ -72,6 +67,34 @@ typename Cell::State zero_state(const std::vector<typename Cell::Layer>& layers,
   return zero;
 }
 
+/// Makes the Parameters of a trained first state, zeros.
+template <class Cell>
+void train_first_state(std::vector<typename Cell::Layer>& layers) {
+  for (auto& layer : layers) {
+    const Tensor& hh = layer.weight_hh.value();
+    for (const auto& part : Cell::parts) {
+      layer.*part.first = Parameter(Tensor::zeros({hh.size(1)}, hh.dtype()));
+    }
+  }
+}
+
+/// The first state (L, B, H): the trained one, the same for all rows, or zeros.
+template <class Cell>
+typename Cell::State first_state(Tape& tape, const std::vector<typename Cell::Layer>& layers,
+                                 std::size_t batch) {
+  typename Cell::State state = zero_state<Cell>(layers, batch);
+  if (!layers.front().h0.defined()) return state;
+  for (const auto& part : Cell::parts) {
+    const Vars zeros = unbind(state.*part.value);
+    Vars rows;
+    for (std::size_t n = 0; n < layers.size(); ++n) {
+      rows.push_back(zeros[n] + tape.leaf(layers[n].*part.first));
+    }
+    state.*part.value = stack(rows);
+  }
+  return state;
+}
+
 template <class Cell>
 void check_sequence(const Shape& x) {
   if (x.rank() == 3) return;
@@ -86,34 +109,59 @@ void check_sequence(const Var& x) {
   check_sequence<Cell>(x.shape());
 }
 
-/// A sequence of the shape `x` (T, B, I) through all layers: `first_layer(state, leaves)` knows it,
-/// `one_layer(y, state, leaves)` is the fused op or its twin.
+/// The constants of a layer's op, drawn where masks are: for a sequence of the shape `x` and H.
+RecurrentVariant draw_variant(Tape& tape, const StackVariant& variant, const Shape& x,
+                              std::size_t hidden, DType dtype);
+/// The outputs of both directions as one, (T, B, .) or (B, .).
+Var merge(const Var& forward, const Var& backward, Merge merge);
+
+/// A sequence of the shape `x` (T, B, I) through all layers: `first_layer(leaves, state, steps,
+/// variant)` knows it, `one_layer(y, leaves, state, steps, variant)` is the fused op or its twin.
 template <class Cell, class FirstLayer, class OneLayer>
 Unrolled<typename Cell::State> run(Tape& tape, const Shape& x, const typename Cell::State& state,
-                                   const std::vector<typename Cell::Layer>& layers, double p,
-                                   FirstLayer first_layer, OneLayer one_layer) {
+                                   const Tensor& lengths,
+                                   const std::vector<typename Cell::Layer>& layers,
+                                   const StackSettings& settings, FirstLayer first_layer,
+                                   OneLayer one_layer) {
+  using State = typename Cell::State;
   constexpr std::size_t parts = std::size(Cell::parts);
-  const std::size_t hidden = weight_hh<Cell>(layers).size(1);
+  const Tensor& hh = weight_hh<Cell>(layers);
+  const std::size_t hidden = hh.size(1), directions = settings.directions();
   check_sequence<Cell>(x);
   for (const auto& part : Cell::parts) {
     check::defined(Cell::type, {{fmt::format("state.{}", part.name), state.*part.value}});
     check::state(Cell::type, x, part.name, state.*part.value, {layers.size(), x[1], hidden});
     tape.require_same_tape(state.*part.value, Cell::type);
   }
-  std::array<Vars, parts> before, after;  // part -> layer -> (B, H)
+  std::array<Vars, parts> before, after;  // part -> layer and direction -> (B, H)
   for (std::size_t k = 0; k < parts; ++k) before[k] = unbind(state.*Cell::parts[k].value);
   Var y;
-  for (std::size_t l = 0; l < layers.size(); ++l) {
+  for (std::size_t l = 0; l < layers.size() / directions; ++l) {
     const Scope scope(tape, Cell::scope, l);
-    if (l > 0) y = dropout(tape, y, p);
-    typename Cell::State first;
-    for (std::size_t k = 0; k < parts; ++k) first.*Cell::parts[k].value = before[k][l];
-    const auto weights = layers[l].on(tape);
-    const auto result = l == 0 ? first_layer(first, weights) : one_layer(y, first, weights);
-    y = result.y;
-    for (std::size_t k = 0; k < parts; ++k) after[k].push_back(result.last.*Cell::parts[k].value);
+    if (l > 0) y = dropout(tape, y, settings.dropout);
+    if (l > 0) y = variational_dropout(tape, y, settings.variant.input_dropout);
+    std::array<Var, 2> outputs;
+    for (std::size_t direction = 0; direction < directions; ++direction) {
+      const std::size_t n = l * directions + direction;
+      std::optional<Scope> inside;
+      if (direction == 1) inside.emplace(tape, "reverse");
+      State first;
+      for (std::size_t k = 0; k < parts; ++k) first.*Cell::parts[k].value = before[k][n];
+      auto weights = layers[n].on(tape);
+      weights.hh = dropout(tape, weights.hh, settings.variant.weight_dropout);
+      RecurrentVariant variant = draw_variant(tape, settings.variant, x, hidden, hh.dtype());
+      if constexpr (requires { layers[n].peephole; }) {
+        if (layers[n].peephole.defined()) variant.peephole = tape.leaf(layers[n].peephole);
+      }
+      const Steps steps{lengths, direction == 1};
+      const auto result = l == 0 ? first_layer(first, weights, steps, variant)
+                                 : one_layer(y, first, weights, steps, variant);
+      outputs[direction] = result.y;
+      for (std::size_t k = 0; k < parts; ++k) after[k].push_back(result.last.*Cell::parts[k].value);
+    }
+    y = directions == 2 ? merge(outputs[0], outputs[1], settings.merge) : outputs[0];
   }
-  typename Cell::State last;
+  State last;
   for (std::size_t k = 0; k < parts; ++k) last.*Cell::parts[k].value = stack(after[k]);
   return {y, last};
 }
@@ -121,15 +169,32 @@ Unrolled<typename Cell::State> run(Tape& tape, const Shape& x, const typename Ce
 /// x (T, B, I) through all layers.
 template <class Cell, class OneLayer>
 Unrolled<typename Cell::State> run(Tape& tape, const Var& x, const typename Cell::State& state,
-                                   const std::vector<typename Cell::Layer>& layers, double p,
-                                   OneLayer one_layer) {
+                                   const Tensor& lengths,
+                                   const std::vector<typename Cell::Layer>& layers,
+                                   const StackSettings& settings, OneLayer one_layer) {
   weight_hh<Cell>(layers);
   check_sequence<Cell>(x);
   tape.require_same_tape(x, Cell::type);
+  const Var seen = variational_dropout(tape, x, settings.variant.input_dropout);
   return run<Cell>(
-      tape, x.shape(), state, layers, p,
-      [&](const typename Cell::State& s, const auto& weights) { return one_layer(x, s, weights); },
-      one_layer);
+      tape, x.shape(), state, lengths, layers, settings,
+      [&](const auto&... rest) { return one_layer(seen, rest...); }, one_layer);
+}
+
+/// The last layer's h (B, H) at each sequence's end, of both directions merged; h (L D, B, H).
+template <class Cell>
+Var last_output(const Var& h, const std::vector<typename Cell::Layer>& layers,
+                const StackSettings& settings) {
+  const std::size_t hidden = weight_hh<Cell>(layers).size(1);
+  check::defined(Cell::type, {{"last", h}});
+  if (h.shape().rank() != 3 || h.size(0) != layers.size() || h.size(2) != hidden) {
+    check::wrong_shape(
+        Cell::type, "last", h.shape(),
+        fmt::format("the last state of this stack, ({}, B, {})", layers.size(), hidden));
+  }
+  const Vars all = unbind(h);
+  if (!settings.bidirectional) return all.back();
+  return merge(all[all.size() - 2], all.back(), settings.merge);
 }
 
 }  // namespace tapegrad::stack_of

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +35,18 @@ Tensor pattern(const Shape& shape) {
   return condition;
 }
 
+/// 0, 1.5, 0, 0, 1.5, ...
+Tensor mask_like(const Var& x) {
+  const Tensor condition = pattern(x.shape());
+  Tensor mask = Tensor::empty(x.shape(), x.dtype());
+  for (std::size_t i = 0; i < mask.numel(); ++i) {
+    const double factor = condition.at(i) == 0 ? 1.5 : 0;
+    x.dtype() == DType::float32 ? mask.mutable_data<float>()[i] = static_cast<float>(factor)
+                                : mask.mutable_data<double>()[i] = factor;
+  }
+  return mask;
+}
+
 }  // namespace
 
 TEST_CASE("gradcheck: elementwise ops of one input" * doctest::test_suite("gradients")) {
@@ -54,6 +67,8 @@ TEST_CASE("gradcheck: elementwise ops of one input" * doctest::test_suite("gradi
     check_op("abs", [](In x) { return Out{abs(x[0])}; }, {s}, {.away_from = 0.1});
     check_op("clamp", [](In x) { return Out{clamp(x[0], -0.1, 5)}; }, {s}, {.away_from = 0.3});
     check_op("clamp", [](In x) { return Out{clamp(x[0], -inf, 0.1)}; }, {s}, {.away_from = 0.3});
+    check_op("clip_gradient", [](In x) { return Out{clip_gradient(tanh(x[0]), 100)}; }, {s});
+    check_op("masked", [&](In x) { return Out{masked(square(x[0]), mask_like(x[0]))}; }, {s});
     check_op("sigmoid", [](In x) { return Out{sigmoid(x[0])}; }, {s});
     check_op("softplus", [](In x) { return Out{softplus(x[0])}; }, {s});
     check_op("tanh", [](In x) { return Out{tanh(x[0])}; }, {s});
@@ -250,4 +265,27 @@ TEST_CASE("clamp: below and above are two branches, and the infinities have thei
   check_values(seen.branch, {7}, DType::float32, {-1, -1, 0, 0, 0, 1, 1});
   clamp(x, -inf, inf);
   check_values(seen.branch, {7}, DType::float32, {0, 0, 0, 0, 0, 0, 0});
+}
+
+TEST_CASE("clip_gradient: the value passes, the gradient is cut; masked: NaN stays behind a 0") {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  Tape tape;
+  const Var x = tape.leaf(Tensor::of({3}, {1, 2, 3}));
+  const Var y = clip_gradient(x, 0.5);
+  CHECK(y.value().at(2) == 3);
+  const Var g = tape.gradient(sum(y * Var(Tensor::of({3}, {-4, 0.25, 4}))), {x})[0];
+  CHECK(g.value().at(0) == -0.5);
+  CHECK(g.value().at(1) == 0.25);
+  CHECK(g.value().at(2) == 0.5);
+  CHECK_THROWS_WITH_AS(clip_gradient(x, 0),
+                       "[clip_gradient] limit is 0: it must be greater than 0 and finite", UsageError);
+
+  const Var z = tape.leaf(Tensor::of({2}, {nan, 2}));
+  const Var m = masked(z, Tensor::of({2}, {0, 3}));
+  CHECK(m.value().at(0) == 0);
+  CHECK(m.value().at(1) == 6);
+  const Var dz = tape.gradient(sum(m * Var(Tensor::of({2}, {nan, 1}))), {z})[0];
+  CHECK(dz.value().at(0) == 0);
+  CHECK(dz.value().at(1) == 3);
+  CHECK_THROWS_AS(masked(z, Tensor::of({3}, {1, 1, 1})), ShapeError);
 }

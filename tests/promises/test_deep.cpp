@@ -101,7 +101,7 @@ TEST_CASE("deep: an LSTM composed of primitives over a long sequence equals the 
     const Problem p(steps);
     const auto gradients = [&](auto&& lstm_of) {
       Tape tape;
-      tape.backward(sum(square(lstm_of(p.x, p.state, p.on(tape)).y)));
+      tape.backward(sum(square(lstm_of(p.x, p.state, p.on(tape), Steps{}, RecurrentVariant{}).y)));
       std::vector<Tensor> d;
       for (const Parameter& w : p.weights) {
         d.push_back(w.grad());

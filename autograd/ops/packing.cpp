@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <numeric>
+
+#include "../../core/check-inl.h"
+#include "../../core/fail-inl.h"
+#include "../../core/kernels/indexing.h"
+#include "packing-inl.h"
+
+namespace tapegrad::recurrent {
+namespace {
+
+std::size_t length(const Tensor& lengths, std::size_t b) {
+  return static_cast<std::size_t>(lengths.data<std::int32_t>()[b]);
+}
+
+void check_lengths(std::string_view op, const Tensor& lengths, std::size_t T, std::size_t B) {
+  if (lengths.shape() != Shape{B}) {
+    fail<ShapeError>(op, "lengths have shape {} but x has B = {} sequences: lengths must be (B)",
+                     lengths.shape(), B);
+  }
+  if (lengths.dtype() != DType::int32) {
+    fail<DtypeError>(op, "lengths are {}: they must be int32", lengths.dtype());
+  }
+  for (std::size_t b = 0; b < B; ++b) {
+    const std::int32_t n = lengths.data<std::int32_t>()[b];
+    if (n >= 0 && static_cast<std::size_t>(n) <= T) continue;
+    fail<UsageError>(
+        op, "length {} of sequence {} is out of range: lengths must be in [0, T], T = {}", n, b, T);
+  }
+}
+
+}  // namespace
+
+Packing::Packing(std::string_view op, const Steps& steps, const Shape& sequence)
+    : steps_(sequence[0]), batch_(sequence[1]), reverse_(steps.reverse) {
+  if (!steps.lengths.defined()) return;
+  const std::size_t T = steps_, B = batch_;
+  check_lengths(op, steps.lengths, T, B);
+  pool::Vector<std::int32_t> order(B);
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    const std::int32_t* lengths = steps.lengths.data<std::int32_t>();
+    return lengths[a] != lengths[b] ? lengths[a] > lengths[b] : a < b;
+  });
+  if (length(steps.lengths, static_cast<std::size_t>(order.back())) == T) return;  // all are T
+
+  active_.resize(T);
+  std::size_t active = B, N = 0;
+  for (std::size_t t = 0; t < T; ++t) {
+    while (active > 0 && length(steps.lengths, static_cast<std::size_t>(order[active - 1])) <= t) {
+      --active;
+    }
+    active_[t] = active;
+    N += active;
+  }
+  rows_ = Tensor::empty({N}, DType::int32);
+  std::int32_t* row = rows_.mutable_data<std::int32_t>();
+  for (std::size_t t = 0; t < T; ++t) {
+    for (std::size_t r = 0; r < active_[t]; ++r) {
+      *row++ = static_cast<std::int32_t>(t * B) + order[r];
+    }
+  }
+  order_ = Tensor::from({B}, order);
+  places_ = Tensor::empty({B}, DType::int32);
+  for (std::size_t r = 0; r < B; ++r) {
+    places_.mutable_data<std::int32_t>()[order[r]] = static_cast<std::int32_t>(r);
+  }
+}
+
+kernels::Sequence Packing::sequence() const {
+  return {.steps = steps_,
+          .batch = batch_,
+          .active = packed() ? active_.data() : nullptr,
+          .reverse = reverse_};
+}
+
+Tensor Packing::pack(const Tensor& x) const {
+  if (!packed() || !x.defined()) return x;
+  const std::size_t columns = x.rank() == 3 ? x.size(2) : 1;
+  const Tensor rows = kernels::take_rows(x.reshape({steps_ * batch_, columns}), rows_);
+  return x.rank() == 3 ? rows : rows.reshape({rows_.numel()});
+}
+
+Tensor Packing::unpack(const Tensor& x) const {
+  if (!packed() || !x.defined()) return x;
+  return kernels::put_rows(x, rows_, steps_ * batch_).reshape({steps_, batch_, x.size(1)});
+}
+
+Tensor Packing::sort(const Tensor& state) const {
+  return packed() && state.defined() ? kernels::take_rows(state, order_) : state;
+}
+
+Tensor Packing::unsort(const Tensor& state) const {
+  return packed() && state.defined() ? kernels::take_rows(state, places_) : state;
+}
+
+Tensor valid_ids(std::string_view op, const Tensor& ids, const Steps& steps) {
+  if (!steps.lengths.defined()) return ids;
+  const std::size_t T = ids.size(0), B = ids.size(1);
+  check_lengths(op, steps.lengths, T, B);
+  Tensor valid = ids.clone();
+  std::int32_t* id = valid.mutable_data<std::int32_t>();
+  for (std::size_t t = 0; t < T; ++t) {
+    for (std::size_t b = 0; b < B; ++b, ++id) {
+      if (t >= length(steps.lengths, b)) *id = 0;
+    }
+  }
+  return valid;
+}
+
+Tensor going_on(const Steps& steps, std::size_t t, const Shape& rows) {
+  Tensor result = Tensor::empty(rows, DType::int32);
+  std::int32_t* to = result.mutable_data<std::int32_t>();
+  for (std::size_t b = 0; b < rows[0]; ++b) {
+    to = std::fill_n(to, rows[1], length(steps.lengths, b) > t ? 1 : 0);
+  }
+  return result;
+}
+
+}  // namespace tapegrad::recurrent
