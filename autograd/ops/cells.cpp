@@ -208,13 +208,13 @@ Unrolled<Var> fused(const char* op, const char* layer, cells::Cell cell, Step st
 
 Unrolled<Var> composed(Step step, const Var& x, const Var& h, const RecurrentWeights& weights,
                        const Steps& steps, const RecurrentVariant& v) {
-  const Vars r =
-      unroll(x, {h}, steps, [&](const Var& x_t, const Vars& state, std::size_t t) -> Vars {
+  const Unrolled<Vars> r =
+      unroll(x, {h}, steps, [&](const Var& x_t, const Vars& state, const At& at) -> Vars {
         const Var fresh =
-            step(x_t, state[0], seen(v.recurrent_mask, state[0]), weights, v.gradient_clip);
-        return {zone_out(v.zoneout_h, t, state[0], fresh)};
+            step(x_t, state[0], seen(v.recurrent_mask, at, state[0]), weights, v.gradient_clip);
+        return {zone_out(v.zoneout_h, at, state[0], fresh)};
       });
-  return {r[0], r[1]};
+  return {r.y, r.last[0]};
 }
 
 void check_step(const check::Recurrent& recurrent, const Var& x, const Var& h,

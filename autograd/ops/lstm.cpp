@@ -28,12 +28,12 @@ void check_sizes(std::string_view op, const Shape& x, const LSTMState& state,
   check::state(op, x, "c", state.c, {x[1], hidden});
 }
 
-/// lstm_cell() at step t with variants: the equations of core/recurrent/lstm.h.
-LSTMState varied(const Var& x, const Vars& state, std::size_t t, const LSTMWeights& w,
+/// lstm_cell() at a step with variants: the equations of core/recurrent/lstm.h.
+LSTMState varied(const Var& x, const Vars& state, const recurrent::At& at, const LSTMWeights& w,
                  const RecurrentVariant& v) {
   const Var &h = state[0], &c_before = state[1];
-  const Var a =
-      linear(x, w.ih, w.bias_ih) + linear(recurrent::seen(v.recurrent_mask, h), w.hh, w.bias_hh);
+  const Var a = linear(x, w.ih, w.bias_ih) +
+                linear(recurrent::seen(v.recurrent_mask, at, h), w.hh, w.bias_hh);
   const auto [ai, af, ag, ao] = split<4>(a, 1);
   const Vars p = v.peephole.defined() ? unbind(v.peephole) : Vars(3);
   const auto with_peephole = [&](const Var& before, const Var& weight, const Var& c) {
@@ -46,8 +46,8 @@ LSTMState varied(const Var& x, const Vars& state, std::size_t t, const LSTMWeigh
   const Var unclipped = f * c_before + i * g;
   const Var c = v.cell_clip > 0 ? clamp(unclipped, -v.cell_clip, v.cell_clip) : unclipped;
   const Var o = sigmoid(with_peephole(ao, p[2], c));
-  return {recurrent::zone_out(v.zoneout_h, t, h, o * tanh(c)),
-          recurrent::zone_out(v.zoneout_c, t, c_before, c)};
+  return {recurrent::zone_out(v.zoneout_h, at, h, o * tanh(c)),
+          recurrent::zone_out(v.zoneout_c, at, c_before, c)};
 }
 
 /// Inputs and outputs of the node, in this order; what is behind weight_hh may be absent. With ids,
@@ -350,12 +350,13 @@ LSTMResult lstm_composed(const Var& x, const LSTMState& state, const LSTMWeights
   const bool plain = !v.recurrent_mask.defined() && !v.zoneout_h.defined() &&
                      !v.zoneout_c.defined() && !v.peephole.defined() && v.cell_clip == 0 &&
                      v.gradient_clip == 0;
-  const Vars r = recurrent::unroll(
-      x, {state.h, state.c}, steps, [&](const Var& x_t, const Vars& s, std::size_t t) -> Vars {
-        const auto [h, c] = plain ? lstm_cell(x_t, {s[0], s[1]}, w) : varied(x_t, s, t, w, v);
+  const Unrolled<Vars> r = recurrent::unroll(
+      x, {state.h, state.c}, steps,
+      [&](const Var& x_t, const Vars& s, const recurrent::At& at) -> Vars {
+        const auto [h, c] = plain ? lstm_cell(x_t, {s[0], s[1]}, w) : varied(x_t, s, at, w, v);
         return {h, c};
       });
-  return {r[0], {r[1], r[2]}};
+  return {r.y, {r.last[0], r.last[1]}};
 }
 
 }  // namespace tapegrad

@@ -12,12 +12,15 @@
 
 namespace tapegrad::recurrent {
 
+/// Throws ShapeError, DtypeError or UsageError unless the lengths, if there are any, are (B) int32 in
+/// [0, T], for a sequence of the shape (T, B, ...).
+void check_lengths(std::string_view op, const Steps& steps, const Shape& sequence);
+
 /// A batch of sequences as the kernels have it (core/recurrent/sequence.h): the longest first, and
 /// no rows behind a sequence's end. Without lengths, everything is passed through as it is.
 class Packing {
  public:
-  /// For a sequence of the shape (T, B, ...). Throws ShapeError, DtypeError or UsageError unless the
-  /// lengths, if there are any, are (B) int32 in [0, T].
+  /// For a sequence of the shape (T, B, ...). Throws as check_lengths() does.
   Packing(std::string_view op, const Steps& steps, const Shape& sequence);
 
   bool packed() const { return rows_.defined(); }
@@ -49,8 +52,8 @@ class Packing {
 /// Returns ids (T, B) with 0 behind each sequence's end. Throws as Packing does.
 Tensor valid_ids(std::string_view op, const Tensor& ids, const Steps& steps);
 
-/// Returns int32 (B, F) for step t: 1 in the rows whose sequence goes on there, else 0.
-Tensor going_on(const Steps& steps, std::size_t t, const Shape& rows);
+/// Returns the rows whose sequence goes on at step t, (n) int32, ascending; undefined if all do.
+Tensor going_on(const Steps& steps, std::size_t t);
 
 }  // namespace tapegrad::recurrent
 

@@ -13,7 +13,12 @@ std::size_t length(const Tensor& lengths, std::size_t b) {
   return static_cast<std::size_t>(lengths.data<std::int32_t>()[b]);
 }
 
-void check_lengths(std::string_view op, const Tensor& lengths, std::size_t T, std::size_t B) {
+}  // namespace
+
+void check_lengths(std::string_view op, const Steps& steps, const Shape& sequence) {
+  const Tensor& lengths = steps.lengths;
+  const std::size_t T = sequence[0], B = sequence[1];
+  if (!lengths.defined()) return;
   if (lengths.shape() != Shape{B}) {
     fail<ShapeError>(op, "lengths have shape {} but x has B = {} sequences: lengths must be (B)",
                      lengths.shape(), B);
@@ -29,13 +34,11 @@ void check_lengths(std::string_view op, const Tensor& lengths, std::size_t T, st
   }
 }
 
-}  // namespace
-
 Packing::Packing(std::string_view op, const Steps& steps, const Shape& sequence)
     : steps_(sequence[0]), batch_(sequence[1]), reverse_(steps.reverse) {
+  check_lengths(op, steps, sequence);
   if (!steps.lengths.defined()) return;
   const std::size_t T = steps_, B = batch_;
-  check_lengths(op, steps.lengths, T, B);
   pool::Vector<std::int32_t> order(B);
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
@@ -97,7 +100,7 @@ Tensor Packing::unsort(const Tensor& state) const {
 Tensor valid_ids(std::string_view op, const Tensor& ids, const Steps& steps) {
   if (!steps.lengths.defined()) return ids;
   const std::size_t T = ids.size(0), B = ids.size(1);
-  check_lengths(op, steps.lengths, T, B);
+  check_lengths(op, steps, ids.shape());
   Tensor valid = ids.clone();
   std::int32_t* id = valid.mutable_data<std::int32_t>();
   for (std::size_t t = 0; t < T; ++t) {
@@ -108,13 +111,14 @@ Tensor valid_ids(std::string_view op, const Tensor& ids, const Steps& steps) {
   return valid;
 }
 
-Tensor going_on(const Steps& steps, std::size_t t, const Shape& rows) {
-  Tensor result = Tensor::empty(rows, DType::int32);
-  std::int32_t* to = result.mutable_data<std::int32_t>();
-  for (std::size_t b = 0; b < rows[0]; ++b) {
-    to = std::fill_n(to, rows[1], length(steps.lengths, b) > t ? 1 : 0);
+Tensor going_on(const Steps& steps, std::size_t t) {
+  if (!steps.lengths.defined()) return {};
+  const std::size_t B = steps.lengths.numel();
+  pool::Vector<std::int32_t> rows;
+  for (std::size_t b = 0; b < B; ++b) {
+    if (length(steps.lengths, b) > t) rows.push_back(static_cast<std::int32_t>(b));
   }
-  return result;
+  return rows.size() == B ? Tensor() : Tensor::from({rows.size()}, rows);
 }
 
 }  // namespace tapegrad::recurrent

@@ -58,16 +58,27 @@ T* memory(Tensor& t) {
   return t.defined() ? t.mutable_data<T>() : nullptr;
 }
 
-/// Computes one step of a cell, of primitive ops: x_t (B, I) and the parts of the state, h first, to
+/// Where a cell is run: step t of the sequences that go on there.
+struct At {
+  std::size_t t;
+  Tensor rows = {};  // (n) int32, ascending: the rows of the batch; undefined: all B
+};
+/// Computes one step of a cell, of primitive ops: x_t (n, I) and the parts of the state (n, ...), to
 /// the next state.
-using StepOfTwin = std::function<Vars(const Var& x, const Vars& state, std::size_t t)>;
-/// Runs a cell over a sequence: y (T, B, H), then the parts of the last state.
-Vars unroll(const Var& x, Vars state, const Steps& steps, const StepOfTwin& step);
+using StepOfCell = std::function<Vars(const Var& x, const Vars& state, const At& at)>;
+/// Returns what a cell shows after a step, (n, H), from its input and its new state.
+using OutputOfCell = std::function<Var(const Var& x, const Vars& state)>;
+/// Runs a cell over a sequence (T, B, I): y (T, B, H) and the parts of the last state (B, ...). A step
+/// is given the rows that go on there, and no others.
+Unrolled<Vars> unroll(const Var& x, Vars state, const Steps& steps, const StepOfCell& step,
+                      const OutputOfCell& output);
+/// The same for a cell that shows the first part of its state.
+Unrolled<Vars> unroll(const Var& x, Vars state, const Steps& steps, const StepOfCell& step);
 
 /// z_t old + (1 - z_t) fresh, where z and 1 - z select: zoneout; fresh without a z (T, B, H).
-Var zone_out(const Tensor& z, std::size_t t, const Var& old, const Var& fresh);
-/// m * h; h without an m.
-Var seen(const Tensor& mask, const Var& h);
+Var zone_out(const Tensor& z, const At& at, const Var& old, const Var& fresh);
+/// m * h; h without an m (B, H).
+Var seen(const Tensor& mask, const At& at, const Var& h);
 /// Cuts the gradient of a pre-activation; 0: off.
 Var cut_gradient(const Var& a, double limit);
 

@@ -1,10 +1,14 @@
 #include <fmt/core.h>
 
 #include <cmath>
+#include <cstdint>
+#include <numeric>
 #include <utility>
 
 #include "../../core/fail-inl.h"
+#include "../../core/kernels/indexing.h"
 #include "elementwise.h"
+#include "embedding.h"
 #include "packing-inl.h"
 #include "recurrent-inl.h"
 #include "shape.h"
@@ -144,43 +148,87 @@ void step(const Recurrent& recurrent, const Shape& x, const RecurrentWeights& w)
 namespace tapegrad::recurrent {
 namespace {
 
-Var at_step(const Tensor& x, std::size_t t) {  // (T, B, H) -> (B, H)
-  return x.slice(t, t + 1).reshape({x.size(1), x.size(2)});
+Tensor rows_of(const Tensor& x, const At& at) {
+  return at.rows.defined() ? kernels::take_rows(x, at.rows) : x;
+}
+Tensor at_step(const Tensor& x, const At& at) {  // (T, B, H) -> (n, H)
+  return rows_of(x.slice(at.t, at.t + 1).reshape({x.size(1), x.size(2)}), at);
+}
+
+/// x (B, ...) with one row after the other: (B, F).
+Var as_rows(const Var& x) {
+  return x.shape().rank() == 2 ? x : reshape(x, {x.size(0), x.value().numel() / x.size(0)});
+}
+/// Returns rows of x (B, ...).
+Var take(const Var& x, const Tensor& rows) {
+  return reshape(embedding(as_rows(x), rows), x.shape().with(0, rows.numel()));
+}
+/// Returns x (n, ...) as those rows of B, the others 0.
+Var put(const Var& x, const Tensor& rows, std::size_t batch) {
+  return reshape(scatter_rows(as_rows(x), rows, batch), x.shape().with(0, batch));
+}
+/// Returns x (B, ...) with these rows replaced by `fresh` (n, ...).
+Var replace(const Var& x, const Tensor& rows, const Var& fresh) {
+  const std::size_t batch = x.size(0), n = rows.numel();
+  Tensor from = Tensor::empty({batch}, DType::int32);
+  std::int32_t* const place = from.mutable_data<std::int32_t>();
+  std::iota(place, place + batch, static_cast<std::int32_t>(n));
+  for (std::size_t i = 0; i < n; ++i) {
+    place[rows.data<std::int32_t>()[i]] = static_cast<std::int32_t>(i);
+  }
+  return take(concat({fresh, x}, 0), from);
 }
 
 }  // namespace
 
-Vars unroll(const Var& x, Vars state, const Steps& steps, const StepOfTwin& step) {
+Unrolled<Vars> unroll(const Var& x, Vars state, const Steps& steps, const StepOfCell& step,
+                      const OutputOfCell& output) {
   const Vars inputs = unbind(x);
-  Vars y(inputs.size());
-  for (std::size_t k = 0; k < inputs.size(); ++k) {
-    const std::size_t t = steps.reverse ? inputs.size() - 1 - k : k;
-    if (!steps.lengths.defined()) {
-      state = step(inputs[t], state, t);
-      y[t] = state[0];
-      continue;
+  const std::size_t T = inputs.size(), B = x.size(1);
+  Vars y(T);
+  Shape shape;  // of y[t]
+  for (std::size_t k = 0; k < T; ++k) {
+    const std::size_t t = steps.reverse ? T - 1 - k : k;
+    const At at{t, going_on(steps, t)};
+    if (at.rows.defined() && at.rows.numel() == 0) continue;
+    if (!at.rows.defined()) {
+      state = step(inputs[t], state, at);
+      y[t] = output(inputs[t], state);
+    } else {
+      const Var x_t = take(inputs[t], at.rows);
+      Vars before;
+      for (const Var& part : state) before.push_back(take(part, at.rows));
+      const Vars next = step(x_t, before, at);
+      y[t] = put(output(x_t, next), at.rows, B);
+      for (std::size_t part = 0; part < state.size(); ++part) {
+        state[part] = replace(state[part], at.rows, next[part]);
+      }
     }
-    // What is behind a sequence's end is not taken, whatever it is.
-    const auto zeros = [](const Var& like) { return Tensor::zeros(like.shape(), like.dtype()); };
-    const Tensor reads = going_on(steps, t, inputs[t].shape());
-    const Vars next = step(where(reads, inputs[t], zeros(inputs[t])), state, t);
-    for (std::size_t part = 0; part < state.size(); ++part) {
-      const Tensor moves = going_on(steps, t, state[part].shape());
-      if (part == 0) y[t] = where(moves, next[0], zeros(next[0]));
-      state[part] = where(moves, next[part], state[part]);
-    }
+    shape = y[t].shape();
   }
-  state.insert(state.begin(), stack(y));
-  return state;
+  if (shape == Shape{}) {  // all sequences have length 0
+    shape = output(Tensor::zeros(inputs[0].shape(), x.dtype()), state).shape();
+  }
+  for (Var& y_t : y) {
+    if (!y_t.defined()) y_t = Tensor::zeros(shape, x.dtype());
+  }
+  return {stack(y), state};
 }
 
-Var zone_out(const Tensor& z, std::size_t t, const Var& old, const Var& fresh) {
+Unrolled<Vars> unroll(const Var& x, Vars state, const Steps& steps, const StepOfCell& step) {
+  return unroll(x, std::move(state), steps, step,
+                [](const Var&, const Vars& next) { return next[0]; });
+}
+
+Var zone_out(const Tensor& z, const At& at, const Var& old, const Var& fresh) {
   if (!z.defined()) return fresh;
-  const Var stays = at_step(z, t);
+  const Var stays = at_step(z, at);
   return masked(old, stays.value()) + masked(fresh, (1.0 - stays).value());
 }
 
-Var seen(const Tensor& mask, const Var& h) { return mask.defined() ? masked(h, mask) : h; }
+Var seen(const Tensor& mask, const At& at, const Var& h) {
+  return mask.defined() ? masked(h, rows_of(mask, at)) : h;
+}
 
 Var cut_gradient(const Var& a, double limit) { return limit > 0 ? clip_gradient(a, limit) : a; }
 

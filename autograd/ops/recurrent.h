@@ -48,6 +48,11 @@ struct LSTMState {
   Var c;
   /// Returns the state as constants: where backpropagation through time is cut.
   LSTMState detach() const { return {h.detach(), c.detach()}; }
+  /// Names the parts, as in a state of one's own (layers/recurrent/state.h).
+  void parts(auto&& v) {
+    v("h", h);
+    v("c", c);
+  }
 };
 using LSTMResult = Unrolled<LSTMState>;
 
