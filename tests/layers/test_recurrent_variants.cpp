@@ -1,0 +1,275 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "../../autograd/gradcheck/tape_gradcheck.h"
+#include "../../autograd/ops/layer_norm.h"
+#include "../../autograd/ops/matrix.h"
+#include "../../autograd/ops/shape.h"
+#include "../../core/error.h"
+#include "../../layers/model/clone.h"
+#include "../../layers/recurrent/lstm_cell.h"
+#include "../../layers/recurrent/lstm_variant_cell.h"
+#include "../../layers/recurrent/recurrent.h"
+#include "../fixtures/projection.h"
+#include "../support/filled.h"
+#include "../support/lstm_cases.h"
+
+using namespace tapegrad;
+using namespace tapegrad::testing;
+
+namespace {
+
+constexpr std::size_t T = 5, B = 3, I = 4, H = 5, P = 2;
+
+LSTMVariantCell make(LSTMVariantOptions o) {
+  o.dtype = DType::float64;
+  Rng rng(o.input);
+  return {o, rng};
+}
+
+/// All eight combinations.
+template <class F>
+void for_variants(const F& f) {
+  for (const std::size_t projection : {std::size_t{0}, P}) {
+    for (const bool coupled : {false, true}) {
+      for (const bool layer_norm : {false, true}) {
+        f(make({.input = I,
+                .hidden = H,
+                .projection = projection,
+                .coupled = coupled,
+                .layer_norm = layer_norm}),
+          std::string(projection > 0 ? "projection " : "") + (coupled ? "coupled " : "") +
+              (layer_norm ? "layer norm" : ""));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("gradients");
+
+TEST_CASE("LSTMVariantCell: gradients of all combinations, with lengths") {
+  const Tensor lengths = Tensor::from<std::int32_t>({B}, {1, 3, 0});
+  for_variants([&](LSTMVariantCell&& cell, const std::string& name) {
+    const Recurrent layer(std::move(cell));
+    const LSTMState zero = layer.zero_state(B);
+    Rng rng(3);
+    const auto draw = [&](const Shape& s) { return rng.normal(s, 0, 1, DType::float64); };
+    const GradcheckReport report = gradcheck(
+        [&](Tape& tape, std::span<const Var> in) {
+          const auto [y, last] = layer(tape, in[0], LSTMState{in[1], in[2]}, {.lengths = lengths});
+          return Vars{y, last.h, last.c};
+        },
+        {{"x", draw({3, B, I})}, {"h", draw(zero.h.shape())}, {"c", draw(zero.c.shape())}},
+        parameters(layer), {.entries = 12});
+    CHECK_MESSAGE(report, name, ": ", report.text());
+  });
+}
+
+TEST_SUITE_END();
+
+TEST_CASE("LSTMVariantCell: without variants it is the LSTMCell; coupled gates sum to 1") {
+  Rng rng(4);
+  const Tensor x = rng.normal({B, I}, 0, 1, DType::float64);
+  const LSTMState s{rng.normal({B, H}, 0, 1, DType::float64),
+                    rng.normal({B, H}, 0, 1, DType::float64)};
+  Tape tape;
+  Rng first(8), second(8);
+  const LSTMVariantCell plain({.input = I, .hidden = H, .dtype = DType::float64}, first);
+  const LSTMCell cell({.input = I, .hidden = H, .dtype = DType::float64}, second);
+  const LSTMState a = plain(tape, x, s), b = cell(tape, x, s);
+  for (std::size_t i = 0; i < B * H; ++i) {  // the same draws, too
+    CHECK(a.h.value().at(i) == b.h.value().at(i));
+    CHECK(a.c.value().at(i) == b.c.value().at(i));
+  }
+
+  // A plain cell whose a_f is -a_i has f = 1 - i.
+  const LSTMVariantCell coupled = make({.input = I, .hidden = H, .coupled = true});
+  const auto widened = [&](const Parameter& p) {
+    const auto k = split<3>(Var(p.value()), 0);
+    return Parameter(concat({k[0], -k[0], k[1], k[2]}, 0).value());
+  };
+  LSTMCell wide = clone(cell);
+  wide.weights.weight_ih = widened(coupled.weight_ih);
+  wide.weights.weight_hh = widened(coupled.weight_hh);
+  wide.weights.bias_ih = widened(coupled.bias_ih);
+  wide.weights.bias_hh = widened(coupled.bias_hh);
+  const LSTMState c = coupled(tape, x, s), d = wide(tape, x, s);
+  for (std::size_t i = 0; i < B * H; ++i) {
+    CHECK(c.c.value().at(i) == doctest::Approx(d.c.value().at(i)).epsilon(1e-14));
+    CHECK(c.h.value().at(i) == doctest::Approx(d.h.value().at(i)).epsilon(1e-14));
+  }
+  CHECK(coupled.bias_ih.value().at(0) == -1);
+  CHECK(plain.bias_ih.value().at(H) == 1);
+}
+
+TEST_CASE(
+    "LSTMVariantCell: layer normalisation is over all gates together, and does not see scales") {
+  const LSTMVariantCell cell = make({.input = I, .hidden = H, .layer_norm = true});
+  LSTMVariantCell scaled = clone(cell);
+  scaled.weight_ih.set_value(scale(Var(cell.weight_ih.value()), 1000).value());
+  scaled.weight_hh.set_value(scale(Var(cell.weight_hh.value()), 1000).value());
+  const Tensor x = filled({B, I}, 60);
+  const LSTMState s{filled({B, H}, 61), filled({B, H}, 62)};
+  Tape tape;
+  const LSTMState a = cell(tape, x, s), b = scaled(tape, x, s);
+  for (std::size_t i = 0; i < B * H; ++i) {
+    CHECK(a.h.value().at(i) == doctest::Approx(b.h.value().at(i)).epsilon(1e-3));
+  }
+  // Ba et al. eq. 20 to 22, written out: gamma = 1, beta = the biases, 0 for c.
+  const auto N = [](const std::vector<double>& v) {
+    double mean = 0, variance = 0;
+    for (const double x_i : v) mean += x_i / static_cast<double>(v.size());
+    for (const double x_i : v) {
+      variance += (x_i - mean) * (x_i - mean) / static_cast<double>(v.size());
+    }
+    std::vector<double> r;
+    for (const double x_i : v) r.push_back((x_i - mean) / std::sqrt(variance + 1e-5));
+    return r;
+  };
+  const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
+  std::vector<double> u(4 * H), w(4 * H), c(H);
+  for (std::size_t g = 0; g < 4 * H; ++g) {
+    for (std::size_t k = 0; k < I; ++k) u[g] += cell.weight_ih.value().at(g * I + k) * x.at(k);
+    for (std::size_t k = 0; k < H; ++k) {
+      w[g] += cell.weight_hh.value().at(g * H + k) * s.h.value().at(k);
+    }
+  }
+  u = N(u), w = N(w);
+  const auto at = [&](std::size_t g) {
+    return u[g] + w[g] + cell.bias_ih.value().at(g) + cell.bias_hh.value().at(g);
+  };
+  for (std::size_t j = 0; j < H; ++j) {
+    c[j] = sigmoid(at(H + j)) * s.c.value().at(j) + sigmoid(at(j)) * std::tanh(at(2 * H + j));
+    CHECK(a.c.value().at(j) == doctest::Approx(c[j]).epsilon(1e-13));
+  }
+  c = N(c);
+  for (std::size_t j = 0; j < H; ++j) {
+    CHECK(a.h.value().at(j) ==
+          doctest::Approx(sigmoid(at(3 * H + j)) * std::tanh(c[j])).epsilon(1e-13));
+  }
+}
+
+namespace {
+
+/// One direction's weights, as torch's k-th set of five has them.
+LSTMVariantCell torch_cell(std::size_t input, std::size_t set) {
+  LSTMVariantCell cell = make({.input = input, .hidden = H, .projection = P});
+  for (std::size_t seed = 1 + 5 * set; const NamedParameter& p : parameters(cell)) {
+    p.set_value(filled(p.value().shape(), seed++));
+  }
+  return cell;
+}
+
+/// Compares y, h_T, c_T and the gradients with torch's.
+void compare(const std::string& name, Tape& tape, const Vars& outputs, Vars leaves,
+             const std::vector<Parameters>& sets) {
+  const auto& torch = torch_projection.at(name);
+  const Var loss = sum(outputs[0] * Var(filled(outputs[0].shape(), 53))) +
+                   sum(outputs[1] * Var(filled(outputs[1].shape(), 54))) +
+                   sum(outputs[2] * Var(filled(outputs[2].shape(), 55)));
+  for (const Parameters& set : sets) {
+    for (const NamedParameter& p : set) leaves.push_back(tape.leaf(p));
+  }
+  Vars ours = outputs;
+  for (const Var& d : tape.gradient(loss, leaves)) ours.push_back(d);
+  REQUIRE(ours.size() == torch.size());
+  Deviation worst;
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    const std::span<const double> values = torch[i].second;
+    worst.compare(torch[i].first, ours[i].value(), Tensor::from(ours[i].shape(), values));
+  }
+  MESSAGE(name, ": max|difference| / max|torch| ", worst.worst, " in ", worst.where);
+  CHECK(worst.worst <= 1e-12);
+  CHECK(worst.excluded == 0);
+}
+
+struct Leaves {
+  Var x, h, c;
+  Vars hs, cs;
+
+  Leaves(Tape& tape, std::size_t states)
+      : x(tape.leaf(filled({T, B, I}, 50))),
+        h(tape.leaf(filled({states, B, P}, 51))),
+        c(tape.leaf(filled({states, B, H}, 52))),
+        hs(unbind(h)),
+        cs(unbind(c)) {}
+  LSTMState state(std::size_t n) const { return {hs[n], cs[n]}; }
+  Vars all() const { return {x, h, c}; }
+};
+
+}  // namespace
+
+TEST_CASE("torch parity: LSTMs with a projection, values and all gradients" *
+          doctest::test_suite("goldens")) {
+  {
+    Tape tape;
+    const Leaves in(tape, 1);
+    const Recurrent layer(torch_cell(I, 0));
+    const auto [y, last] = layer(tape, in.x, in.state(0));
+    compare("one layer", tape, {y, stack({last.h}), stack({last.c})}, in.all(),
+            {parameters(layer)});
+  }
+  {
+    Tape tape;
+    const Leaves in(tape, 2);
+    const Recurrent layer(StackedCells(torch_cell(I, 0), torch_cell(P, 1)));
+    const auto [y, last] = layer(tape, in.x, {in.state(0), in.state(1)});
+    const auto& [below, above] = last;
+    compare("two layers", tape, {y, stack({below.h, above.h}), stack({below.c, above.c})}, in.all(),
+            {parameters(layer)});
+  }
+  {
+    Tape tape;
+    const Leaves in(tape, 2);
+    const Tensor lengths = Tensor::from<std::int32_t>({B}, {2, 5, 4});
+    const Recurrent forward(torch_cell(I, 0)), backward(torch_cell(I, 1));
+    const auto there = forward(tape, in.x, in.state(0), {lengths});
+    const auto back = backward(tape, in.x, in.state(1), {lengths, true});
+    compare("two directions, lengths", tape,
+            {concat({there.y, back.y}, 2), stack({there.last.h, back.last.h}),
+             stack({there.last.c, back.last.c})},
+            in.all(), {parameters(forward), parameters(backward)});
+  }
+}
+
+TEST_CASE("messages: LSTMVariantCell") {
+  Rng rng(5);
+  for (const std::size_t projection : {4U, 5U}) {
+    CHECK_THROWS_WITH_AS(LSTMVariantCell({.input = 2, .hidden = 4, .projection = projection}, rng),
+                         ("[LSTMVariantCell] projection is " + std::to_string(projection) +
+                          " but hidden is 4: it must be less, or 0 for none")
+                             .c_str(),
+                         UsageError);
+  }
+  CHECK_THROWS_WITH_AS(LSTMVariantCell({.input = 0, .hidden = 4, .coupled = true}, rng),
+                       "[LSTMVariantCell] weight_ih (3H, I) has shape (12, 0): it must be without "
+                       "a size of 0",
+                       ShapeError);
+  const LSTMVariantCell cell = make({.input = I, .hidden = H, .projection = P});
+  Tape tape;
+  const auto zeros = [](const Shape& shape) { return Var(Tensor::zeros(shape, DType::float64)); };
+  CHECK_THROWS_WITH_AS(cell(tape, zeros({T, B, I}), cell.zero_state(B)),
+                       "[LSTMVariantCell] x has shape (5, 3, 4): it must be one step, (B, I); a "
+                       "sequence (T, B, I) is for Recurrent, or step over unbind(x)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(cell(tape, zeros({B, 7}), cell.zero_state(B)),
+                       "[LSTMVariantCell] weight_ih has shape (4H, I) = (20, 4) but x has shape "
+                       "(B, I) = (3, 7): I must match",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(cell(tape, zeros({B, I}), {zeros({B, H}), zeros({B, H})}),
+                       "[LSTMVariantCell] h has shape (3, 5): it must be (B, H) with H = 2; make "
+                       "the state with zero_state(3)",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(cell(tape, zeros({B, I}), {Var(), zeros({B, H})}),
+                       "[LSTMVariantCell] state.h is undefined: give it a value first", UsageError);
+  CHECK_THROWS_WITH_AS(
+      cell.zero_state(0),
+      "[LSTMVariantCell] the state (B, H) has shape (0, 2): it must be of at least "
+      "one row",
+      ShapeError);
+}
