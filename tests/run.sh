@@ -22,6 +22,8 @@ say "tests: clients"
 counted_beside
 say "tests: bits of a training"
 counted sh tests/promises/bits.sh 60
+say "tests: search"
+counted "$build_dir/search" --programs 200
 say "tests: memory"
 if [ -x "$build_dir/heap_probe" ]; then
   counted "$build_dir/heap_probe"

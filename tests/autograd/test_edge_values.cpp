@@ -164,6 +164,8 @@ std::vector<Point> point_table() {
     {"x^3",      [](const Var& x) { return pow(x, 3); },           -2,    -8,                 12},
     {"x^-1",     [](const Var& x) { return pow(x, -1); },          -2,  -0.5,              -0.25},
     {"x^0.5",    [](const Var& x) { return pow(x, 0.5); },         -2,   NaN,                NaN},
+    {"x^1e-10",  [](const Var& x) { return pow(x, 1e-10); },       -2,   NaN,                NaN},  // likewise
+    {"x^-0.25",  [](const Var& x) { return pow(x, -0.25); },     1e30, std::pow(1e30, -0.25), -0.25 * std::pow(1e30, -1.25)},
     {"x / 3",    [](const Var& x) { return x / 3; },                3,     1,              1.0/3},
     {"1 / x",    [](const Var& x) { return 1.0 / x; },             -2,  -0.5,              -0.25},
   };
@@ -212,6 +214,7 @@ std::vector<Pair> binary_table(double M, double t) {
     {"a^b", pow,       10, 4000,     inf,  inf,  inf},
     {"a^b", pow,       -2,    3,      -8,   12,  NaN},  // b only at integers
     {"a^b", pow,       -2,  0.5,     NaN,  NaN,  NaN},
+    {"a^b", pow,       -2, 1e-10,    NaN,  NaN,  NaN},  // in float32 b - 1 is -1
     {"maximum", maximum,    1,    2,       2,    0,    1},
     {"maximum", maximum,    2,    2,       2,  0.5,  0.5},
     {"maximum", maximum,  inf,  inf,     inf,  0.5,  0.5},

@@ -1,8 +1,9 @@
 """Every op that is recorded stands, by its name in quotes, in a gradient test: a tests/test_*.cpp that calls gradcheck. And
-tests/autograd/test_torch_ops.cpp compares it with PyTorch, or says in a comment why not."""
+tests/autograd/test_torch_ops.cpp compares it with PyTorch, or says in a comment why not. The random programs of tests/search/ call
+every public function that makes values, every layer, and every optimizer."""
 import re
 
-from common import code, files, line_of, main, text
+from common import code, files, is_private, line_of, main, text
 
 NODE = re.compile(r'\bNode(?:\s+\w+)?\s*[({]\s*(?:"([^"\n]+)"|(\w+)\s*,)')
 NAME_PARAMETER = r"(\w+)\s*\(\s*(?:const\s+char\s*\*|std::string_view)\s*%s\b"
@@ -30,7 +31,27 @@ def recorded(root):
                 yield f"{name}:{line_of(source, found.start())}", found[1]
 
 
+# What a search would call: functions of ops, clip functions, classes that are called or step.
+DECLARED = {
+    "autograd/ops/": re.compile(r"^(?:Var|Vars|Tensor|TopK|LSTM\w+|Owned<\S+(?: \w+>+)?) (\w+)\(", re.M),
+    "optim/": re.compile(r"^(?:GradNorm|void) (clip\w+)\(|^class (\w+) : public Optimizer\b", re.M),
+    "layers/": re.compile(r"^class (\w+) \{(?=(?:(?!^\};).)*operator\(\)\(Tape&)", re.M | re.S),
+}
+
+
+def unsearched(root):
+    searched = " ".join(code(root, name) for name in files(root, ".cpp", rooms=("tests",)) if name.parts[1] == "search")
+    for name in files(root, ".h", rooms=("autograd", "layers", "optim")):
+        source = code(root, name)
+        for folder, pattern in DECLARED.items():
+            for found in pattern.finditer(source) if name.as_posix().startswith(folder) and not is_private(name) else ():
+                function = next(filter(None, found.groups()))
+                if not re.search(r"\b%s\b" % function, searched):
+                    yield f"{name}:{line_of(source, found.start())}: {function} is in no program of tests/search/; add it there"
+
+
 def check(root):
+    yield from unsearched(root)
     tests = [code(root, name) for name in files(root, ".cpp", rooms=("tests",)) if name.name.startswith("test_")]
     tested = set()
     for source in tests:

@@ -45,14 +45,14 @@ std::vector<std::size_t> operator+(std::vector<std::size_t> a, const std::vector
   return a;
 }
 
-Op sequence(std::string name, LSTMResult (*f)(const Var&, const LSTMState&, const LSTMWeights&)) {
+Op sequence(std::string name, decltype(lstm)* f) {
   return {std::move(name), Nature::flushes, [f](Chooser& choose) {
             const std::size_t x = choose.any(3, 3), H = hidden(choose);
             const Shape shape = choose.shape_of(x);
             const auto like = [&](const Shape& s) { return choose.like(s); };
             const auto call = [](auto* function) {
               return [=](const Arguments& a) {
-                return values_of(function(a.x[0], state(a, 1), weights(a, 3)));
+                return values_of(function(a.x[0], state(a, 1), weights(a, 3), {}, {}));
               };
             };
             const std::size_t h = like({shape[1], H}), c = like({shape[1], H});

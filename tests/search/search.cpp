@@ -29,7 +29,8 @@ constexpr const char* usage =
     "  --seed S       seed of the first one, default 0; the next has S + 1\n"
     "  --only OP      the first call of each is this one, as in softmax\n"
     "  --keep STEPS   without the other steps, as in 0,3: what a failure says\n"
-    "The last line is \"N passed, N failed\".\n";
+    "All of it counts as one test: the last line is \"1 passed, 0 failed\" or \"0 passed, 1 "
+    "failed\".\n";
 
 struct Options {
   std::uint64_t programs = 200, seed = 0;
@@ -172,9 +173,11 @@ int main(int argc, char** argv) {
     ++failed;
     report(seed, shrunk(seed, steps, o.only, *fault), o.only);
   }
-  std::printf("search: %zu calls of %zu functions, %zu of them refused\n", tally.calls,
-              tally.ops.size(), tally.errors);
-  std::printf("%llu passed, %zu failed\n", static_cast<unsigned long long>(o.programs - failed),
-              failed);
+  std::printf(
+      "search: %llu programs from seed %llu on, %zu failed; %zu calls of %zu functions, %zu of "
+      "them refused\n",
+      static_cast<unsigned long long>(o.programs), static_cast<unsigned long long>(o.seed), failed,
+      tally.calls, tally.ops.size(), tally.errors);
+  std::printf("%d passed, %d failed\n", failed == 0, failed != 0);
   return failed == 0 ? 0 : 1;
 }
