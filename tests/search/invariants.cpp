@@ -121,18 +121,21 @@ void check_frozen(const Program& program, const Run& plain, const Gradients& gra
   }
 }
 
-/// A hook's answer counts in place of the gradient: once, and for nothing behind the value.
+/// The answers of hooks count in place of the gradient, one after the other, and for nothing behind the
+/// value.
 void check_hook(const Program& program, const Gradients& gradients, Rng& rng) {
   const auto run = replay(program, Way::plain);
   const std::size_t at = static_cast<std::size_t>(rng.below(program.places));
   if (!gradients[at].defined()) return;
   hook(run->places[at], [](const Var& d) { return scale(d, 2); });
+  hook(run->places[at], [](const Var&) { return Var(); });
+  hook(run->places[at], [](const Var& d) { return scale(d, 2); });
   retain_grad(run->places[at]);
   const Gradients got = gradients_of(program, *run);
-  const Tensor doubled = scale(gradients[at], 2).value();
-  require_same("hook", at, got[at], doubled);
+  const Tensor answer = scale(scale(gradients[at], 2), 2).value();
+  require_same("hook", at, got[at], answer);
   const Var kept = grad(run->places[at]);
-  if (kept.defined()) require_same("kept gradient", at, kept.value(), doubled);
+  if (kept.defined()) require_same("kept gradient", at, kept.value(), answer);
   for (std::size_t i = at + 1; i < program.places; ++i) {
     if (got[i].defined()) require_same("hook", i, got[i], gradients[i]);
   }

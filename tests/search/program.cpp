@@ -84,6 +84,8 @@ void Run::add_leaf(const Item& item) {
   } else if (item.kind == Kind::leaf) {
     v = tape.leaf(item.value);
   }
+  const bool learns = item.kind == Kind::parameter || item.kind == Kind::leaf;
+  if (v.recorded() != (learns && tape.recording())) throw Fault{"a leaf", "", "recorded or not"};
   places.push_back(v);
   parameters.push_back(parameter);
 }
