@@ -21,6 +21,10 @@ Unrolled<Var> fused(const char* op, const char* layer, kernels::cells::Cell cell
 Unrolled<Var> composed(Step step, const Var& x, const Var& h, const RecurrentWeights& weights,
                        const Steps& steps, const RecurrentVariant& variant);
 
+/// Checks the arguments of a sequence.
+void check_call(const check::Recurrent& recurrent, const Var& x, const Var& h,
+                const RecurrentWeights& weights, const Steps& steps,
+                const RecurrentVariant& variant);
 /// Checks the arguments of one step.
 void check_step(const check::Recurrent& recurrent, const Var& x, const Var& h,
                 const RecurrentWeights& weights);

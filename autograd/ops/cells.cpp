@@ -49,6 +49,7 @@ struct Call {
         steps(s),
         gradient_clip(v.gradient_clip),
         packing(op, s, all[in::x].shape()) {
+    if (steps.lengths.defined()) steps.lengths = steps.lengths.clone();  // the twin's
     if (!packing.packed()) return;
     packed[in::x] = packing.pack(inputs[in::x].value());
     packed[in::h0] = packing.sort(inputs[in::h0].value());
@@ -138,15 +139,22 @@ void backward(const Call& call, const Tensor& y, Tensor& reserve, Grads& g) {
 
 }  // namespace
 
+void check_call(const check::Recurrent& recurrent, const Var& x, const Var& h,
+                const RecurrentWeights& w, const Steps& steps, const RecurrentVariant& v) {
+  const std::string_view op = recurrent.op;
+  check::defined(op, {{"x", x}, {"h", h}, {"weights.ih", w.ih}, {"weights.hh", w.hh}});
+  check::sequence(recurrent, x.shape(), w);
+  check::state(op, x, "h", h, {x.size(1), w.hh.size(1)});
+  check::real(op, "x", x.dtype());
+  check_lengths(op, steps, x.shape());
+  check::variant(op, x.shape(), w.hh.size(1), x.dtype(), v);
+  check::without_cell(op, v);
+}
+
 Unrolled<Var> fused(const char* op, const char* layer, cells::Cell cell, Step step, const Var& x,
                     const Var& h, const RecurrentWeights& w, const Steps& steps,
                     const RecurrentVariant& v) {
-  check::defined(op, {{"x", x}, {"h", h}, {"weights.ih", w.ih}, {"weights.hh", w.hh}});
-  check::sequence({op, layer, cells::gate_count(cell)}, x.shape(), w);
-  check::state(op, x, "h", h, {x.size(1), w.hh.size(1)});
-  check::real(op, "x", x.dtype());
-  check::variant(op, x.shape(), w.hh.size(1), x.dtype(), v);
-  check::without_cell(op, v);
+  check_call({op, layer, cells::gate_count(cell)}, x, h, w, steps, v);
   const auto constant = [](const Tensor& t) { return t.defined() ? Var(t) : Var(); };
   Call call(
       op, cell, step,

@@ -46,6 +46,7 @@ GRUResult gru(const Var& x, const Var& h, const RecurrentWeights& weights, const
 
 GRUResult gru_composed(const Var& x, const Var& h, const RecurrentWeights& weights, GRUReset reset,
                        const Steps& steps, const RecurrentVariant& variant) {
+  recurrent::check_call({"gru_composed", "GRU", 3}, x, h, weights, steps, variant);
   return recurrent::composed(step_of(reset), x, h, weights, steps, variant);
 }
 

@@ -89,6 +89,7 @@ struct Call {
         cell_clip(v.cell_clip),
         gradient_clip(v.gradient_clip),
         packing(op, s, sequence()) {
+    if (steps.lengths.defined()) steps.lengths = steps.lengths.clone();  // the twin's
     if (!packing.packed()) return;
     for (const std::size_t i : {in::x, in::zoneout_h, in::zoneout_c, in::ids}) {
       if (inputs[i].defined() && !(i == in::x && by_ids()))
@@ -290,6 +291,19 @@ LSTMResult record(Call&& call) {
   return {all, last};
 }
 
+void check_call(std::string_view op, const Var& x, const LSTMState& state, const LSTMWeights& w,
+                const Steps& steps, const RecurrentVariant& variant) {
+  check::defined(op, {{"x", x},
+                      {"state.h", state.h},
+                      {"state.c", state.c},
+                      {"weights.ih", w.ih},
+                      {"weights.hh", w.hh}});
+  check_sizes(op, x.shape(), state, w);
+  check::real(op, "x", x.dtype());
+  recurrent::check_lengths(op, steps, x.shape());
+  check::variant(op, x.shape(), w.hh.size(1), x.dtype(), variant);
+}
+
 Inputs inputs_of(const Var& x, const Tensor& ids, const LSTMState& state, const LSTMWeights& w,
                  const RecurrentVariant& v) {
   const auto constant = [](const Tensor& t) { return t.defined() ? Var(t) : Var(); };
@@ -311,14 +325,7 @@ Inputs inputs_of(const Var& x, const Tensor& ids, const LSTMState& state, const 
 
 LSTMResult lstm(const Var& x, const LSTMState& state, const LSTMWeights& w, const Steps& steps,
                 const RecurrentVariant& variant) {
-  check::defined("lstm", {{"x", x},
-                          {"state.h", state.h},
-                          {"state.c", state.c},
-                          {"weights.ih", w.ih},
-                          {"weights.hh", w.hh}});
-  check_sizes("lstm", x.shape(), state, w);
-  check::real("lstm", "x", x.dtype());
-  check::variant("lstm", x.shape(), w.hh.size(1), x.dtype(), variant);
+  check_call("lstm", x, state, w, steps, variant);
   return record({"lstm", inputs_of(x, {}, state, w, variant), steps, variant});
 }
 
@@ -347,6 +354,7 @@ LSTMResult embedding_lstm(const Var& table, const Tensor& ids, const LSTMState& 
 
 LSTMResult lstm_composed(const Var& x, const LSTMState& state, const LSTMWeights& w,
                          const Steps& steps, const RecurrentVariant& v) {
+  check_call("lstm_composed", x, state, w, steps, v);
   const bool plain = !v.recurrent_mask.defined() && !v.zoneout_h.defined() &&
                      !v.zoneout_c.defined() && !v.peephole.defined() && v.cell_clip == 0 &&
                      v.gradient_clip == 0;

@@ -58,7 +58,7 @@ T* memory(Tensor& t) {
   return t.defined() ? t.mutable_data<T>() : nullptr;
 }
 
-/// Where a cell is run: step t of the sequences that go on there.
+/// A place of a cell: step t of the sequences that go on there.
 struct At {
   std::size_t t;
   Tensor rows = {};  // (n) int32, ascending: the rows of the batch; undefined: all B
@@ -72,7 +72,7 @@ using OutputOfCell = std::function<Var(const Var& x, const Vars& state)>;
 /// is given the rows that go on there, and no others.
 Unrolled<Vars> unroll(const Var& x, Vars state, const Steps& steps, const StepOfCell& step,
                       const OutputOfCell& output);
-/// The same for a cell that shows the first part of its state.
+/// Runs a cell that shows the first part of its state.
 Unrolled<Vars> unroll(const Var& x, Vars state, const Steps& steps, const StepOfCell& step);
 
 /// z_t old + (1 - z_t) fresh, where z and 1 - z select: zoneout; fresh without a z (T, B, H).

@@ -35,6 +35,7 @@ RNNResult rnn(const Var& x, const Var& h, const RecurrentWeights& weights, RNNNo
 
 RNNResult rnn_composed(const Var& x, const Var& h, const RecurrentWeights& weights,
                        RNNNonlinearity phi, const Steps& steps, const RecurrentVariant& variant) {
+  recurrent::check_call({"rnn_composed", "RNN", 1}, x, h, weights, steps, variant);
   return recurrent::composed(step_of(phi), x, h, weights, steps, variant);
 }
 

@@ -14,7 +14,7 @@
 
 namespace tapegrad {
 
-/// What a cell carries from step to step: what its zero_state() returns.
+/// The state that a cell carries from step to step: what its zero_state() returns.
 template <class Cell>
 using StateOf = std::remove_cvref_t<decltype(std::declval<const Cell&>().zero_state(1))>;
 
@@ -86,7 +86,7 @@ Unrolled<Var> run_scan(Tape& tape, const Var& x, const Var& h, const Steps& step
                        const CoefficientsFunction& coefficients);
 /// Checks x; returns B.
 std::size_t batch_of(const Var& x);
-/// x + h, of equal sizes.
+/// Returns x + h, which have equal sizes.
 Var residual(const Var& x, const Var& h);
 
 }  // namespace detail

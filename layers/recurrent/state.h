@@ -49,7 +49,7 @@ State detached(State state) {
 
 namespace detail {
 
-/// The Vars of a state.
+/// Returns the Vars of a state.
 template <class State>
 Vars parts_of(State state) {
   Vars parts;
@@ -57,7 +57,7 @@ Vars parts_of(State state) {
   return parts;
 }
 
-/// A state like `state`, of other Vars.
+/// Returns a state like `state`, of other Vars.
 template <class State>
 State with_parts(State state, const Vars& parts) {
   std::size_t next = 0;

@@ -24,7 +24,7 @@ TEST_SUITE_BEGIN("goldens");
 
 // Every op and loss against PyTorch 2.13 in float64, values and gradients:
 // fixtures/make_torch_ops.py says how its numbers were made. Left out are "dropout", whose random
-// numbers are others; "lstm", "gru" and "rnn", which have test_torch_parity.cpp; "clip_gradient",
+// numbers are others; "lstm", "gru" and "rnn", which have test_torch_parity.cpp; "scan" and "clip_gradient",
 // which torch does not have; "cast", which does
 // nothing in float64; "identity", "masked", "select_weighted", "huber_slope", "sigmoid_slope", "tanh_slope",
 // "minus_mean", "minus_share" and "bce_target_slope", of which rules of ops are made.

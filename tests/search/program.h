@@ -69,6 +69,7 @@ std::vector<Op> axis_ops();
 std::vector<Op> matrix_ops();
 std::vector<Op> loss_ops();
 std::vector<Op> recurrent_ops();
+std::vector<Op> sequence_ops();
 
 enum class Kind : std::uint8_t { parameter, frozen, leaf, constant };
 
