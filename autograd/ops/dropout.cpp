@@ -45,11 +45,11 @@ Var dropout(Tape& tape, const Var& x, double p, std::string_view site) {
 Var variational_dropout(Tape& tape, const Var& x, double p, std::string_view site) {
   constexpr const char* op = "variational_dropout";
   check::defined(op, {{"x", x}});
+  check::real(op, "x", x.dtype());
   tape.require_same_tape(x, op);
+  if (x.shape().rank() != 3) check::wrong_shape(op, "x", x.shape(), "a sequence, (T, B, F)");
   const std::optional<RandomKey> key = dropout_key(tape, p, site);
   if (!key) return x;
-  if (x.shape().rank() != 3) check::wrong_shape(op, "x", x.shape(), "a sequence, (T, B, F)");
-  check::real(op, "x", x.dtype());
   const Tensor one = kernels::dropout_mask({x.size(1), x.size(2)}, p, key->bits, x.dtype());
   return drop(x, kernels::broadcast(one, x.shape()), p);
 }

@@ -8,15 +8,21 @@
 namespace tapegrad {
 namespace {
 
+/// (1 - z) n + z h with z = sigmoid(a_z). 1 - z is sigmoid(-a_z): the difference from a rounded z is
+/// wrong near 1.
+Var update(const Var& a_z, const Var& n, const Var& h) {
+  return sigmoid(-a_z) * n + sigmoid(a_z) * h;
+}
+
 Var step_after(const Var& x, const Var& h, const Var& seen, const RecurrentWeights& w,
                double gradient_clip) {
   const auto cut = [&](const Var& a) { return recurrent::cut_gradient(a, gradient_clip); };
   const auto [u_r, u_z, u_n] = split<3>(linear(x, w.ih, w.bias_ih), 1);
   const auto [s_r, s_z, s_n] = split<3>(linear(seen, w.hh, w.bias_hh), 1);
   const Var r = sigmoid(cut(u_r + s_r));   // how much of the old state the candidate sees
-  const Var z = sigmoid(cut(u_z + s_z));   // how much of the old state stays
+  const Var a_z = cut(u_z + s_z);          // how much of the old state stays
   const Var n = tanh(cut(u_n + r * s_n));  // the candidate
-  return (1.0 - z) * n + z * h;
+  return update(a_z, n, h);
 }
 
 Var step_before(const Var& x, const Var& h, const Var& seen, const RecurrentWeights& w,
@@ -27,9 +33,9 @@ Var step_before(const Var& x, const Var& h, const Var& seen, const RecurrentWeig
   const Vars weight = split(w.hh, {2 * H, H}, 0);
   const Vars bias = w.bias_hh.defined() ? split(w.bias_hh, {2 * H, H}, 0) : Vars(2);
   const auto [s_r, s_z] = split<2>(linear(seen, weight[0], bias[0]), 1);
-  const Var r = sigmoid(cut(u_r + s_r)), z = sigmoid(cut(u_z + s_z));
+  const Var r = sigmoid(cut(u_r + s_r)), a_z = cut(u_z + s_z);
   const Var n = tanh(cut(u_n + linear(r * seen, weight[1], bias[1])));
-  return (1.0 - z) * n + z * h;
+  return update(a_z, n, h);
 }
 
 recurrent::Step step_of(GRUReset reset) {

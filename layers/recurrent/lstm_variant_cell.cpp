@@ -69,7 +69,7 @@ LSTMState LSTMVariantCell::operator()(Tape& tape, const Var& x, const LSTMState&
   const std::vector<std::size_t> blocks(gates(), hidden());
   const Vars parts = split(a, blocks, 1);
   const Var i = sigmoid(parts[0]);
-  const Var f = coupled_ ? 1.0 - i : sigmoid(parts[1]);
+  const Var f = sigmoid(coupled_ ? -parts[0] : parts[1]);  // 1 - i = sigmoid(-a_i)
   const Var g = tanh(parts[gates() - 2]), o = sigmoid(parts[gates() - 1]);
   const Var c = f * state.c + i * g;
   const Var shown = gamma_c.defined() ? layer_norm(c, tape.leaf(gamma_c), tape.leaf(beta_c)) : c;

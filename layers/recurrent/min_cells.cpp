@@ -44,8 +44,7 @@ MinGRUCell::MinGRUCell(const MinCellOptions& o, Rng& rng)
 
 ScanCoefficients MinGRUCell::coefficients(Tape& tape, const Var& x) const {
   const auto [u_z, u_h] = split<2>(linear(tape, x), -1);
-  const Var z = sigmoid(u_z);
-  return {1.0 - z, z * candidate_of(u_h, candidate)};
+  return {sigmoid(-u_z), sigmoid(u_z) * candidate_of(u_h, candidate)};  // 1 - z = sigmoid(-u_z)
 }
 
 Var MinGRUCell::operator()(Tape& tape, const Var& x, const Var& h) const {
@@ -61,8 +60,8 @@ MinLSTMCell::MinLSTMCell(const MinCellOptions& o, Rng& rng)
 
 ScanCoefficients MinLSTMCell::coefficients(Tape& tape, const Var& x) const {
   const auto [u_f, u_i, u_h] = split<3>(linear(tape, x), -1);
-  const Var f = sigmoid(softplus(-u_i) - softplus(-u_f));  // -softplus(-u) = log sigmoid(u)
-  return {f, (1.0 - f) * candidate_of(u_h, candidate)};
+  const Var ratio = softplus(-u_i) - softplus(-u_f);  // -softplus(-u) = log sigmoid(u)
+  return {sigmoid(ratio), sigmoid(-ratio) * candidate_of(u_h, candidate)};
 }
 
 Var MinLSTMCell::operator()(Tape& tape, const Var& x, const Var& h) const {
