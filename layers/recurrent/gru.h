@@ -61,6 +61,8 @@ class GRU {
   std::size_t hidden() const;
   /// Returns how many features y has: 2H if it is bidirectional and concatenates, else H.
   std::size_t output() const;
+  /// Returns what it does besides the work of its Parameters: directions, dropout, variants.
+  const StackSettings& settings() const { return settings_; }
 
   void visit(auto&& v) {
     v("settings", settings_);

@@ -149,6 +149,34 @@ Tensor sample(const Embedding* embedding, const LSTM& lstm, const Linear* head) 
   return head != nullptr ? (*head)(tape, y).value() : y.value();
 }
 
+/// Refuses what would not compute as the layer does.
+void check_layer(const LSTM& lstm) {
+  const StackSettings& settings = lstm.settings();
+  if (settings.bidirectional) {
+    fail<UsageError>("Stream",
+                     "this LSTM is bidirectional: its other direction begins at the end of a "
+                     "sequence, which a stream does not have");
+  }
+  const StackVariant& v = settings.variant;
+  for (const auto& [name, value] : {std::pair("zoneout_h", v.zoneout_h),
+                                    {"zoneout_c", v.zoneout_c},
+                                    {"cell_clip", v.cell_clip}}) {
+    if (value > 0) {
+      fail<UsageError>("Stream",
+                       "this LSTM has {} = {}, which a stream does not compute: run the LSTM "
+                       "itself, one step a call",
+                       name, value);
+    }
+  }
+  for (const LSTMParameters& p : lstm.layers) {
+    if (!p.peephole.defined() && !p.h0.defined() && !p.c0.defined()) continue;
+    fail<UsageError>("Stream",
+                     "this LSTM has {}, which a stream does not compute: run the LSTM "
+                     "itself, one step a call",
+                     p.peephole.defined() ? "peepholes" : "a trained first state");
+  }
+}
+
 void check_options(const StreamOptions& options, std::size_t hidden) {
   for (const auto& [name, value] :
        {std::pair("sessions", options.sessions), std::pair("block", options.block)}) {
@@ -265,6 +293,7 @@ struct Stream::Engine {
 Stream::Stream(const Embedding* embedding, const LSTM& lstm, const Linear* head,
                const StreamOptions& options) {
   check_options(options, lstm.hidden());
+  check_layer(lstm);
   const Tensor y = sample(embedding, lstm, head);
   if (y.dtype() == DType::float32) {
     float32_ = std::make_unique<Engine<float>>(embedding, lstm, head, y.size(2), options);

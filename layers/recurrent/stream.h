@@ -32,8 +32,9 @@ struct StreamOptions {
 /// ends the program with a message.
 class Stream {
  public:
-  /// From the zero state. Throws UsageError for 0 sessions or steps; whatever the model throws when
-  /// it is run: ShapeError, DtypeError, UsageError for weights that are undefined.
+  /// From the zero state. Throws UsageError for 0 sessions or steps, and for an LSTM that is
+  /// bidirectional or has zoneout, a cell clip, peepholes or a trained first state; whatever the model
+  /// throws when it is run: ShapeError, DtypeError, UsageError for weights that are undefined.
   explicit Stream(const LSTM& lstm, const StreamOptions& options = {});
   Stream(const LSTM& lstm, const Linear& head, const StreamOptions& options = {});
   /// With ids as input.

@@ -327,6 +327,22 @@ TEST_CASE("stream: what cannot be run is refused when it is made") {
       "first, and do not use it after a move",
       [&] { Stream{broken}; });
 
+  const auto refused = [&](const std::string& what, LSTMOptions options) {
+    options.input = options.hidden = 2;
+    const LSTM made(options, rng);
+    says("[Stream] this LSTM " + what, [&] { Stream{made}; });
+  };
+  const std::string way = ", which a stream does not compute: run the LSTM itself, one step a call";
+  refused(
+      "is bidirectional: its other direction begins at the end of a sequence, which a stream does "
+      "not have",
+      {.bidirectional = true});
+  refused("has zoneout_h = 0.5" + way, {.variant = {.zoneout_h = 0.5}});
+  refused("has zoneout_c = 0.5" + way, {.variant = {.zoneout_c = 0.5}});
+  refused("has cell_clip = 3" + way, {.variant = {.cell_clip = 3}});
+  refused("has peepholes" + way, {.peepholes = true});
+  refused("has a trained first state" + way, {.trained_state = true});
+
   Stream stream(lstm, {.sessions = 2});
   const LSTMState good = stream.state();
   says("[Stream] state.c is undefined: give it a value first", [&] {
