@@ -77,7 +77,7 @@ inline const char* to_string(Mode mode) {
 struct Options {
   std::vector<Cell> cells;     // all unless --cell NAME or --cell odd or --shape T,B,I,H,L
   Mode mode = Mode::train;     // --forward, --composed
-  std::string layer = "lstm";  // --layer gru|rnn, where the benchmark has them
+  std::string layer = "lstm";  // --layer gru|rnn|..., where the benchmark has them
   bool float64 = false;        // --dtype float64
   double scale = 0;            // --scale: of weights that are not trained; 0: trained from scale 1 on
   std::size_t threads = 1;
@@ -176,15 +176,20 @@ inline std::vector<std::int32_t> ids(std::uint32_t n, std::size_t count, std::si
 /// the first state; of the input only an embedding does.
 inline double operations(const Options& o, const Cell& c) {
   const bool backward = o.mode != Mode::forward;
-  const std::size_t blocks = o.layer == "rnn" ? 1 : o.layer == "gru" ? 3 : 4;
+  const bool scanned = o.layer.starts_with("min");  // no product with h
+  const std::size_t blocks = o.layer == "rnn"      ? 1
+                             : o.layer == "mingru" ? 2
+                             : o.layer == "lstm"   ? 4
+                                                   : 3;
   const auto d = [](std::size_t n) { return static_cast<double>(n); };
   const double rows = d(c.steps) * d(c.batch), gates = d(blocks * c.hidden);
   double columns = 0;  // of all products with `rows` x `gates`
   for (std::size_t l = 0; l < c.layers; ++l) {
     const double input = d(l == 0 ? c.input : c.hidden);
-    columns += (input + d(c.hidden)) * (backward ? 2 : 1);                 // y, dW
-    if (backward && (l > 0 || c.embedding)) columns += input;              // dx
-    if (backward) columns += d(c.hidden) * (d(c.steps) - 1) / d(c.steps);  // dh
+    const double state = scanned ? 0 : d(c.hidden);
+    columns += (input + state) * (backward ? 2 : 1);                 // y, dW
+    if (backward && (l > 0 || c.embedding)) columns += input;        // dx
+    if (backward) columns += state * (d(c.steps) - 1) / d(c.steps);  // dh
   }
   return 2 * rows * (gates * columns + d(c.hidden) * d(c.head) * (backward ? 3 : 1));
 }

@@ -5,7 +5,8 @@
 set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd) || exit 2
 build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
-for program in bptt_by_hand char_lm gradient_flow lstm_cell_by_hand step_curve tape_by_hand wrong_gradient your_own_op; do
+for program in adding_problem bptt_by_hand char_lm gradient_flow japanese_vowels jsb_chorales lstm_cell_by_hand step_curve \
+  tape_by_hand wrong_gradient your_own_op; do
   [ -x "$build/$program" ] || { printf '%s\n' "$build/$program is not there; build it first" >&2; exit 2; }
 done
 dir=$(mktemp -d) || exit 2
@@ -262,6 +263,31 @@ for command in train sample quickstart; do
   check "char_lm $command --help: defaults and an example" \
     sh -c "[ $status = 0 ] && grep -q 'Example: char_lm $command' stdout && grep -q -e '--seed UINT.*=1' stdout"
 done
+
+run adding_problem --steps 6 --hidden 16 --updates 2000 --check 50 --lr 0.01 --seed 2 --quiet
+check "adding_problem: LSTM and GRU solve six steps" ended '"layer":"LSTM","solved":true'
+run adding_problem --steps 50 --hidden 2 --updates 2 --quiet
+check "adding_problem: what is not solved is exit status 1" failed_with 'MISSED\|"solved":false'
+for program in japanese_vowels jsb_chorales; do
+  run "$program"
+  check "$program: without data it says which, and where they are" refused 'https://'
+  run "$program" --data nowhere
+  check "$program: refuses data that are not there" refused nowhere
+done
+printf '{"train": [[[60, 64], [62], []], [[60], [64]]], "valid": [[[60], [64]]], "test": [[[60], [], [64]]]}' >music.json
+run jsb_chorales --data music.json --hidden 2 --epochs 2 --quiet
+check "jsb_chorales: runs on a file of its kind, and ends with a result" grep -q '^result {.*"nll_test":' stdout
+printf '{"train": [[[60.5], [62]]], "valid": [], "test": []}' >wrong.json
+run jsb_chorales --data wrong.json
+check "jsb_chorales: refuses what is no note" refused '60.5 is no MIDI note'
+# Public data beside the checkout, if it is there.
+data=${TAPEGRAD_DATA:-$root/../shared/data}
+if [ -d "$data/japanese_vowels" ]; then
+  run japanese_vowels --data "$data/japanese_vowels" --epochs 15 --quiet
+  check "japanese_vowels: most speakers are known after 15 passes" result '"accuracy"' '> 0.85'
+else
+  printf 'skipped: japanese_vowels on its data, which is not in %s\n' "$data"
+fi
 
 . "$root/tests/programs/command_lines.sh"
 

@@ -1,0 +1,213 @@
+// Polyphonic music: which of 88 keys sound in the next frame of a Bach chorale? A recurrent network
+// with 88 sigmoid outputs, chorales of different lengths in one batch, the loss masked behind the
+// end of each (Boulanger-Lewandowski, Bengio and Vincent 2012).
+//
+// Reported is the negative log likelihood a frame, in nats: the sum over the keys, the mean over all
+// frames of the test chorales but their first, with the weights of the best validation. Published
+// are those of Bai, Kolter and Koltun 2018 (arXiv:1803.01271); the baseline takes each key's
+// frequency in training for its probability.
+//
+//   command:            build/release/jsb_chorales --data jsb-chorales-quarter.json --layer lstm
+//   expected last line: result {"program":"jsb_chorales","layer":"lstm","nll_test":8.4..., ...}
+//   exit status:        1 if that is more than 3 % above the published one
+
+#include <fmt/format.h>
+#include <tapegrad/tapegrad.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "data.h"
+#include "program.h"
+
+using namespace tapegrad;
+using namespace examples;
+
+namespace {
+
+constexpr std::size_t keys = 88, lowest_note = 21;
+constexpr const char* source =
+    "the file jsb-chorales-quarter.json of https://github.com/czhuang/JSB-Chorales-dataset";
+
+struct Options {
+  std::string data, layer = "lstm";
+  std::size_t hidden = 200, batch = 8, epochs = 60;
+  double lr = 2e-3, dropout = 0.5, clip = 1;
+  CommonOptions common;
+};
+
+/// Chorales, each a piano roll (T, 88) of 0 and 1.
+std::vector<Tensor> piano_rolls(const FrameLists& part_lists, const std::string& part,
+                                const std::string& path) {
+  const auto found = part_lists.find(part);
+  std::vector<Tensor> rolls;
+  if (found != part_lists.end()) {
+    for (const auto& frames : found->second) {
+      Tensor roll = Tensor::zeros({frames.size(), keys});
+      float* const element = roll.mutable_data<float>();
+      for (std::size_t t = 0; t < frames.size(); ++t) {
+        for (const double note : frames[t]) {
+          if (note < lowest_note || note >= lowest_note + keys || note != std::floor(note))
+            throw WrongUse(fmt::format("{}: {} is no MIDI note in [21, 108]", path, note));
+          element[t * keys + static_cast<std::size_t>(note) - lowest_note] = 1;
+        }
+      }
+      if (frames.size() > 1) rolls.push_back(roll);
+    }
+  }
+  if (rolls.empty())
+    throw WrongUse(fmt::format("{}: has no chorales of two frames in \"{}\"", path, part));
+  return rolls;
+}
+
+/// What a network reads, all frames but the last; what it is to predict, all but the first; and 1
+/// for each frame that is there.
+struct Batch {
+  Padded inputs;
+  Tensor targets, mask;  // (T, B, 88)
+};
+Batch make_batch(const std::vector<Tensor>& rolls, const std::vector<std::size_t>& chosen) {
+  std::vector<Tensor> inputs, targets, ones;
+  for (const std::size_t k : chosen) {
+    const std::size_t frames = rolls[k].size(0);
+    inputs.push_back(rolls[k].slice(0, frames - 1));
+    targets.push_back(rolls[k].slice(1, frames));
+    ones.push_back(Tensor::full({frames - 1, keys}, 1));
+  }
+  const std::vector<std::size_t> all = batches(chosen.size(), chosen.size())[0];
+  return {pad(inputs, all), pad(targets, all).steps, pad(ones, all).steps};
+}
+
+template <class Layer>
+struct Model {
+  Dropout dropout;
+  Layer layer;
+  Linear head;
+
+  Model() = default;
+  Model(const Options& o, Rng& rng)
+      : dropout{o.dropout},
+        layer({.input = keys, .hidden = o.hidden}, rng),
+        head(o.hidden, keys, rng) {}
+  void visit(auto&& v) {
+    v("dropout", dropout);
+    v("layer", layer);
+    v("head", head);
+  }
+
+  /// Returns the negative log likelihood a frame.
+  Var loss(Tape& tape, const Batch& batch) const {
+    const auto first = layer.zero_state(batch.inputs.lengths.numel());
+    const auto [y, last] = layer(tape, batch.inputs.steps, first, batch.inputs.lengths);
+    const Var logits = head(tape, dropout(tape, y));
+    return keys * bce_with_logits(logits, batch.targets, {.weights = batch.mask});
+  }
+};
+
+template <class Layer>
+double evaluate(const Model<Layer>& model, const std::vector<Tensor>& rolls) {
+  Tape tape = Tape::inference();
+  return model.loss(tape, make_batch(rolls, batches(rolls.size(), rolls.size())[0])).item();
+}
+
+/// The loss of the keys' frequencies in training, where each has one count of either kind more.
+double baseline(const std::vector<Tensor>& train, const std::vector<Tensor>& test) {
+  const auto counted = [](const std::vector<Tensor>& rolls, std::vector<double>& on) {
+    double frames = 0;
+    for (const Tensor& roll : rolls) {
+      for (std::size_t k = keys; k < roll.numel(); ++k) on[k % keys] += roll.at(k);
+      frames += static_cast<double>(roll.size(0) - 1);
+    }
+    return frames;
+  };
+  std::vector<double> on_train(keys), on_test(keys);
+  const double n_train = counted(train, on_train), n_test = counted(test, on_test);
+  double loss = 0;
+  for (std::size_t k = 0; k < keys; ++k) {
+    const double p = (on_train[k] + 1) / (n_train + 2), on = on_test[k] / n_test;
+    loss -= on * std::log(p) + (1 - on) * std::log1p(-p);
+  }
+  return loss;
+}
+
+template <class Layer>
+int learn(const Options& o, double published) {
+  set_threads(o.common.threads);
+  const FrameLists lists = parse_frame_lists(read_data(o.data, source), o.data);
+  const std::vector<Tensor> train = piano_rolls(lists, "train", o.data),
+                            valid = piano_rolls(lists, "valid", o.data),
+                            test = piano_rolls(lists, "test", o.data);
+  Rng rng(o.common.seed);
+  Model<Layer> model(o, rng), best;
+  Adam adam(parameters(model), {.lr = o.lr});
+  Progress progress(o.common.quiet);
+  const Stopwatch clock;
+  double nll_valid = std::numeric_limits<double>::infinity();
+  std::size_t step = 0;
+  for (std::size_t epoch = 0; epoch < o.epochs; ++epoch) {
+    adam.set_learning_rate(o.lr * (1 - static_cast<double>(epoch) / static_cast<double>(o.epochs)));
+    for (const auto& chosen : batches(train.size(), o.batch, &rng)) {
+      Tape tape = Tape::training({.seed = o.common.seed, .pass = step++});
+      const Var loss = model.loss(tape, make_batch(train, chosen));
+      adam.zero_grad();
+      tape.backward(loss);
+      adam.step({.clip_norm = o.clip});
+    }
+    const double nll = evaluate(model, valid);
+    if (nll < nll_valid) nll_valid = nll, best = clone(model);
+    if (progress.due())
+      progress.show(
+          fmt::format("epoch {}  validation {:.3f}  best {:.3f}", epoch + 1, nll, nll_valid));
+  }
+  progress.clear();
+
+  const double nll = evaluate(best, test), frequencies = baseline(train, test),
+               seconds = clock.seconds();
+  const double bound = 1.03 * published;
+  print(
+      fmt::format("{} chorales to learn from, {} to validate, {} to test; {} weights, {:.1f} s\n"
+                  "negative log likelihood a frame, test: {:.3f} (validation: {:.3f})\n"
+                  "  frequencies of the keys: {:.3f}\n"
+                  "  published: {:.2f}\n",
+                  train.size(), valid.size(), test.size(), parameters(model).count(), seconds, nll,
+                  nll_valid, frequencies, published));
+  const bool reached = nll <= bound;
+  if (!reached)
+    print(fmt::format("MISSED: the bound is {:.3f}, 3 % above the published one\n", bound));
+  print_result({{"program", "jsb_chorales"},
+                {"layer", o.layer},
+                {"nll_test", nll},
+                {"nll_valid", nll_valid},
+                {"bound", bound},
+                {"baseline", frequencies},
+                {"published", published},
+                {"seconds", seconds},
+                {"epochs", o.epochs},
+                {"seed", o.common.seed}});
+  return reached ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CommandLine line("Predicts the next frame of Bach chorales.", "jsb_chorales");
+  line.footer("Example: jsb_chorales --data jsb-chorales-quarter.json --layer gru");
+  line.option("--data", options.data, fmt::format("Public data: {}", source));
+  line.option("--layer", options.layer, "lstm, gru or rnn (tanh)", {"lstm", "gru", "rnn"});
+  line.option("--hidden", options.hidden, "Hidden units", 1, 10'000);
+  line.option("--batch", options.batch, "Chorales side by side", 1, 10'000);
+  line.option("--epochs", options.epochs, "Passes over the training chorales", 1, 1'000'000);
+  line.option("--lr", options.lr, "Learning rate at first; it falls to 0 linearly", positive());
+  line.option("--dropout", options.dropout,
+              "Probability that an output of the layer is dropped in training", below_one());
+  line.option("--clip", options.clip, "Largest norm of the gradient", positive());
+  line.options(options.common);
+  return line.run(argc, argv, [&] {
+    if (options.layer == "gru") return learn<GRU>(options, 8.43);
+    if (options.layer == "rnn") return learn<RNN>(options, 8.91);
+    return learn<LSTM>(options, 8.45);
+  });
+}
