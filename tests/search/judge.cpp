@@ -48,16 +48,44 @@ struct Range {
   }
 };
 
-/// Results of a call in float64: values, and gradients for its inputs.
+/// Results of a call alone: values, and gradients for its inputs, undefined where none arrives.
 struct Sample {
-  std::vector<Tensor> y, dx;  // dx: undefined where no gradient arrives
+  std::vector<Tensor> y, dx;
 };
 
+/// A call with what it had in the program.
 struct Judged {
   const Item& item;
   const Run& run;
-  std::vector<Tensor> dy;  // for each output, undefined where the loss does not see it
-  DType dtype;             // the narrowest one in the call
+  std::vector<Tensor> dy = {};       // for each output, undefined where the loss does not see it
+  DType dtype = DType::float64;      // the narrowest one in the call
+  Range arguments = {}, all = {};    // `all`: results and gradients too
+  double product = 1, elements = 1;  // of the largest magnitudes; of the largest argument
+
+  bool is(Nature nature) const { return item.op->nature == nature; }
+  bool fused() const { return static_cast<bool>(item.call.twin); }
+  /// What an underflow loses.
+  double lost() const {
+    return is(Nature::flushes) ? limits(dtype).smallest : limits(dtype).subnormal;
+  }
+  void add(const Tensor& t) {
+    all.add(t);
+    if (t.dtype() == DType::float32) dtype = DType::float32;
+  }
+  void add_factor(const Tensor& t) {
+    Range one;
+    one.add(t);
+    product *= one.largest;
+    all.add(t);
+  }
+};
+
+/// How a call is executed alone.
+struct How {
+  Rng* noise = nullptr;    // that moves arguments, gradients and results by roundings; null: none
+  bool flush = false;      // subnormal arguments are 0
+  bool in_float64 = true;  // else as it was
+  bool second_order = false;  // gradients of the gradients, for the inputs and then for dy
 };
 
 /// Moves each element by about a rounding, or, if it is `bounded`, towards 0; subnormal ones become 0 if
@@ -75,58 +103,110 @@ Tensor moved(const Tensor& t, double epsilon, Rng* noise, bool flush, bool bound
   return result;
 }
 
-Sample sample(const Judged& j, Rng* noise, bool flush) {
+/// The arguments of a call on a tape of their own; what was recorded is a leaf.
+Arguments arguments_of(const Judged& j, const How& how, Tape& tape,
+                       std::vector<std::shared_ptr<Parameter>>& owners) {
   const Call& call = j.item.call;
-  const double epsilon = limits(j.dtype).epsilon;
-  Run local;
-  for (std::size_t k = 0; call.sites > 0 && k < j.item.sites_before; ++k)
-    (void)local.tape.random_key();
-  Arguments arguments{local.tape, {}, {}};
-  std::vector<std::shared_ptr<Parameter>> owners;
+  Arguments arguments{tape, {}, {}};
   for (std::size_t i = 0; i < call.inputs.size(); ++i) {
     const std::size_t place = call.inputs[i];
-    owners.push_back(nullptr);
-    if (place == absent) {
-      arguments.x.push_back(Var());
-      arguments.parameters.push_back(nullptr);
-      continue;
+    std::shared_ptr<Parameter> owner;
+    Var x;
+    if (place != absent) {
+      const Var& original = j.run.places[place];
+      Rng* const noise = j.is(Nature::exact) ? nullptr : how.noise;  // it would decide ties
+      const Tensor value = how.in_float64 ? moved(original.value(), limits(j.dtype).epsilon, noise,
+                                                  how.flush, i == call.bounded)
+                                          : original.value();
+      if (j.run.parameters[place] != nullptr) {
+        owner = std::make_shared<Parameter>(value.clone());
+        owner->set_requires_grad(original.recorded());
+        x = tape.leaf(*owner);
+      } else {
+        x = original.recorded() ? tape.leaf(value) : Var(value);
+      }
     }
-    const Var& x = j.run.places[place];
-    const bool still = j.item.op->nature == Nature::exact;
-    Tensor value = moved(x.value(), epsilon, still ? nullptr : noise, flush, i == call.bounded);
-    if (j.run.parameters[place] != nullptr) {
-      owners.back() = std::make_shared<Parameter>(value);
-      owners.back()->set_requires_grad(x.recorded());
-      arguments.x.push_back(local.tape.leaf(*owners.back()));
-    } else {
-      arguments.x.push_back(x.recorded() ? local.tape.leaf(value) : Var(value));
-    }
-    arguments.parameters.push_back(owners.back().get());
+    arguments.x.push_back(x);
+    arguments.parameters.push_back(owner.get());
+    owners.push_back(owner);
   }
-  const Vars y = (call.twin ? call.twin : call.run)(arguments);
+  return arguments;
+}
+
+Var added(const Var& total, const Var& part) { return total.defined() ? total + part : part; }
+
+Sample sample(const Judged& j, const How& how) {
+  const double epsilon = limits(j.dtype).epsilon;
+  const auto results = [&](const Tensor& t, Rng* noise) {
+    return how.in_float64 ? moved(t, epsilon, noise, false) : t;
+  };
+  Run local;
+  Tape& tape = local.tape;
+  if (j.item.call.sites > 0) {
+    for (std::size_t k = 0; k < j.item.sites_before; ++k) (void)tape.random_key();
+  }
+  std::vector<std::shared_ptr<Parameter>> owners;
+  const Arguments arguments = arguments_of(j, how, tape, owners);
+  const Vars y = (how.in_float64 && j.fused() ? j.item.call.twin : j.item.call.run)(arguments);
   Sample result;
+  Vars leaves, seeds;
   Var total;
   for (std::size_t k = 0; k < j.item.outputs; ++k) {
-    result.y.push_back(
-        moved(y[k].value(), epsilon, j.item.op->nature == Nature::exact ? nullptr : noise, false));
+    result.y.push_back(results(y[k].value(), j.is(Nature::exact) ? nullptr : how.noise));
     if (!j.dy[k].defined() || !y[k].recorded()) continue;
-    const Var part = sum(y[k] * Var(moved(j.dy[k], epsilon, noise, flush)));
-    total = total.defined() ? total + part : part;
+    const Tensor dy = how.in_float64 ? moved(j.dy[k], epsilon, how.noise, how.flush) : j.dy[k];
+    const Var seed = how.second_order ? tape.leaf(dy) : Var(dy);
+    seeds.push_back(seed);
+    total = added(total, sum(y[k] * seed));
   }
-  Vars leaves;
   std::vector<std::size_t> arrived(arguments.x.size());
   for (std::size_t i = 0; i < arguments.x.size(); ++i) {
     if (!arguments.x[i].recorded()) continue;
     leaves.push_back(arguments.x[i]);
     hook(arguments.x[i], [&count = arrived[i]](const Var&) { return ++count, Var(); });
   }
-  Vars dx;
-  if (total.defined() && !leaves.empty()) dx = local.tape.gradient(total, leaves);
+  if (!total.defined() || leaves.empty()) return result;
+  Vars dx = tape.gradient(total, leaves, {.create_graph = how.second_order});
+  if (how.second_order) {
+    Rng rng(1, "weights of gradients");
+    Var weighted;
+    for (const Var& d : dx) {
+      const Tensor weights = rng.normal(d.shape(), 0, 1, DType::float32).to(d.dtype());
+      if (d.recorded()) weighted = added(weighted, sum(d * Var(weights)));
+    }
+    if (!weighted.defined()) return result;
+    leaves.insert(leaves.end(), seeds.begin(), seeds.end());
+    for (const Var& d : tape.gradient(weighted, leaves)) {
+      result.dx.push_back(results(d.value(), how.noise));
+    }
+    return result;
+  }
   for (std::size_t i = 0, next = 0; i < arguments.x.size(); ++i) {
-    Tensor d = arguments.x[i].recorded() && !dx.empty() ? dx[next++].value() : Tensor();
-    result.dx.push_back(arrived[i] > 0 ? moved(d, epsilon, noise, false) : Tensor());
+    const Tensor d = arguments.x[i].recorded() ? dx[next++].value() : Tensor();
+    result.dx.push_back(arrived[i] > 0 ? results(d, how.noise) : Tensor());
   }
   return result;
+}
+
+/// Samples in float64, of which the first is without noise. Noise may push an argument out of its range:
+/// then there is one less.
+std::vector<Sample> samples_of(const Judged& j, std::size_t noisy, bool second_order) {
+  std::vector<Sample> samples;
+  const bool flushes = j.is(Nature::flushes);
+  const auto take = [&](const How& how) {
+    try {
+      samples.push_back(sample(j, how));
+    } catch (const Error& e) {
+      if (samples.empty()) throw Fault{"an error in float64 alone", j.item.op->name, e.what()};
+    }
+  };
+  take({.second_order = second_order});
+  if (flushes) take({.flush = true, .second_order = second_order});
+  Rng rng(j.item.first, "noise");
+  for (std::size_t k = 0; k < noisy; ++k) {
+    take({.noise = &rng, .flush = flushes && k % 2 == 1, .second_order = second_order});
+  }
+  return samples;
 }
 
 /// What an element should be, and how far it may be from that.
@@ -238,8 +318,60 @@ void check_pointwise(const Item& item, const Run& run) {
   }
 }
 
-void judge(const Program& program, const Run& run, const Gradients& gradients,
-           std::size_t samples) {
+void check_values(const Judged& j, const std::vector<Sample>& samples) {
+  const Limits l = limits(j.dtype);
+  const double extent = j.product * j.elements;
+  for (std::size_t k = 0; k < j.item.outputs; ++k) {
+    const Tensor& y = j.run.places[j.item.first + k].value();
+    if (y.dtype() == DType::int32) continue;
+    Expected e(y.numel());
+    e.add(samples, [k](const Sample& s) -> const Tensor& { return s.y[k]; });
+    if (!j.is(Nature::exact)) e.slack = 4 * j.lost() * extent;
+    if (j.fused()) e.allow(samples.front().y[k], l.epsilon);
+    e.any = extent >= l.largest && j.is(Nature::flushes);
+    e.unknown = extent >= l.largest && j.fused() && j.dtype == DType::float64;
+    e.overflows = extent >= l.largest ||
+                  (!j.item.call.pointwise && extent * j.all.largest / j.all.smallest >= l.largest);
+    e.nan_or_inf = !j.item.call.pointwise && !j.all.finite;
+    e.other_formula = j.fused() && !j.all.finite;
+    compare("value", j.item.op->name, y, e);
+  }
+}
+
+/// Adds what a call makes of its gradients to what input i should receive.
+void add_gradient(const Judged& j, const std::vector<Sample>& samples, std::size_t i, Expected& e) {
+  const Limits l = limits(j.dtype);
+  const double extent = j.product * j.all.largest * j.elements;
+  const double with_quotients = extent / j.all.smallest / j.all.smallest;
+  e.add(samples, [i](const Sample& s) -> const Tensor& { return s.dx[i]; });
+  e.slack += 4 * j.lost() * extent / j.all.smallest;
+  if (j.fused()) {
+    e.allow(samples.front().dx[i], l.epsilon);
+    for (const Tensor& dy : j.dy) {
+      if (dy.defined()) e.allow(dy, l.epsilon);
+    }
+  }
+  e.any = e.any || (extent >= l.largest && j.is(Nature::flushes));
+  e.unknown = e.unknown || (with_quotients >= l.largest && j.fused() && j.dtype == DType::float64);
+  e.overflows = e.overflows || with_quotients >= l.largest;
+  e.nan_or_inf = e.nan_or_inf || (!j.item.call.pointwise && !j.all.finite);
+  e.other_formula = e.other_formula || (j.fused() && !j.all.finite);
+}
+
+/// Gradients of gradients, of ordinary numbers: elsewhere they overflow on the way.
+void check_second_order(const Judged& j, std::size_t noisy) {
+  if (!j.all.finite || j.all.largest > 100 || j.all.smallest < 0.01) return;
+  const Sample got = sample(j, {.in_float64 = false, .second_order = true});
+  const auto samples = samples_of(j, noisy, true);
+  for (std::size_t i = 0; i < got.dx.size(); ++i) {
+    Expected e(got.dx[i].numel());
+    e.add(samples, [i](const Sample& s) -> const Tensor& { return s.dx[i]; });
+    for (const Tensor& d : samples.front().dx) e.allow(d, 8 * limits(j.dtype).epsilon);
+    compare("gradient of the gradient", j.item.op->name, got.dx[i], e);
+  }
+}
+
+void judge(const Program& program, const Run& run, const Gradients& gradients, std::size_t noisy) {
   std::vector<std::optional<Expected>> totals(program.places);
   const auto total = [&](std::size_t place) -> Expected& {
     if (!totals[place]) totals[place].emplace(run.places[place].value().numel());
@@ -248,96 +380,32 @@ void judge(const Program& program, const Run& run, const Gradients& gradients,
   if (program.loss != absent) total(program.loss).value = total(program.loss).size = {1};
   for (std::size_t n = program.items.size(); n-- > 0;) {
     const Item& item = program.items[n];
-    if (item.op == nullptr || item.outputs == 0 || !item.error.empty()) continue;
+    if (item.op == nullptr || item.outputs == 0) continue;
     if (item.call.sites > 0 && item.sites_before == absent) return;
-    Judged j{item, run, {}, DType::float64};
-    Range range, inputs;
-    const auto see = [&](const Tensor& t) {
-      range.add(t);
-      if (t.dtype() == DType::float32) j.dtype = DType::float32;
-    };
-    double product = 1;
-    std::size_t elements = 1;
+    Judged j{item, run};
     for (const std::size_t place : item.call.inputs) {
       if (place == absent) continue;
-      Range one;
-      one.add(run.places[place].value());
-      product *= one.largest;
-      elements = std::max(elements, run.places[place].value().numel());
-      see(run.places[place].value());
+      const Tensor& x = run.places[place].value();
+      j.add(x);
+      j.add_factor(x);
+      j.elements = std::max(j.elements, static_cast<double>(x.numel()));
     }
-    inputs = range;
-    bool reached = false;
-    for (std::size_t k = 0; k < item.outputs; ++k) {
-      const std::size_t place = item.first + k;
-      see(run.places[place].value());
-      j.dy.push_back(totals[place] && gradients[place].defined() ? gradients[place] : Tensor());
-      reached = reached || j.dy.back().defined();
+    j.arguments = j.all;
+    for (std::size_t place = item.first; place < item.first + item.outputs; ++place) {
+      j.add(run.places[place].value());
+      j.dy.push_back(totals[place] ? gradients[place] : Tensor());
     }
-    const Limits l = limits(j.dtype);
-    const double lost = item.op->nature == Nature::flushes ? l.smallest : l.subnormal;
-    std::vector<Sample> all;
-    const auto try_sample = [&](Rng* noise, bool flush) {
-      try {
-        all.push_back(sample(j, noise, flush));
-      } catch (const Error& e) {
-        if (noise == nullptr && !flush)
-          throw Fault{"an error in float64 alone", item.op->name, e.what()};
-      }
-    };
-    try_sample(nullptr, false);
-    if (item.op->nature == Nature::flushes) try_sample(nullptr, true);
-    Rng noise(n, "noise");
-    for (std::size_t k = 0; k < samples; ++k)
-      try_sample(&noise, k % 2 == 1 && item.op->nature == Nature::flushes);
-    const bool huge = product * static_cast<double>(elements) >= l.largest;
-    for (std::size_t k = 0; k < item.outputs; ++k) {
-      const Tensor& y = run.places[item.first + k].value();
-      if (y.dtype() == DType::int32) continue;
-      Expected e(y.numel());
-      e.add(all, [k](const Sample& s) -> const Tensor& { return s.y[k]; });
-      if (item.op->nature != Nature::exact)
-        e.slack = 4 * lost * product * static_cast<double>(elements);
-      if (item.call.twin) e.allow(all.front().y[k], l.epsilon);
-      e.overflows =
-          huge ||
-          (!item.call.pointwise &&
-           product * range.largest * static_cast<double>(elements) / range.smallest >= l.largest);
-      e.any = huge && item.op->nature == Nature::flushes;
-      e.unknown = huge && item.call.twin && j.dtype == DType::float64;
-      e.nan_or_inf = !item.call.pointwise && !range.finite;
-      e.other_formula = item.call.twin && !range.finite;
-      compare("value", item.op->name, y, e);
-    }
+    const bool overflowed = j.arguments.finite && !j.all.finite;
+    const auto samples = samples_of(j, noisy, false);
+    check_values(j, samples);
     check_pointwise(item, run);
-    if (!reached) continue;
-    const bool overflowed = inputs.finite && !range.finite;
-    for (const Tensor& dy : j.dy) {
-      Range one;
-      one.add(dy);
-      product *= one.largest;
-      range.add(dy);
+    for (const Tensor& dy : j.dy) j.add_factor(dy);
+    for (std::size_t i = 0; i < samples.front().dx.size(); ++i) {
+      if (!samples.front().dx[i].defined()) continue;
+      add_gradient(j, samples, i, total(item.call.inputs[i]));
+      total(item.call.inputs[i]).overflows |= overflowed;
     }
-    for (std::size_t i = 0; i < item.call.inputs.size(); ++i) {
-      const std::size_t place = item.call.inputs[i];
-      if (place == absent || !all.front().dx[i].defined()) continue;
-      Expected& e = total(place);
-      e.add(all, [i](const Sample& s) -> const Tensor& { return s.dx[i]; });
-      e.slack +=
-          4 * lost * product * range.largest * static_cast<double>(elements) / range.smallest;
-      const double extent =
-          product * range.largest * static_cast<double>(elements) / range.smallest / range.smallest;
-      for (std::size_t k = 0; item.call.twin && k < item.outputs; ++k) {
-        e.allow(all.front().dx[i], l.epsilon);
-        if (j.dy[k].defined()) e.allow(j.dy[k], l.epsilon);
-      }
-      e.overflows = e.overflows || extent >= l.largest || overflowed;
-      e.any = e.any || (item.op->nature == Nature::flushes &&
-                        product * range.largest * static_cast<double>(elements) >= l.largest);
-      e.unknown = e.unknown || (item.call.twin && j.dtype == DType::float64 && extent >= l.largest);
-      e.nan_or_inf = e.nan_or_inf || (!item.call.pointwise && !range.finite);
-      e.other_formula = e.other_formula || (item.call.twin && !range.finite);
-    }
+    check_second_order(j, noisy);
   }
   for (std::size_t place = 0; place < program.places; ++place) {
     if (!gradients[place].defined()) continue;
