@@ -16,7 +16,7 @@ namespace {
 constexpr const char* format_key = "tapegrad.state";
 constexpr const char* format = "1";
 
-/// Whether all of `text` is a number of this type.
+/// Returns whether all of `text` is a number of this type.
 template <class N>
 bool parse(const std::string& text, N& value) {
   const char* const end = text.data() + text.size();

@@ -24,7 +24,7 @@ concept Stateful = requires(T& t, Archive& a) {
   t.state(a);
 };
 
-/// What a state() function names the parts of an object to; one function saves and restores:
+/// Receiver of the parts of an object, which its state() names; one function saves and restores:
 ///
 ///   void Rng::state(Archive& a) { a("key", key_.bits); a("block", block_); }
 ///
@@ -33,7 +33,7 @@ concept Stateful = requires(T& t, Archive& a) {
 /// name the same parts both times.
 class Archive {
  public:
-  /// A number that must be in [low, high].
+  /// Names a number that must be in [low, high].
   template <class N>
   requires std::integral<N> || std::floating_point<N>
   void operator()(std::string_view name, N& number, N low = std::numeric_limits<N>::lowest(),
@@ -53,9 +53,9 @@ class Archive {
     }
   }
   void operator()(std::string_view name, std::string& text);
-  /// A tensor that keeps its shape and dtype; restored by copying into its elements.
+  /// Names a tensor that keeps its shape and dtype; restored by copying into its elements.
   void operator()(std::string_view name, Tensor& tensor);
-  /// An object with a state(): its parts get `name` and a dot before their names.
+  /// Names an object with a state(): its parts get `name` and a dot before their names.
   template <class T>
   requires Stateful<T>
   void operator()(std::string_view name, T&& object) {
@@ -65,17 +65,17 @@ class Archive {
     prefix_.resize(outer);
   }
 
-  /// A tensor of that shape and dtype if `present`, else none: saved only if it is present, and
-  /// replaced when restored.
+  /// Names a tensor of that shape and dtype if `present`, else none: saved only if it is present,
+  /// and replaced when restored.
   void tensor(std::string_view name, Tensor& tensor, bool present, const Shape& shape, DType dtype);
-  /// What must be the same in the file, as the kind of an optimizer.
+  /// Names what must be the same in the file, as the kind of an optimizer.
   void fact(std::string_view name, std::string_view text);
   void fact(std::string_view name, std::uint64_t number);
-  /// The number that the file has, on which the presence of other parts depends; `now` while
-  /// saving. Does not count as naming it.
+  /// Returns the number that the file has, on which the presence of other parts depends; `now`
+  /// while saving. Does not count as naming it.
   std::uint64_t peek(std::string_view name, std::uint64_t now) const;
 
-  /// True while parts are restored: in the second call, when nothing can be refused any more.
+  /// Returns whether parts are restored: in the second call, when nothing can be refused any more.
   bool loading() const { return mode_ == Mode::load; }
 
  private:
@@ -89,7 +89,7 @@ class Archive {
   void natural(std::string_view name, std::uint64_t& value, std::uint64_t low, std::uint64_t high);
   template <class N>
   void number(std::string_view name, N& value, N low, N high);
-  /// The text of an entry, noted as named; null if there is none.
+  /// Returns the text of an entry, noted as named; null if there is none.
   const std::string* text_of(const std::string& path);
   std::string path_of(std::string_view name) const { return prefix_ + std::string(name); }
   void add(const std::string& path, std::string text);

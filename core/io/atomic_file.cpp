@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What a message begins with: "[op] path: ".
+/// Beginning of a message: "[op] path: ".
 struct Place {
   std::string_view op;
   const fs::path& path;
@@ -77,8 +77,8 @@ class Descriptor {
   int number_;
 };
 
-/// What the names of temporary files of the file `name` begin with; process and number follow. Cut,
-/// so that a name of the greatest length still has room for them.
+/// Returns the beginning of the names of temporary files of the file `name`; process and number
+/// follow. Cut, so that a name of the greatest length still has room for them.
 std::string temporary_prefix(const std::string& name) {
   return fmt::format(".{}.tmp-", name.substr(0, 200));
 }
@@ -87,7 +87,7 @@ bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/// Whether `name` in the directory is the file that is open.
+/// Returns whether `name` in the directory is the file that is open.
 bool is_name_of(int directory, const std::string& name, int descriptor) {
   struct stat named, open;
   return ::fstatat(directory, name.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -154,8 +154,8 @@ std::optional<mode_t> mode_of(int directory, const std::string& name, Place at) 
   return status.st_mode & mode_t{0777};
 }
 
-/// Where a file is to be written: its name, the directory, and the mode of the file that is to be
-/// replaced.
+/// Place that a file is to be written to: its name, the directory, and the mode of the file that is
+/// to be replaced.
 struct Target {
   std::string name;
   Descriptor directory;

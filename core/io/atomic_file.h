@@ -31,7 +31,7 @@ namespace tapegrad {
 void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts,
                            std::string_view op = "write_file_atomically");
-/// The same for one piece of text.
+/// Writes one piece of text likewise.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content,
                            std::string_view op = "write_file_atomically");
 
@@ -72,8 +72,8 @@ class InputFile {
   std::uint64_t size_ = 0;
 };
 
-/// The content of a regular file; throws FileError if it has more than `max_bytes`, or as InputFile
-/// does.
+/// Returns the content of a regular file; throws FileError if it has more than `max_bytes`, or as
+/// InputFile does.
 std::string read_file(const std::filesystem::path& path, std::size_t max_bytes,
                       std::string_view op = "read_file");
 

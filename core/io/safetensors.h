@@ -24,17 +24,18 @@ struct UnreadTensor {
   std::string what;  // as the file has it: "I64 (20, 3)"
 };
 
-/// What a safetensors file holds: tensors in the order of their data, and free text by key.
+/// Content of a safetensors file: tensors in the order of their data, and free text by key.
 struct TensorFile {
   Owned<std::vector<NamedTensor>> tensors;
   std::map<std::string, std::string> metadata;
   std::filesystem::path path = {};        // where load_tensors() has read it, for messages
   std::vector<UnreadTensor> unread = {};  // those that load_tensors() has passed over
 
-  /// The tensor of that name. Throws FileError if the file has none, or has one that was not read.
+  /// Returns the tensor of that name. Throws FileError if the file has none, or has one that was not
+  /// read.
   const Tensor& tensor(std::string_view name) const&;
   Tensor tensor(std::string_view name) const&& { return tensor(name); }
-  /// The same; throws FileError also if it has another shape. Ask for all sizes that the metadata
+  /// Returns it likewise; throws FileError also if it has another shape. Ask for all sizes that the metadata
   /// promise in this way before making a model of them: then the file holds that much.
   const Tensor& tensor(std::string_view name, const Shape& shape) const&;
   Tensor tensor(std::string_view name, const Shape& shape) const&& { return tensor(name, shape); }
@@ -43,8 +44,8 @@ struct TensorFile {
   /// and changes nothing, unless all have it.
   void remove_prefix(std::string_view prefix);
 
-  /// Metadata as text or as a number in [low, high]. Throws FileError that names the key if it is
-  /// missing or is no such number.
+  /// Returns metadata as text or as a number in [low, high]. Throws FileError that names the key if
+  /// it is missing or is no such number.
   const std::string& text(const std::string& key) const&;
   std::string text(const std::string& key) && { return std::as_const(*this).text(key); }
   std::uint64_t number(const std::string& key, std::uint64_t low, std::uint64_t high) const;

@@ -70,7 +70,7 @@ inline std::string_view format_name(DType dtype) {
   return std::ranges::find(formats, std::optional(dtype), &Format::dtype)->name;
 }
 
-/// Whether 16 bits of this format become a float32 on request.
+/// Returns whether 16 bits of this format become a float32 on request.
 inline bool is_half(const Format& format) { return format.name == "F16" || format.name == "BF16"; }
 
 /// The memory that a header is worth when it is read, estimated: what its texts, tensors and
@@ -83,8 +83,8 @@ class Cost {
   void add_metadata(std::string_view key, std::string_view text) {
     bytes_ += 112 + heap(key) + heap(text);
   }
-  /// Whether it is more than a file of so many bytes may ask for. With the elements, twice the
-  /// file's size and 16 MB are enough then.
+  /// Returns whether it is more than a file of so many bytes may ask for. With the elements, twice
+  /// the file's size and 16 MB are enough then.
   bool exceeds(std::uint64_t header, std::uint64_t data) const {
     return bytes_ > 16'000'000 + header + header / 2 + data / 2;
   }
@@ -96,7 +96,7 @@ class Cost {
   std::uint64_t bytes_ = 0;
 };
 
-/// Why `name` cannot be a tensor's name, "" if it can.
+/// Returns why `name` cannot be a tensor's name, "" if it can.
 inline std::string_view fault_of(std::string_view name) {
   const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
   if (name.empty()) return "its name is empty";
@@ -104,7 +104,7 @@ inline std::string_view fault_of(std::string_view name) {
   return "";
 }
 
-/// What the header says about one tensor.
+/// Description of one tensor in the header.
 struct Entry {
   std::string name;
   const Format* format = nullptr;
@@ -121,7 +121,7 @@ struct Entry {
 inline constexpr std::array<std::string_view, 3> entry_keys{"dtype", "shape", "data_offsets"};
 inline constexpr std::size_t most_axes = 64;  // as torch has
 
-/// Who is told what the header holds, in the order of the header.
+/// Receiver of what the header holds, in the order of the header.
 struct Listener {
   std::function<void(Entry&)> entry;
   std::function<void(std::string& key, std::string& text)> metadata;
@@ -277,7 +277,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   bool has_metadata_ = false;
 };
 
-/// Where the header lies in the file: its text, then spaces, then the data.
+/// Place of the header in the file: its text, then spaces, then the data.
 struct HeaderPlace {
   static constexpr std::uint64_t begin = 8;
   std::uint64_t text_end, end;
@@ -329,7 +329,7 @@ class HeaderBytes {
   std::size_t left_ = 0;
 };
 
-/// What a file that is no safetensors file may be instead, by how it begins, with the cure.
+/// Kind of file that is no safetensors file, by how it begins, with the cure.
 struct Stranger {
   std::string_view beginning, what;
 };
@@ -356,7 +356,7 @@ inline constexpr std::array<Stranger, 11> strangers{{
      "is a program"},
 }};
 
-/// What else the file is, with the cure, if that can be seen.
+/// Returns what else the file is, with the cure, if that can be seen.
 inline std::string stranger(const InputFile& file) {
   std::string head(std::min<std::uint64_t>(file.size(), 32), '\0');
   file.read_exactly_at(0, std::as_writable_bytes(std::span(head)));

@@ -17,7 +17,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace tapegrad::kernels::HWY_NAMESPACE {
 
-/// What a step makes of some units; what nobody reads of it is not computed.
+/// Results of a step for some units; those that nobody reads are not computed.
 template <class V>
 struct LstmCell {
   V kept_i, kept_f, kept_g, kept_o, kept_tanh_c;

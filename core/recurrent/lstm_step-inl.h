@@ -26,7 +26,7 @@ struct StepForward {
   T* exported_c;       // (rows, H) out: c_t; null: not exported
 };
 
-/// The same step backward.
+/// One step backward.
 template <class T>
 struct StepBackward {
   std::size_t rows;

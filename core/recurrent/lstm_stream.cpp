@@ -134,8 +134,8 @@ void move_row(const RowSteps<T>& steps) {
   }
 }
 
-/// Whether W_ih x is computed for all steps of a call together: for one row, and unless it has so
-/// few terms that they cost less than to write down their sums.
+/// Returns whether W_ih x is computed for all steps of a call together: for one row, and unless it
+/// has so few terms that they cost less than to write down their sums.
 template <class Sizes>
 bool suits_merging(const Sizes& sizes) {
   return sizes.batch == 1 && sizes.steps > 1 && sizes.input > 4;

@@ -17,8 +17,9 @@ std::size_t rows(const Sequence& sequence) {
 
 namespace {
 
-/// Whether the inputs of a chunk are multiplied together: with few rows a step, where a product is
-/// slow, or with weights that would not stay in the second cache from one step to the next.
+/// Returns whether the inputs of a chunk are multiplied together: with few rows a step, where a
+/// product is slow, or with weights that would not stay in the second cache from one step to the
+/// next.
 bool suits_merging(std::size_t batch, const Columns& columns, std::size_t size) {
   constexpr std::size_t few = 4, cached = 768 * 1024;
   return batch < few || (columns.input + columns.hidden) * columns.gates * size > cached;

@@ -54,7 +54,7 @@ struct Chunk {
   std::size_t first, rows;
 };
 
-/// What the products of a step take, from which Schedule chooses how to split them.
+/// Cost of the products of a step, from which Schedule chooses how to split them.
 struct Work {
   std::size_t row_operations;  // for one row
   std::size_t weight_bytes;    // that all rows of a step read
@@ -77,7 +77,7 @@ class Schedule {
   /// The most rows that a chunk has.
   std::size_t largest_chunk() const { return std::min(rows(), std::max(chunk_rows, batch())); }
 
-  /// How many rows move on in the k-th step: 0 after the last one.
+  /// Returns how many rows move on in the k-th step: 0 after the last one.
   std::size_t active(std::size_t k) const {
     return k < steps() ? offsets_[time(k) + 1] - offsets_[time(k)] : 0;
   }
@@ -136,7 +136,7 @@ class Schedule {
   /// be faster, and inference has to keep the result.
   static constexpr std::size_t chunk_rows = 1024;
 
-  /// What a member of a team does of each step. Either some rows, which go through all steps without
+  /// Share of a member of a team in each step. Either some rows, which go through all steps without
   /// waiting for others; or some units of all rows: with few rows to share, and with weights that
   /// each core would have to fetch from far in every step.
   struct Split {

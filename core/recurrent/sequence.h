@@ -25,7 +25,7 @@ struct Sequence {
   bool reverse = false;
 };
 
-/// Number of rows N.
+/// Returns the number of rows N.
 std::size_t rows(const Sequence& sequence);
 
 }  // namespace tapegrad::kernels

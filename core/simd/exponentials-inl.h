@@ -4,10 +4,11 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What a softmax is made of, in the machine's widest vectors; T is float or double.
+/// Parts of a softmax, in the machine's widest vectors; T is float or double.
 namespace tapegrad::kernels {
 
-/// Where the first of the largest elements is, which no NaN is; n if every element is -inf or NaN.
+/// Returns the place of the first of the largest elements, none of which is NaN; n if every element
+/// is -inf or NaN.
 template <class T>
 [[gnu::visibility("hidden")]] std::size_t first_largest(const T* x, std::size_t n);
 

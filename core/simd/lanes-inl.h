@@ -21,7 +21,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 /// Vectors of a panel of a packed operand, and of a tile of 6 rows (product.cpp).
 constexpr std::size_t max_vectors = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
 
-/// Which lanes of a vector are read and written: all of them, or the first `count`, so that the end
+/// Lanes of a vector that are read and written: all of them, or the first `count`, so that the end
 /// of a row passes through the same arithmetic as its body.
 struct AllLanes {};
 struct FirstLanes {

@@ -49,7 +49,7 @@ class Packed {
   /// Takes the elements of another operand of the same sizes, in the same memory.
   void pack(const Strided<T>& b) noexcept;
 
-  /// How many panels, of nearly equal width, the columns are cut into. One gate only.
+  /// Returns how many panels, of nearly equal width, the columns are cut into. One gate only.
   std::size_t panels() const;
   /// The first column of panel `panel`; the number of columns for one more than there are.
   std::size_t first_column(std::size_t panel) const;
@@ -121,7 +121,7 @@ struct GateProduct {
 template <class T>
 [[gnu::visibility("hidden")]] void run(const GateProduct<T>& product);
 
-/// The same with finish(sums) of any type; one term or two.
+/// Runs such a product with finish(sums) of any type; one term or two.
 template <class T, class Finish>
 void run(std::size_t rows, const T* start,
          std::span<const std::type_identity_t<typename GateProduct<T>::Term>> terms,

@@ -17,7 +17,7 @@
 namespace tapegrad::kernels {
 namespace {
 
-/// What `data` of a Packed holds, or is to hold.
+/// Content of `data` of a Packed, there or to be made.
 template <class T>
 struct Panels {
   std::size_t k, units, gates;
@@ -47,14 +47,14 @@ namespace {
 
 // --- one tile ------------------------------------------------------------------------------------
 
-/// What a tile fetches into the second cache for those that come later: a line for each term.
+/// Memory that a tile fetches into the second cache for those that come later: a line for each term.
 template <class T>
 struct Ahead {
   const T* from;
   std::size_t step;
 };
 
-/// Where a tile's results go: `columns` of its vectors' lanes exist there.
+/// Place of a tile's results: `columns` of its vectors' lanes exist there.
 template <class T>
 struct Result {
   T* data;

@@ -12,28 +12,28 @@
 /// and an emulated NEON (tests/neon.sh), and tested in test_vector_math.cpp.
 namespace tapegrad::kernels {
 
-/// e^x.
+/// Computes e^x.
 /// Valid lane types: float, double
 /// Max error: ULP = 1.5
 /// Valid range: all; 0 below -104 (-745), inf above 88.7 (709.8)
 template <class T>
 void vector_exp(const T* x, T* y, std::size_t n);
 
-/// 1 / (1 + e^-x).
+/// Computes 1 / (1 + e^-x).
 /// Valid lane types: float, double
 /// Max error: ULP = 3
 /// Valid range: all; sigmoid(inf) = 1, sigmoid(-inf) = 0
 template <class T>
 void vector_sigmoid(const T* x, T* y, std::size_t n);
 
-/// tanh x.
+/// Computes tanh x.
 /// Valid lane types: float, double
 /// Max error: ULP = 4
 /// Valid range: all; tanh(+-inf) = +-1, tanh(+-0) = +-0
 template <class T>
 void vector_tanh(const T* x, T* y, std::size_t n);
 
-/// The derivative of sigmoid at x (not from its value), right in both tails:
+/// Computes the derivative of sigmoid at x (not from its value), right in both tails:
 ///   sigmoid'(x) = sigmoid(x) sigmoid(-x)
 /// Valid lane types: float, double
 /// Max error: ULP = 4
@@ -41,7 +41,7 @@ void vector_tanh(const T* x, T* y, std::size_t n);
 template <class T>
 void vector_sigmoid_slope(const T* x, T* y, std::size_t n);
 
-/// The derivative of tanh at x (not from its value), right in both tails:
+/// Computes the derivative of tanh at x (not from its value), right in both tails:
 ///   tanh'(x) = 1 - tanh(x)^2 = 4 sigmoid'(2 x)
 /// Valid lane types: float, double
 /// Max error: ULP = 4

@@ -32,12 +32,12 @@ struct StreamOptions {
 /// ends the program with a message.
 class Stream {
  public:
-  /// From the zero state. Throws UsageError for 0 sessions or steps, and for an LSTM that is
+  /// Starts from the zero state. Throws UsageError for 0 sessions or steps, and for an LSTM that is
   /// bidirectional or has zoneout, a cell clip, peepholes or a trained first state; whatever the model
   /// throws when it is run: ShapeError, DtypeError, UsageError for weights that are undefined.
   explicit Stream(const LSTM& lstm, const StreamOptions& options = {});
   Stream(const LSTM& lstm, const Linear& head, const StreamOptions& options = {});
-  /// With ids as input.
+  /// Takes ids as input.
   Stream(const Embedding& embedding, const LSTM& lstm, const StreamOptions& options = {});
   Stream(const Embedding& embedding, const LSTM& lstm, const Linear& head,
          const StreamOptions& options = {});
@@ -45,17 +45,17 @@ class Stream {
   Stream& operator=(Stream&&) noexcept;
   ~Stream();
 
-  /// The next n steps, of a float32 model.
+  /// Makes the next n steps, of a float32 model.
   void step(std::span<const float> x, std::span<float> y) noexcept;
-  /// Of a float64 model.
+  /// Makes them of a float64 model.
   void step(std::span<const double> x, std::span<double> y) noexcept;
-  /// ids (n, B) in [0, V) -> y (n, B, O).
+  /// Makes them of ids (n, B) in [0, V) -> y (n, B, O).
   void step(std::span<const std::int32_t> ids, std::span<float> y) noexcept;
   void step(std::span<const std::int32_t> ids, std::span<double> y) noexcept;
 
-  /// Back to the zero state.
+  /// Returns to the zero state.
   void reset() noexcept;
-  /// A copy of the state, (L, B, H) each.
+  /// Returns a copy of the state, (L, B, H) each.
   LSTMState state() const;
   /// Goes on from another state. Throws ShapeError or DtypeError unless it is like state().
   void set_state(const LSTMState& state);
