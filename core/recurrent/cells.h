@@ -106,7 +106,7 @@ struct Backward {
   T* dh = nullptr;      // (N, H): the whole gradient of h_t, from dy, dh_last and step t+1
 };
 
-/// Number of blocks: G = gate_count(cell) * H.
+/// Returns the number of blocks: G = gate_count(cell) * H.
 std::size_t gate_count(Cell cell);
 
 /// Elements of T (not bytes) that `reserve` must have.

@@ -26,7 +26,7 @@ struct StepForward {
   T* exported_gates;  // (rows, G) out: gates; null: not exported
 };
 
-/// The same step backward.
+/// A step backward.
 template <class T>
 struct StepBackward {
   std::size_t rows;
@@ -57,7 +57,7 @@ struct Steps {
   void (*backward)(const StepBackward<T>&);
 };
 
-/// Those of the machine's widest vectors.
+/// Returns the elements in the machine's widest vectors.
 template <class T>
 const Steps<T>& steps(Cell cell);
 
