@@ -96,7 +96,8 @@ Outcome learn(const Options& o, const char* name) {
       if (error < bound) break;
     }
     if (progress.due())
-      progress.show(fmt::format("{}  update {}  mean square error {:.5f}", name, update, error));
+      progress.show(
+          fmt::format("{}  update {}  mean square error {:.5f}", name, update, loss.item()));
   } while (update < o.updates);
   progress.clear();
   const bool solved = error < bound;

@@ -2,7 +2,8 @@
 // 29 steps of 12 cepstrum coefficients (Kudo, Toyama and Shimbo 1999), in batches with `lengths`.
 //
 // The data are the UCI archive's "Japanese Vowels" in the format of sktime: 270 utterances to learn
-// from, 370 to test. Settings are fixed beforehand; the test utterances are used once, at the end.
+// from, 370 to test. Units, batch, passes and clipping are those of MathWorks' LSTM example for these
+// data, the rate is Adam's usual one. There is no validation: the weights after the last pass count.
 //
 //   command:            build/release/japanese_vowels --data FOLDER
 //   expected last line: result {"program":"japanese_vowels","accuracy":0.97..., ...}
@@ -36,8 +37,8 @@ constexpr const char* source =
 
 struct Options {
   std::string data;
-  std::size_t hidden = 64, batch = 27, epochs = 60;
-  double lr = 4e-3, dropout = 0.3, clip = 1;
+  std::size_t hidden = 100, batch = 27, epochs = 100;
+  double lr = 1e-3, dropout = 0.3, clip = 1;
   CommonOptions common;
 };
 

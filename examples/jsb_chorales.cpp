@@ -27,38 +27,36 @@ using namespace examples;
 
 namespace {
 
-constexpr std::size_t keys = 88, lowest_note = 21;
+constexpr std::size_t keys = 88, lowest = 21;
 constexpr const char* source =
     "the file jsb-chorales-quarter.json of https://github.com/czhuang/JSB-Chorales-dataset";
 
 struct Options {
   std::string data, layer = "lstm";
-  std::size_t hidden = 200, batch = 8, epochs = 60;
-  double lr = 2e-3, dropout = 0.5, clip = 1;
+  std::size_t hidden = 200, batch = 8, epochs = 80;
+  double lr = 5e-3, dropout = 0.3, clip = 1;
   CommonOptions common;
 };
 
-/// Chorales, each a piano roll (T, 88) of 0 and 1.
-std::vector<Tensor> piano_rolls(const FrameLists& part_lists, const std::string& part,
+/// Returns the chorales of a part, each a piano roll (T, 88) of 0 and 1.
+std::vector<Tensor> piano_rolls(FrameLists& parts, const std::string& part,
                                 const std::string& path) {
-  const auto found = part_lists.find(part);
   std::vector<Tensor> rolls;
-  if (found != part_lists.end()) {
-    for (const auto& frames : found->second) {
-      Tensor roll = Tensor::zeros({frames.size(), keys});
-      float* const element = roll.mutable_data<float>();
-      for (std::size_t t = 0; t < frames.size(); ++t) {
-        for (const double note : frames[t]) {
-          if (note < lowest_note || note >= lowest_note + keys || note != std::floor(note))
-            throw WrongUse(fmt::format("{}: {} is no MIDI note in [21, 108]", path, note));
-          element[t * keys + static_cast<std::size_t>(note) - lowest_note] = 1;
-        }
+  for (const auto& frames : parts[part]) {
+    Tensor roll = Tensor::zeros({frames.size(), keys});
+    for (std::size_t t = 0; t < frames.size(); ++t) {
+      Tensor frame = roll.row(t);
+      for (const double note : frames[t]) {
+        if (!(note >= lowest && note < lowest + keys && note == std::floor(note)))
+          throw WrongUse(fmt::format("{}: {} is no MIDI note in [21, 108]", path, note));
+        frame.mutable_data<float>()[static_cast<std::size_t>(note) - lowest] = 1;
       }
-      if (frames.size() > 1) rolls.push_back(roll);
     }
+    if (frames.size() < 2)
+      throw WrongUse(fmt::format("{}: a chorale of \"{}\" has fewer than 2 frames", path, part));
+    rolls.push_back(roll);
   }
-  if (rolls.empty())
-    throw WrongUse(fmt::format("{}: has no chorales of two frames in \"{}\"", path, part));
+  if (rolls.empty()) throw WrongUse(fmt::format("{}: has no chorales \"{}\"", path, part));
   return rolls;
 }
 
@@ -135,7 +133,7 @@ double baseline(const std::vector<Tensor>& train, const std::vector<Tensor>& tes
 template <class Layer>
 int learn(const Options& o, double published) {
   set_threads(o.common.threads);
-  const FrameLists lists = parse_frame_lists(read_data(o.data, source), o.data);
+  FrameLists lists = parse_frame_lists(read_data(o.data, source), o.data);
   const std::vector<Tensor> train = piano_rolls(lists, "train", o.data),
                             valid = piano_rolls(lists, "valid", o.data),
                             test = piano_rolls(lists, "test", o.data);

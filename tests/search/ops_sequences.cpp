@@ -49,7 +49,13 @@ std::size_t hidden(Chooser& choose) {
 
 Steps steps(Chooser& choose, const Shape& x) {
   Steps s{.reverse = choose.chance(2)};
-  if (!choose.chance(3)) s.lengths = choose.ids({x[1]}, x[0] + 1);
+  if (choose.chance(3)) return s;
+  s.lengths = choose.ids({x[1]}, x[0] + 1);
+  // Where no sequence has a step, the twin's y is a constant, of which there is nothing to judge.
+  std::size_t steps = 0;
+  for (std::size_t b = 0; s.lengths.defined() && b < s.lengths.numel(); ++b)
+    steps += s.lengths.at(b) != 0 ? 1U : 0U;
+  if (steps == 0) s.lengths = {};
   return s;
 }
 
@@ -141,7 +147,7 @@ Call stack(Chooser& choose, std::size_t gates) {
   const std::size_t x = choose.any(3, 3), H = hidden(choose);
   const Shape shape = choose.shape_of(x);
   const Merge merge = static_cast<Merge>(choose.below(4));
-  const Tensor lengths = choose.chance(2) ? choose.ids({shape[1]}, shape[0] + 1) : Tensor();
+  const Tensor lengths = steps(choose, shape).lengths;
   const auto make = [&](const Shape& s) { return choose.parameter(s); };
   Places inputs = {x, choose.like({2, shape[1], H})};
   for (int direction = 0; direction < 2; ++direction) {
