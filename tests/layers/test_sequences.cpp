@@ -10,6 +10,7 @@
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
+#include "../../core/error.h"
 #include "../../core/pool.h"
 #include "../../core/threads.h"
 #include "../../layers/recurrent/verify_padding.h"
