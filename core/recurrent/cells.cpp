@@ -54,7 +54,7 @@ void join_biases(const Weights<T>& weights, std::size_t G, std::size_t apart, T*
 // In this file alone: g++ warns of lambdas in exported functions that hold types which are not.
 
 template <class T>
-void run(const Steps<T>& cell, const Forward<T>& call) {
+void run(const StepTable<T>& cell, const Forward<T>& call) {
   const FlushSubnormals guard;
   const std::size_t H = call.shape.hidden, G = cell.gates * H;
   const Schedule schedule(call.shape.sequence);
@@ -89,7 +89,7 @@ void run(const Steps<T>& cell, const Forward<T>& call) {
 }
 
 template <class T>
-void run(const Steps<T>& cell, const Backward<T>& call) {
+void run(const StepTable<T>& cell, const Backward<T>& call) {
   const FlushSubnormals guard;
   const std::size_t H = call.shape.hidden, G = cell.gates * H;
   const Columns columns{call.shape.input, H, G};
@@ -153,20 +153,20 @@ void run(const Steps<T>& cell, const Backward<T>& call) {
 
 }  // namespace
 
-std::size_t gate_count(Cell cell) { return steps<double>(cell).gates; }
+std::size_t gate_count(Cell cell) { return step_table<double>(cell).gates; }
 
 std::size_t reserve_size(Cell cell, const Shape& shape) {
-  const Steps<double>& s = steps<double>(cell);
+  const StepTable<double>& s = step_table<double>(cell);
   return rows(shape.sequence) * (s.gates + s.apart) * shape.hidden;
 }
 
 template <class T>
 void forward(Cell cell, const Forward<T>& call) {
-  run(steps<T>(cell), call);
+  run(step_table<T>(cell), call);
 }
 template <class T>
 void backward(Cell cell, const Backward<T>& call) {
-  run(steps<T>(cell), call);
+  run(step_table<T>(cell), call);
 }
 
 template void forward(Cell, const Forward<float>&);

@@ -48,7 +48,7 @@ struct StepBackward {
 
 /// A cell's elements, of one instruction set.
 template <class T>
-struct Steps {
+struct StepTable {
   std::size_t gates;  // blocks
   std::size_t
       apart;     // 1: the terms of the last block do not simply add up; 0: there is no such block
@@ -59,7 +59,7 @@ struct Steps {
 
 /// Returns the elements in the machine's widest vectors.
 template <class T>
-const Steps<T>& steps(Cell cell);
+const StepTable<T>& step_table(Cell cell);
 
 }  // namespace tapegrad::kernels::cells
 

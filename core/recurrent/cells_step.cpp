@@ -131,24 +131,24 @@ void backward(const cells::StepBackward<T>& s) {
 }
 
 template <class Cell, class T>
-constexpr cells::Steps<T> steps_of{Cell::gates, Cell::apart, Cell::carries, forward<Cell, T>,
-                                   backward<Cell, T>};
+constexpr cells::StepTable<T> step_table_of{Cell::gates, Cell::apart, Cell::carries,
+                                            forward<Cell, T>, backward<Cell, T>};
 
 template <class T>
-const cells::Steps<T>& choose(cells::Cell cell) {
+const cells::StepTable<T>& choose(cells::Cell cell) {
   switch (cell) {
     case cells::Cell::rnn_tanh:
-      return steps_of<RnnCell<false>, T>;
+      return step_table_of<RnnCell<false>, T>;
     case cells::Cell::rnn_relu:
-      return steps_of<RnnCell<true>, T>;
+      return step_table_of<RnnCell<true>, T>;
     case cells::Cell::gru:
       break;
   }
-  return steps_of<GruCell, T>;
+  return step_table_of<GruCell, T>;
 }
 
-const cells::Steps<float>& steps_float(cells::Cell cell) { return choose<float>(cell); }
-const cells::Steps<double>& steps_double(cells::Cell cell) { return choose<double>(cell); }
+const cells::StepTable<float>& step_table_float(cells::Cell cell) { return choose<float>(cell); }
+const cells::StepTable<double>& step_table_double(cells::Cell cell) { return choose<double>(cell); }
 
 }  // namespace
 }  // namespace tapegrad::kernels::HWY_NAMESPACE
@@ -157,16 +157,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace tapegrad::kernels {
 
-HWY_EXPORT(steps_float);
-HWY_EXPORT(steps_double);
+HWY_EXPORT(step_table_float);
+HWY_EXPORT(step_table_double);
 
 template <>
-const cells::Steps<float>& cells::steps<float>(Cell cell) {
-  return HWY_DYNAMIC_DISPATCH(steps_float)(cell);
+const cells::StepTable<float>& cells::step_table<float>(Cell cell) {
+  return HWY_DYNAMIC_DISPATCH(step_table_float)(cell);
 }
 template <>
-const cells::Steps<double>& cells::steps<double>(Cell cell) {
-  return HWY_DYNAMIC_DISPATCH(steps_double)(cell);
+const cells::StepTable<double>& cells::step_table<double>(Cell cell) {
+  return HWY_DYNAMIC_DISPATCH(step_table_double)(cell);
 }
 
 }  // namespace tapegrad::kernels
