@@ -181,8 +181,8 @@ Unrolled<Var> fused(const char* op, const char* layer, cells::Cell cell, Step st
                              .gates = memory<T>(gates)});
   });
   const Tensor packed_y = packing.packed() ? y : Tensor();
-  const Var all = n.out(packing.unpack(std::move(y)));
-  const Var last = n.out(packing.unsort(std::move(h_last)));
+  const Var all = n.out(packing.unpack(y));
+  const Var last = n.out(packing.unsort(h_last));
   if (!n.recording()) return {all, last};
   if (cell == cells::Cell::rnn_relu) {
     n.branch([&] { return kernels::is_positive(all.value()); });

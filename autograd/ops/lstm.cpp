@@ -250,7 +250,7 @@ LSTMResult record(Call&& call) {
                                .ids = call.read<std::int32_t>(in::ids)});
   });
   const Tensor packed_y = packing.packed() ? y : Tensor();
-  const Var all = n.out(packing.unpack(std::move(y)));
+  const Var all = n.out(packing.unpack(y));
   const LSTMState last{n.out(packing.unsort(h_last)), n.out(packing.unsort(c_last))};
   if (!n.recording()) return {all, last};
   if (gates.defined()) {

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "../../autograd/ops/dropout.h"
+#include "../../core/error.h"
 #include "../../layers/dropout.h"
 
 using namespace tapegrad;

@@ -65,8 +65,8 @@ struct Case {
   template <class F>  // lstm or lstm_composed
   Var loss(Tape& tape, F&& layer, Vars& inputs) const {
     inputs = {tape.leaf(x), tape.leaf(h), tape.leaf(c), tape.leaf(ih), tape.leaf(hh)};
-    const LSTMResult r = layer(inputs[0], {inputs[1], inputs[2]},
-                               {inputs[3], inputs[4], bias, {}}, {}, {});
+    const LSTMResult r =
+        layer(inputs[0], {inputs[1], inputs[2]}, {inputs[3], inputs[4], bias, {}}, {}, {});
     return sum(square(r.y)) + sum(r.last.c);
   }
 };

@@ -278,7 +278,8 @@ TEST_CASE("clip_gradient: the value passes, the gradient is cut; masked: NaN sta
   CHECK(g.value().at(1) == 0.25);
   CHECK(g.value().at(2) == 0.5);
   CHECK_THROWS_WITH_AS(clip_gradient(x, 0),
-                       "[clip_gradient] limit is 0: it must be greater than 0 and finite", UsageError);
+                       "[clip_gradient] limit is 0: it must be greater than 0 and finite",
+                       UsageError);
 
   const Var z = tape.leaf(Tensor::of({2}, {nan, 2}));
   const Var m = masked(z, Tensor::of({2}, {0, 3}));

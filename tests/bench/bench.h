@@ -79,7 +79,7 @@ struct Options {
   Mode mode = Mode::train;     // --forward, --composed
   std::string layer = "lstm";  // --layer gru|rnn|..., where the benchmark has them
   bool float64 = false;        // --dtype float64
-  double scale = 0;            // --scale: of weights that are not trained; 0: trained from scale 1 on
+  double scale = 0;  // --scale: of weights that are not trained; 0: trained from scale 1 on
   std::size_t threads = 1;
   std::size_t repeat = 0;  // timed passes; 0: as many as last for `seconds`, at least 3
   double seconds = 1;

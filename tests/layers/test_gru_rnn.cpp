@@ -40,8 +40,7 @@ constexpr Form rnn_form{
       return rnn_composed(x, h, w, phi);
     }};
 constexpr Form forms[] = {
-    {"gru", 3,
-     [](const Var& x, const Var& h, const RecurrentWeights& w) { return gru(x, h, w); },
+    {"gru", 3, [](const Var& x, const Var& h, const RecurrentWeights& w) { return gru(x, h, w); },
      [](const Var& x, const Var& h, const RecurrentWeights& w) { return gru_composed(x, h, w); }},
     rnn_form<RNNNonlinearity::tanh>,
     rnn_form<RNNNonlinearity::relu>};

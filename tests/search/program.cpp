@@ -38,7 +38,8 @@ bool same(const Tensor& a, const Tensor& b) {
 const std::vector<Op>& all_ops() {
   static const std::vector<Op> ops = [] {
     std::vector<Op> all;
-    for (auto family : {elementwise_ops, axis_ops, matrix_ops, loss_ops, recurrent_ops, sequence_ops}) {
+    for (auto family :
+         {elementwise_ops, axis_ops, matrix_ops, loss_ops, recurrent_ops, sequence_ops}) {
       for (Op& op : family()) all.push_back(std::move(op));
     }
     return all;
