@@ -76,9 +76,10 @@ class Packed {
 /// `total` things in parts of nearly equal size, at most `most`.
 struct Parts {
   std::size_t total, count;
-  Parts(std::size_t things, std::size_t most) : total(things), count((things + most - 1) / most) {}
-  std::size_t begin(std::size_t i) const { return total * i / count; }
-  std::size_t size(std::size_t i) const { return begin(i + 1) - begin(i); }
+  constexpr Parts(std::size_t things, std::size_t most)
+      : total(things), count((things + most - 1) / most) {}
+  constexpr std::size_t begin(std::size_t i) const { return total * i / count; }
+  constexpr std::size_t size(std::size_t i) const { return begin(i + 1) - begin(i); }
 };
 
 /// The i-th of n parts: what one of several threads does.

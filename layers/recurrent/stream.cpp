@@ -14,7 +14,7 @@
 #include "../../core/fail-inl.h"
 #include "../../core/flush_subnormals-inl.h"
 #include "../../core/pool.h"
-#include "../../core/recurrent/lstm_stream-inl.h"
+#include "../../core/recurrent/stream-inl.h"
 #include "../../core/write-inl.h"
 
 namespace tapegrad {
@@ -46,27 +46,55 @@ void check_size(std::string_view name, std::size_t size, std::string_view letter
                    size, shape.numel(), letters, shape);
 }
 
+/// What the kernel knows an LSTM, a GRU or an RNN by; none is the LSTM.
+std::optional<kernels::cells::Cell> cell_of(const LSTM&) { return {}; }
+std::optional<kernels::cells::Cell> cell_of(const GRU&) { return kernels::cells::Cell::gru; }
+std::optional<kernels::cells::Cell> cell_of(const RNN& rnn) {
+  return rnn.nonlinearity() == RNNNonlinearity::relu ? kernels::cells::Cell::rnn_relu
+                                                     : kernels::cells::Cell::rnn_tanh;
+}
+
 /// One layer of the stack, and where its weights come from.
 template <class T>
 struct Layer {
-  Handle weight_ih, weight_hh, bias_ih, bias_hh;
-  kernels::lstm::Stream<T> kernel;
+  Handle weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, peephole;
+  kernels::stream::Stream<T> kernel;
 
-  Layer(const LSTMParameters& p, const StreamOptions& options)
-      : weight_ih(p.weight_ih.data()),
-        weight_hh(p.weight_hh.data()),
-        bias_ih(p.bias_ih.data()),
-        bias_hh(p.bias_hh.data()),
-        kernel({.steps = options.block,
+  template <class R>
+  Layer(const R& stack, std::size_t n, const StreamOptions& options)
+      : weight_ih(stack.layers[n].weight_ih.data()),
+        weight_hh(stack.layers[n].weight_hh.data()),
+        bias_ih(stack.layers[n].bias_ih.data()),
+        bias_hh(stack.layers[n].bias_hh.data()),
+        h0(stack.layers[n].h0.data()),
+        c0(of_lstm(stack.layers[n], &LSTMParameters::c0)),
+        peephole(of_lstm(stack.layers[n], &LSTMParameters::peephole)),
+        kernel(cell_of(stack),
+               {.steps = options.block,
                 .batch = options.sessions,
-                .input = p.weight_ih.value().size(1),
-                .hidden = p.weight_hh.value().size(1)},
-               weights()) {}
-  kernels::lstm::Weights<T> weights() const {
+                .input = weight_ih->value().size(1),
+                .hidden = weight_hh->value().size(1)},
+               weights(), variant(stack.settings().variant)) {}
+  kernels::stream::Weights<T> weights() const {
     return {.weight_ih = data_or_null<T>(weight_ih),
             .weight_hh = data_or_null<T>(weight_hh),
             .bias_ih = data_or_null<T>(bias_ih),
-            .bias_hh = data_or_null<T>(bias_hh)};
+            .bias_hh = data_or_null<T>(bias_hh),
+            .h0 = data_or_null<T>(h0),
+            .c0 = data_or_null<T>(c0),
+            .peephole = data_or_null<T>(peephole)};
+  }
+
+ private:
+  static Handle of_lstm(const LSTMParameters& p, Parameter LSTMParameters::*member) {
+    return (p.*member).data();
+  }
+  static Handle of_lstm(const RecurrentParameters&, Parameter LSTMParameters::*) { return {}; }
+  static kernels::stream::Variant<T> variant(const StackVariant& v) {
+    return {.zoneout_h = static_cast<T>(v.zoneout_h),
+            .zoneout_c = static_cast<T>(v.zoneout_c),
+            .cell_clip = static_cast<T>(v.cell_clip),
+            .gradient_clip = static_cast<T>(v.gradient_clip)};
   }
 };
 
@@ -136,45 +164,18 @@ struct Table {
 };
 
 /// Runs the model once, on zeros: what it refuses is refused here. Returns y (1, 1, O).
-Tensor sample(const Embedding* embedding, const LSTM& lstm, const Linear* head) {
+template <class R>
+Tensor sample(const Embedding* embedding, const R& layers, const Linear* head) {
   Tape tape = Tape::inference();
   Var x;
   if (embedding != nullptr) {
     x = (*embedding)(tape, Tensor::zeros({1, 1}, DType::int32));
   } else {
-    const Tensor& weight = lstm.layers.front().weight_ih.value();
+    const Tensor& weight = layers.layers.front().weight_ih.value();
     x = Tensor::zeros({1, 1, weight.size(1)}, weight.dtype());
   }
-  const Var y = lstm(tape, x).y;
+  const Var y = layers(tape, x).y;
   return head != nullptr ? (*head)(tape, y).value() : y.value();
-}
-
-/// Refuses what would not compute as the layer does.
-void check_layer(const LSTM& lstm) {
-  const StackSettings& settings = lstm.settings();
-  if (settings.bidirectional) {
-    fail<UsageError>("Stream",
-                     "this LSTM is bidirectional: its other direction begins at the end of a "
-                     "sequence, which a stream does not have");
-  }
-  const StackVariant& v = settings.variant;
-  for (const auto& [name, value] : {std::pair("zoneout_h", v.zoneout_h),
-                                    {"zoneout_c", v.zoneout_c},
-                                    {"cell_clip", v.cell_clip}}) {
-    if (value > 0) {
-      fail<UsageError>("Stream",
-                       "this LSTM has {} = {}, which a stream does not compute: run the LSTM "
-                       "itself, one step a call",
-                       name, value);
-    }
-  }
-  for (const LSTMParameters& p : lstm.layers) {
-    if (!p.peephole.defined() && !p.h0.defined() && !p.c0.defined()) continue;
-    fail<UsageError>("Stream",
-                     "this LSTM has {}, which a stream does not compute: run the LSTM "
-                     "itself, one step a call",
-                     p.peephole.defined() ? "peepholes" : "a trained first state");
-  }
 }
 
 void check_options(const StreamOptions& options, std::size_t hidden) {
@@ -183,6 +184,13 @@ void check_options(const StreamOptions& options, std::size_t hidden) {
     if (value == 0) fail<UsageError>("Stream", "{} is 0: it must be at least 1", name);
   }
   Shape({options.block, options.sessions, 8 * (hidden + 64)});  // throws if it could not be kept
+}
+
+void check_directions(const StackSettings& settings) {
+  if (!settings.bidirectional) return;
+  fail<UsageError>("Stream",
+                   "the layer is bidirectional: its other direction begins at the end of the "
+                   "sequence, and a stream has none");
 }
 
 }  // namespace
@@ -196,12 +204,13 @@ struct Stream::Engine {
   std::optional<Table<T>> table;
   std::optional<Head<T>> head;
 
-  Engine(const Embedding* embedding, const LSTM& lstm, const Linear* linear, std::size_t outputs,
+  template <class R>
+  Engine(const Embedding* embedding, const R& stack, const Linear* linear, std::size_t outputs,
          const StreamOptions& options)
-      : x_shape{options.block, options.sessions, lstm.layers.front().weight_ih.value().size(1)},
+      : x_shape{options.block, options.sessions, stack.layers.front().weight_ih.value().size(1)},
         y_shape{options.block, options.sessions, outputs} {
     const FlushSubnormals guard;
-    for (const LSTMParameters& p : lstm.layers) layers.emplace_back(p, options);
+    for (std::size_t n = 0; n < stack.layers.size(); ++n) layers.emplace_back(stack, n, options);
     if (embedding != nullptr) table.emplace(*embedding, options);
     if (linear != nullptr) head.emplace(*linear);
   }
@@ -234,47 +243,63 @@ struct Stream::Engine {
     }
   }
 
-  /// Calls use(row of h, row of c, place in (L, B, H), H) for the states of all layers and sessions.
+  using Kernel = kernels::stream::Stream<T>;
+  using Part = T* (Kernel::*)() const;  // h or c
+
+  bool has_c() const { return layers.front().kernel.c() != nullptr; }
+  Shape state_shape() const {
+    return {layers.size(), x_shape[1], layers.front().weight_hh->value().size(1)};
+  }
+  /// Calls use(row of the part, place in (L, B, H), H) for all layers and sessions.
   template <class Use>
-  void for_states(Use&& use) {
+  void for_states(Part part, Use&& use) {
     std::size_t place = 0;
     for (Layer<T>& layer : layers) {
       const std::size_t H = layer.weight_hh->value().size(1);
       for (std::size_t b = 0; b < x_shape[1]; ++b, place += H) {
-        const std::size_t row = b * layer.kernel.row_size();
-        use(layer.kernel.h() + row, layer.kernel.c() + row, place, H);
+        use((layer.kernel.*part)() + b * layer.kernel.row_size(), place, H);
       }
     }
-  }
-  Shape state_shape() const {
-    return {layers.size(), x_shape[1], layers.front().weight_hh->value().size(1)};
   }
   LSTMState state() {
-    Tensor h = Tensor::empty(state_shape(), dtype_of<T>), c = Tensor::empty(h.shape(), h.dtype());
-    T *const h_to = detail::write<T>(h), *const c_to = detail::write<T>(c);
-    for_states([&](const T* h_row, const T* c_row, std::size_t place, std::size_t H) {
-      std::copy_n(h_row, H, h_to + place);
-      std::copy_n(c_row, H, c_to + place);
-    });
-    return {std::move(h), std::move(c)};
+    const auto copy = [this](Part part) {
+      Tensor all = Tensor::empty(state_shape(), dtype_of<T>);
+      T* const to = detail::write<T>(all);
+      for_states(part, [&](const T* row, std::size_t place, std::size_t H) {
+        std::copy_n(row, H, to + place);
+      });
+      return all;
+    };
+    return {copy(&Kernel::h), has_c() ? Var(copy(&Kernel::c)) : Var()};
   }
   void set_state(const LSTMState& state) {
-    check::defined("Stream", {{"state.h", state.h}, {"state.c", state.c}});
-    for (const auto& [name, part] : {std::pair("state.h", &state.h), {"state.c", &state.c}}) {
-      if (part->shape() != state_shape()) {
-        check::wrong_shape("Stream", name, part->shape(),
+    if (!has_c() && state.c.defined()) {
+      fail<UsageError>("Stream", "state.c is given but the model has no LSTM: leave it undefined");
+    }
+    struct Source {
+      const char* name;
+      const Var* value;
+      Part part;
+    };
+    const Source sources[] = {{"state.h", &state.h, &Kernel::h}, {"state.c", &state.c, &Kernel::c}};
+    const auto used = std::span(sources).first(has_c() ? 2 : 1);
+    for (const auto& [name, value, part] : used) {
+      check::defined("Stream", {{name, *value}});
+      if (value->shape() != state_shape()) {
+        check::wrong_shape("Stream", name, value->shape(),
                            fmt::format("(L, B, H) = {}, as state() is", to_string(state_shape())));
       }
-      if (part->dtype() != dtype_of<T>) {
+      if (value->dtype() != dtype_of<T>) {
         fail<DtypeError>("Stream", "{} is {} but the model is {}: convert one with to()", name,
-                         part->dtype(), dtype_of<T>);
+                         value->dtype(), dtype_of<T>);
       }
     }
-    const Tensor h = state.h.value(), c = state.c.value();
-    for_states([&](T* h_row, T* c_row, std::size_t place, std::size_t H) {
-      std::copy_n(h.data<T>() + place, H, h_row);
-      std::copy_n(c.data<T>() + place, H, c_row);
-    });
+    for (const auto& [name, value, part] : used) {
+      const Tensor from = value->value();
+      for_states(part, [&](T* row, std::size_t place, std::size_t H) {
+        std::copy_n(from.data<T>() + place, H, row);
+      });
+    }
   }
 
   void reset() noexcept {
@@ -290,27 +315,46 @@ struct Stream::Engine {
 
 // --- Stream --------------------------------------------------------------------------------------
 
-Stream::Stream(const Embedding* embedding, const LSTM& lstm, const Linear* head,
+template <class R>
+Stream::Stream(const Embedding* embedding, const R& layers, const Linear* head,
                const StreamOptions& options) {
-  check_options(options, lstm.hidden());
-  check_layer(lstm);
-  const Tensor y = sample(embedding, lstm, head);
+  check_options(options, layers.hidden());
+  check_directions(layers.settings());
+  const Tensor y = sample(embedding, layers, head);
   if (y.dtype() == DType::float32) {
-    float32_ = std::make_unique<Engine<float>>(embedding, lstm, head, y.size(2), options);
+    float32_ = std::make_unique<Engine<float>>(embedding, layers, head, y.size(2), options);
   } else {
-    float64_ = std::make_unique<Engine<double>>(embedding, lstm, head, y.size(2), options);
+    float64_ = std::make_unique<Engine<double>>(embedding, layers, head, y.size(2), options);
   }
 }
 
-Stream::Stream(const LSTM& lstm, const StreamOptions& options)
-    : Stream(nullptr, lstm, nullptr, options) {}
-Stream::Stream(const LSTM& lstm, const Linear& head, const StreamOptions& options)
-    : Stream(nullptr, lstm, &head, options) {}
-Stream::Stream(const Embedding& embedding, const LSTM& lstm, const StreamOptions& options)
-    : Stream(&embedding, lstm, nullptr, options) {}
-Stream::Stream(const Embedding& embedding, const LSTM& lstm, const Linear& head,
+template <Streamable R>
+Stream::Stream(const R& layers, const StreamOptions& options)
+    : Stream(nullptr, layers, nullptr, options) {}
+template <Streamable R>
+Stream::Stream(const R& layers, const Linear& head, const StreamOptions& options)
+    : Stream(nullptr, layers, &head, options) {}
+template <Streamable R>
+Stream::Stream(const Embedding& embedding, const R& layers, const StreamOptions& options)
+    : Stream(&embedding, layers, nullptr, options) {}
+template <Streamable R>
+Stream::Stream(const Embedding& embedding, const R& layers, const Linear& head,
                const StreamOptions& options)
-    : Stream(&embedding, lstm, &head, options) {}
+    : Stream(&embedding, layers, &head, options) {}
+
+template Stream::Stream(const LSTM&, const StreamOptions&);
+template Stream::Stream(const LSTM&, const Linear&, const StreamOptions&);
+template Stream::Stream(const Embedding&, const LSTM&, const StreamOptions&);
+template Stream::Stream(const Embedding&, const LSTM&, const Linear&, const StreamOptions&);
+template Stream::Stream(const GRU&, const StreamOptions&);
+template Stream::Stream(const GRU&, const Linear&, const StreamOptions&);
+template Stream::Stream(const Embedding&, const GRU&, const StreamOptions&);
+template Stream::Stream(const Embedding&, const GRU&, const Linear&, const StreamOptions&);
+template Stream::Stream(const RNN&, const StreamOptions&);
+template Stream::Stream(const RNN&, const Linear&, const StreamOptions&);
+template Stream::Stream(const Embedding&, const RNN&, const StreamOptions&);
+template Stream::Stream(const Embedding&, const RNN&, const Linear&, const StreamOptions&);
+
 Stream::Stream(Stream&&) noexcept = default;
 Stream& Stream::operator=(Stream&&) noexcept = default;
 Stream::~Stream() = default;

@@ -1,12 +1,15 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <span>
 
 #include "../embedding.h"
 #include "../linear.h"
+#include "gru.h"
 #include "lstm.h"
+#include "rnn.h"
 
 namespace tapegrad {
 
@@ -15,6 +18,10 @@ struct StreamOptions {
   std::size_t block = 1;     // n: steps a call
 };
 
+/// Layers that a Stream can be made of.
+template <class R>
+concept Streamable = std::same_as<R, LSTM> || std::same_as<R, GRU> || std::same_as<R, RNN>;
+
 /// A trained model that is run as its input comes, for real time. x (n, B, I) -> y (n, B, O), where
 /// O is H without a head:
 ///
@@ -22,9 +29,9 @@ struct StreamOptions {
 ///   stream.step(x, y);                       // spans of I and O numbers
 ///
 /// A call allocates nothing, takes no lock, throws nothing and makes no system call. It computes
-/// the bits that LSTM (a stack of any depth; dropout is off) and Linear compute on an inference
-/// tape, whatever n and B are, with the same instruction set. (A head of more than 6144 float32
-/// inputs is summed otherwise.)
+/// the bits that LSTM, GRU or RNN (a stack of any depth, with its variants; dropout is off) and Linear
+/// compute on an inference tape, whatever n and B are, with the same instruction set. (A head of more
+/// than 6144 float32 inputs is summed otherwise.) Variants take more time.
 ///
 /// A Stream has a copy of the weights as they were, which refresh() renews. It belongs to one
 /// thread at a time; any number of them can be made of one model. What step() cannot take (spans of
@@ -32,42 +39,47 @@ struct StreamOptions {
 /// ends the program with a message.
 class Stream {
  public:
-  /// Starts from the zero state. Throws UsageError for 0 sessions or steps, and for an LSTM that is
-  /// bidirectional or has zoneout, a cell clip, peepholes or a trained first state; whatever the model
-  /// throws when it is run: ShapeError, DtypeError, UsageError for weights that are undefined.
-  explicit Stream(const LSTM& lstm, const StreamOptions& options = {});
-  Stream(const LSTM& lstm, const Linear& head, const StreamOptions& options = {});
+  /// Begins at the first state. Throws UsageError for 0 sessions or steps, and for a layer of both
+  /// directions; whatever the model throws when it is run: ShapeError, DtypeError, UsageError for
+  /// weights that are undefined.
+  template <Streamable R>
+  explicit Stream(const R& layers, const StreamOptions& options = {});
+  template <Streamable R>
+  Stream(const R& layers, const Linear& head, const StreamOptions& options = {});
   /// Takes ids as input.
-  Stream(const Embedding& embedding, const LSTM& lstm, const StreamOptions& options = {});
-  Stream(const Embedding& embedding, const LSTM& lstm, const Linear& head,
+  template <Streamable R>
+  Stream(const Embedding& embedding, const R& layers, const StreamOptions& options = {});
+  template <Streamable R>
+  Stream(const Embedding& embedding, const R& layers, const Linear& head,
          const StreamOptions& options = {});
   Stream(Stream&&) noexcept;
   Stream& operator=(Stream&&) noexcept;
   ~Stream();
 
-  /// Makes the next n steps, of a float32 model.
+  /// Computes the next n steps, of a float32 model.
   void step(std::span<const float> x, std::span<float> y) noexcept;
-  /// Makes them of a float64 model.
+  /// Computes those of a float64 model.
   void step(std::span<const double> x, std::span<double> y) noexcept;
-  /// Makes them of ids (n, B) in [0, V) -> y (n, B, O).
+  /// Maps ids (n, B) in [0, V) to y (n, B, O).
   void step(std::span<const std::int32_t> ids, std::span<float> y) noexcept;
   void step(std::span<const std::int32_t> ids, std::span<double> y) noexcept;
 
-  /// Returns to the zero state.
+  /// Goes back to the first state: the layer's trained one, or zeros.
   void reset() noexcept;
-  /// Returns a copy of the state, (L, B, H) each.
+  /// Returns a copy of the state, (L, B, H) each; c is undefined without an LSTM.
   LSTMState state() const;
-  /// Goes on from another state. Throws ShapeError or DtypeError unless it is like state().
+  /// Goes on from another state. Throws UsageError, ShapeError or DtypeError unless it is like state().
   void set_state(const LSTMState& state);
   /// Takes the weights that the Parameters it was made of have now: after a training step, or
-  /// loading. The state stays. Allocates nothing; nobody may change the Parameters meanwhile.
+  /// loading. The state stays. Allocates nothing; the Parameters may not be changed meanwhile.
   void refresh() noexcept;
 
  private:
   template <class T>
   struct Engine;
 
-  Stream(const Embedding* embedding, const LSTM& lstm, const Linear* head,
+  template <class R>
+  Stream(const Embedding* embedding, const R& layers, const Linear* head,
          const StreamOptions& options);
   template <class Use>
   decltype(auto) with_engine(Use&& use) const;

@@ -27,28 +27,75 @@ namespace {
 struct Sizes {
   std::size_t input = 3, hidden = 8, layers = 1, sessions = 1, block = 1, outputs = 0, ids = 0;
   LSTMBias bias = LSTMBias::two;
+  StackVariant variant = {};
+  bool trained_state = false, peepholes = false;
+  RNNNonlinearity nonlinearity = RNNNonlinearity::tanh;
 };
 
+template <class R>
+R make(const Sizes& s, DType dtype, Rng& rng) {
+  if constexpr (std::same_as<R, LSTM>) {
+    return R({.input = s.input,
+              .hidden = s.hidden,
+              .layers = s.layers,
+              .variant = s.variant,
+              .trained_state = s.trained_state,
+              .peepholes = s.peepholes,
+              .bias = s.bias,
+              .dtype = dtype},
+             rng);
+  } else if constexpr (std::same_as<R, GRU>) {
+    return R({.input = s.input,
+              .hidden = s.hidden,
+              .layers = s.layers,
+              .variant = s.variant,
+              .trained_state = s.trained_state,
+              .bias = s.bias == LSTMBias::two,
+              .dtype = dtype},
+             rng);
+  } else {
+    return R({.input = s.input,
+              .hidden = s.hidden,
+              .layers = s.layers,
+              .variant = s.variant,
+              .trained_state = s.trained_state,
+              .bias = s.bias == LSTMBias::two,
+              .nonlinearity = s.nonlinearity,
+              .dtype = dtype},
+             rng);
+  }
+}
+
 /// A model, and the same as a Stream. `outputs` 0: no head; `ids` 0: no embedding.
-template <class T>
+template <class T, class R = LSTM>
 struct Pair {
   Sizes sizes;
   Rng rng{7};
   Embedding embedding;
-  LSTM lstm;
+  R lstm;
   Linear head;
-  LSTMState state;
+  LSTMState state;  // c is undefined without an LSTM
 
   explicit Pair(const Sizes& s) : sizes(s) {
     const DType dtype = dtype_of<T>;
     if (s.ids > 0) embedding = Embedding(s.ids, s.input, rng, dtype);
-    lstm = LSTM(
-        {.input = s.input, .hidden = s.hidden, .layers = s.layers, .bias = s.bias, .dtype = dtype},
-        rng);
+    lstm = make<R>(s, dtype, rng);
     if (s.outputs > 0) {
       head = Linear(s.hidden, s.outputs, rng, {.bias = s.bias != LSTMBias::none, .dtype = dtype});
     }
-    state = lstm.zero_state(s.sessions);
+    for (const NamedParameter& p : parameters(lstm)) {  // a trained state is not zeros
+      if (p.name[1] == '0') p.set_value(rng.normal(p.value().shape(), 0, 1, dtype));
+    }
+    reset();
+  }
+  void reset() {
+    Tape tape = Tape::inference();
+    const auto first = lstm.first_state(tape, sizes.sessions);
+    if constexpr (std::same_as<R, LSTM>) {
+      state = first.detach();
+    } else {
+      state = {first.detach(), Var()};
+    }
   }
   Stream stream() const {
     const StreamOptions options{.sessions = sizes.sessions, .block = sizes.block};
@@ -74,8 +121,19 @@ struct Pair {
     for (std::size_t t = 0; t < sizes.block; ++t) {
       Tape tape = Tape::inference();
       const Tensor step = x.slice(t, t + 1);
-      const LSTMResult r = lstm(tape, sizes.ids > 0 ? embedding(tape, step) : Var(step), state);
-      state = r.last;
+      const Var in = sizes.ids > 0 ? embedding(tape, step) : Var(step);
+      const auto r = [&] {
+        if constexpr (std::same_as<R, LSTM>) {
+          return lstm(tape, in, state);
+        } else {
+          return lstm(tape, in, state.h);
+        }
+      }();
+      if constexpr (std::same_as<R, LSTM>) {
+        state = r.last.detach();
+      } else {
+        state.h = r.last.detach();
+      }
       const Tensor y = sizes.outputs > 0 ? head(tape, r.y).value() : r.y.value();
       all.insert(all.end(), y.values<T>().begin(), y.values<T>().end());
     }
@@ -99,7 +157,8 @@ struct Pair {
       good = good && bits(streamed(stream, x)) == bits(expected(x));
     }
     const LSTMState ours = stream.state();
-    return good && bits(ours.h) == bits(state.h) && bits(ours.c) == bits(state.c);
+    return good && bits(ours.h) == bits(state.h) && ours.c.defined() == state.c.defined() &&
+           (!ours.c.defined() || bits(ours.c) == bits(state.c));
   }
 
   static std::string bits(const std::vector<T>& v) {
@@ -112,11 +171,24 @@ struct Pair {
 };
 
 /// Whether all combinations of sizes, and all calls, have the bits of the layers.
-template <class T>
+template <class T, class R = LSTM>
 bool same(const Sizes& sizes) {
-  Pair<T> pair(sizes);
+  Pair<T, R> pair(sizes);
   Stream stream = pair.stream();
-  return pair.same(stream);
+  if (!pair.same(stream)) return false;
+  stream.reset();
+  pair.reset();
+  return pair.same(stream, 1);
+}
+
+/// GRU and both RNNs, in float32 and float64.
+bool same_hidden(Sizes s) {
+  bool good = same<float, GRU>(s) && same<double, GRU>(s);
+  for (const RNNNonlinearity phi : {RNNNonlinearity::tanh, RNNNonlinearity::relu}) {
+    s.nonlinearity = phi;
+    good = good && same<float, RNN>(s) && same<double, RNN>(s);
+  }
+  return good;
 }
 
 std::string name(const Sizes& s) {
@@ -190,6 +262,59 @@ TEST_CASE("stream: inputs and states of more terms than one part of a sum, wide 
         CAPTURE(name(s));
         CHECK(same<float>(s));
         CHECK(same<double>(s));
+      }
+    }
+  });
+}
+
+TEST_CASE("stream: the bits of GRU and RNN at T = 1, whatever the sizes") {
+  for_targets([](const std::string& target) {
+    CAPTURE(target);
+    for (const std::size_t hidden : {1U, 8U, 17U, 40U, 64U, 90U, 270U}) {
+      for (const std::size_t block : {1U, 5U}) {
+        for (const std::size_t sessions : {1U, 3U}) {
+          if (hidden == 270 && sessions > 1) continue;
+          for (const std::size_t input : {1U, 20U}) {
+            Sizes s{.input = input, .hidden = hidden, .sessions = sessions, .block = block};
+            CAPTURE(name(s));
+            CHECK(same_hidden(s));
+            if (hidden > 40) continue;
+            s.layers = 2, s.outputs = 2, s.ids = 5;
+            CHECK(same_hidden(s));
+            s.bias = LSTMBias::none;
+            CHECK(same_hidden(s));
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("stream: variants that act in inference, and trained first states") {
+  for_targets([](const std::string& target) {
+    CAPTURE(target);
+    for (const std::size_t sessions : {1U, 3U}) {
+      for (const std::size_t block : {1U, 5U}) {
+        const Sizes plain{
+            .input = 6, .hidden = 19, .layers = 2, .sessions = sessions, .block = block};
+        CAPTURE(name(plain));
+        Sizes s = plain;
+        s.trained_state = true;
+        CHECK(same<float>(s));
+        CHECK(same_hidden(s));
+        s.variant = {.zoneout_h = 0.3};
+        CHECK(same<float>(s));
+        CHECK(same_hidden(s));
+        s = plain;
+        s.peepholes = true;
+        CHECK(same<float>(s));
+        for (const StackVariant& variant :
+             {StackVariant{.zoneout_c = 0.2}, {.cell_clip = 0.05}, {.gradient_clip = 1}}) {
+          s = plain;
+          s.variant = variant;
+          CHECK(same<float>(s));
+          CHECK(same<double>(s));
+        }
       }
     }
   });
@@ -327,21 +452,15 @@ TEST_CASE("stream: what cannot be run is refused when it is made") {
       "first, and do not use it after a move",
       [&] { Stream{broken}; });
 
-  const auto refused = [&](const std::string& what, LSTMOptions options) {
-    options.input = options.hidden = 2;
-    const LSTM made(options, rng);
-    says("[Stream] this LSTM " + what, [&] { Stream{made}; });
-  };
-  const std::string way = ", which a stream does not compute: run the LSTM itself, one step a call";
-  refused(
-      "is bidirectional: its other direction begins at the end of a sequence, which a stream does "
-      "not have",
-      {.bidirectional = true});
-  refused("has zoneout_h = 0.5" + way, {.variant = {.zoneout_h = 0.5}});
-  refused("has zoneout_c = 0.5" + way, {.variant = {.zoneout_c = 0.5}});
-  refused("has cell_clip = 3" + way, {.variant = {.cell_clip = 3}});
-  refused("has peepholes" + way, {.peepholes = true});
-  refused("has a trained first state" + way, {.trained_state = true});
+  const std::string both_directions =
+      "[Stream] the layer is bidirectional: its other direction begins at the end of the sequence, "
+      "and a stream has none";
+  const LSTM both({.input = 3, .hidden = 4, .bidirectional = true}, rng);
+  const GRU both_gru({.input = 3, .hidden = 4, .bidirectional = true}, rng);
+  says(both_directions, [&] { Stream{both}; });
+  says(both_directions, [&] { Stream(both_gru, Linear(8, 1, rng)); });
+  says("[GRU] this GRU has no layers: construct it with GRUOptions and an Rng first",
+       [&] { Stream{GRU()}; });
 
   Stream stream(lstm, {.sessions = 2});
   const LSTMState good = stream.state();
@@ -353,6 +472,11 @@ TEST_CASE("stream: what cannot be run is refused when it is made") {
   says("[Stream] state.c is float64 but the model is float32: convert one with to()", [&] {
     stream.set_state({good.h, Tensor::zeros({2, 2, 4}, DType::float64)});
   });
+  Stream gru(GRU({.input = 3, .hidden = 4, .layers = 2}, rng), {.sessions = 2});
+  CHECK(!gru.state().c.defined());
+  says("[Stream] state.c is given but the model has no LSTM: leave it undefined",
+       [&] { gru.set_state(good); });
+  gru.set_state({good.h});
 }
 
 TEST_CASE("stream: a call that cannot be made ends the program with a message") {
