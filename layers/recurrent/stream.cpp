@@ -46,7 +46,7 @@ void check_size(std::string_view name, std::size_t size, std::string_view letter
                    size, shape.numel(), letters, shape);
 }
 
-/// What the kernel knows an LSTM, a GRU or an RNN by; none is the LSTM.
+/// Returns what the kernel knows a layer by; none is the LSTM.
 std::optional<kernels::cells::Cell> cell_of(const LSTM&) { return {}; }
 std::optional<kernels::cells::Cell> cell_of(const GRU&) { return kernels::cells::Cell::gru; }
 std::optional<kernels::cells::Cell> cell_of(const RNN& rnn) {

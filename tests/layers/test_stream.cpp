@@ -32,38 +32,17 @@ struct Sizes {
   RNNNonlinearity nonlinearity = RNNNonlinearity::tanh;
 };
 
-template <class R>
-R make(const Sizes& s, DType dtype, Rng& rng) {
+template <class R, class Options>
+R make(const Sizes& s, Options o, Rng& rng) {
+  o.input = s.input, o.hidden = s.hidden, o.layers = s.layers;
+  o.variant = s.variant, o.trained_state = s.trained_state;
   if constexpr (std::same_as<R, LSTM>) {
-    return R({.input = s.input,
-              .hidden = s.hidden,
-              .layers = s.layers,
-              .variant = s.variant,
-              .trained_state = s.trained_state,
-              .peepholes = s.peepholes,
-              .bias = s.bias,
-              .dtype = dtype},
-             rng);
-  } else if constexpr (std::same_as<R, GRU>) {
-    return R({.input = s.input,
-              .hidden = s.hidden,
-              .layers = s.layers,
-              .variant = s.variant,
-              .trained_state = s.trained_state,
-              .bias = s.bias == LSTMBias::two,
-              .dtype = dtype},
-             rng);
+    o.peepholes = s.peepholes, o.bias = s.bias;
   } else {
-    return R({.input = s.input,
-              .hidden = s.hidden,
-              .layers = s.layers,
-              .variant = s.variant,
-              .trained_state = s.trained_state,
-              .bias = s.bias == LSTMBias::two,
-              .nonlinearity = s.nonlinearity,
-              .dtype = dtype},
-             rng);
+    o.bias = s.bias == LSTMBias::two;
   }
+  if constexpr (std::same_as<R, RNN>) o.nonlinearity = s.nonlinearity;
+  return R(o, rng);
 }
 
 /// A model, and the same as a Stream. `outputs` 0: no head; `ids` 0: no embedding.
@@ -79,7 +58,10 @@ struct Pair {
   explicit Pair(const Sizes& s) : sizes(s) {
     const DType dtype = dtype_of<T>;
     if (s.ids > 0) embedding = Embedding(s.ids, s.input, rng, dtype);
-    lstm = make<R>(s, dtype, rng);
+    using Options =
+        std::conditional_t<std::same_as<R, LSTM>, LSTMOptions,
+                           std::conditional_t<std::same_as<R, GRU>, GRUOptions, RNNOptions>>;
+    lstm = make<R>(s, Options{.dtype = dtype}, rng);
     if (s.outputs > 0) {
       head = Linear(s.hidden, s.outputs, rng, {.bias = s.bias != LSTMBias::none, .dtype = dtype});
     }

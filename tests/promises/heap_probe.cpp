@@ -234,6 +234,10 @@ void check_stream() {
   Stream one(mono, sample), block(mono, sample, {.block = 64});
   Stream sessions(embedding, deep, classes, {.sessions = 5});
   Stream wide(LSTM({.input = 1024, .hidden = 4}, rng), {.sessions = 150, .block = 2});
+  const GRU gru_layers({.input = 1, .hidden = 40}, rng);
+  Stream gru(gru_layers, sample, {.block = 64}), grus(gru_layers, sample, {.sessions = 64});
+  Stream rnn(RNN({.input = 1, .hidden = 40, .variant = {.zoneout_h = 0.1}}, rng), sample,
+             {.block = 64});
   const std::vector<float> x(1024 * 300, 0.25F);
   std::vector<float> y(4096);
   const std::vector<std::int32_t> ids = {1, 2, 3, 4, 5};
@@ -244,6 +248,9 @@ void check_stream() {
       sessions.step(ids, std::span(y).first(5 * 60));
       wide.step(x, std::span(y).first(4 * 300));
       wide.reset();
+      for (Stream* hidden : {&gru, &grus, &rnn}) {
+        hidden->step(std::span(x).first(64), std::span(y).first(64));
+      }
     }
   };
   const std::size_t calls_before = calls, locks_before = locks;
