@@ -49,7 +49,7 @@ struct LstmUnits {
   }
 };
 
-/// The same of a cell of cells.h, which carries h.
+/// Elements of `n` vectors of units of a cell of cells.h, which carries h.
 template <class Cell>
 struct HiddenUnits {
   static constexpr std::size_t gates = Cell::gates, apart = Cell::apart;
@@ -67,12 +67,12 @@ struct HiddenUnits {
 template <class T, std::size_t gates, std::size_t groups>
 using Sums = hn::Vec<hn::ScalableTag<T>>[groups][gates];
 
-/// Where Packed has a vector: in a panel of `width` behind `before` vectors, each of k terms.
+/// Place of a vector in Packed: in a panel of `width` behind `before` vectors, each of k terms.
 struct Place {
   std::size_t before, width, index;
 };
 
-/// Those of the gates of `groups` vectors of units. Packed has the units of one gate side by side,
+/// Places of the gates of `groups` vectors of units. Packed has the units of one gate side by side,
 /// and otherwise the gates of one vector of units.
 template <std::size_t gates, std::size_t groups>
 constexpr auto places = [] {
@@ -234,7 +234,7 @@ MoveRow<T> choose(std::optional<cells::Cell> cell) {
 }
 
 std::size_t gates_of(std::optional<cells::Cell> cell) {
-  return cell ? cells::steps<double>(*cell).gates : 4;
+  return cell ? cells::step_table<double>(*cell).gates : 4;
 }
 
 /// (rows, H), or zeros if there are none, to rows that are padded.
@@ -253,7 +253,7 @@ Stream<T>::Stream(std::optional<cells::Cell> cell, const Sizes& sizes, const Wei
                   const Variant<T>& v)
     : cell_(cell),
       sizes_(sizes),
-      apart_(cell ? cells::steps<T>(*cell).apart : 0),
+      apart_(cell ? cells::step_table<T>(*cell).apart : 0),
       with_variant_(weights.peephole != nullptr || v.zoneout_h > 0 || v.zoneout_c > 0 ||
                     v.cell_clip > 0 || v.gradient_clip > 0),
       move_row_(sizes.batch == 1 && !with_variant_ ? choose<T>(cell) : nullptr),
@@ -367,7 +367,7 @@ void Stream<T>::move_elements(std::size_t t, const GateSums<T>& sums) noexcept {
   const std::size_t states = sizes_.batch * row_;
   T *const h_before = h() + t * states, *const y = h_before + states;
   if (cell_) {
-    cells::steps<T>(*cell_).forward(
+    cells::step_table<T>(*cell_).forward(
         {.hidden = row_,
          .bias = bias_.get(),
          .inputs = apart_ > 0 ? projected_.get() + t * gates() * states : nullptr,

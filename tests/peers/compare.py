@@ -2,7 +2,7 @@
 
 usage: python3 tests/peers/compare.py [lstm_step|lm_step|stream_step] [--peer torch] [--cells charrnn,ptb-small|odd]
            [--threads 1,2] [--dtype float64] [--mode forward|composed] [--rounds 9] [--seconds 0.4] [--build build/release]
-       with --peer torch-python also [--layer gru|rnn]
+       with --peer torch-python also [--layer gru|rnn], with --peer rtneural [--layer gru]
 needs: meson configure build/release -Dbench=true && ninja -C build/release; numpy, and what the peer needs:
     torch, -fused, -python: pip install torch==2.13.0; -fused is C++ with the faster Adam that Python has
     jax: pip install jax==0.10.2, --python its/bin/python
