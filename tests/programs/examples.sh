@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the example programs as a user would: what they print, what they refuse, how they end.
 # usage: tests/programs/examples.sh [BUILD_DIR]      default: build/release of this checkout
-# A line for each check; the last line is "N passed, N failed". Exit: 0 all passed; 1 a failure; 2 a program is missing.
+# A line for each check; the last line is "N passed, N failed, N skipped". Exit: 0 all passed; 1 a failure; 2 a program is missing.
 set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd) || exit 2
 build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
@@ -13,7 +13,7 @@ dir=$(mktemp -d) || exit 2
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$dir" || exit 2
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 
 # check WORDS CONDITION...: counts the check; a failed one shows what the program last said.
 check() {
@@ -264,32 +264,8 @@ for command in train sample quickstart; do
     sh -c "[ $status = 0 ] && grep -q 'Example: char_lm $command' stdout && grep -q -e '--seed UINT.*=1' stdout"
 done
 
-run adding_problem --steps 6 --hidden 16 --updates 2000 --check 50 --lr 0.01 --seed 2 --quiet
-check "adding_problem: LSTM and GRU solve six steps" ended '"layer":"LSTM","solved":1'
-run adding_problem --steps 50 --hidden 2 --updates 2 --quiet
-check "adding_problem: what is not solved is exit status 1" failed_with '^MISSED: '
-for program in japanese_vowels jsb_chorales; do
-  run "$program"
-  check "$program: without data it says which, and where they are" refused 'https://'
-  run "$program" --data nowhere
-  check "$program: refuses data that are not there" refused nowhere
-done
-printf '{"train": [[[60, 64], [62], []], [[60], [64]]], "valid": [[[60], [64]]], "test": [[[60], [], [64]]]}' >music.json
-run jsb_chorales --data music.json --hidden 2 --epochs 2 --quiet
-check "jsb_chorales: runs on a file of its kind, and ends with a result" grep -q '^result {.*"nll_test":' stdout
-printf '{"train": [[[60.5], [62]]], "valid": [], "test": []}' >wrong.json
-run jsb_chorales --data wrong.json
-check "jsb_chorales: refuses what is no note" refused '60.5 is no MIDI note'
-# Public data beside the checkout, if it is there.
-data=${TAPEGRAD_DATA:-$root/../shared/data}
-if [ -d "$data/japanese_vowels" ]; then
-  run japanese_vowels --data "$data/japanese_vowels" --epochs 15 --quiet
-  check "japanese_vowels: most speakers are known after 15 passes" result '"accuracy"' '> 0.85'
-else
-  printf 'skipped: japanese_vowels on its data, which is not in %s\n' "$data"
-fi
-
+. "$root/tests/programs/learning.sh"
 . "$root/tests/programs/command_lines.sh"
 
-printf '%s passed, %s failed\n' "$passed" "$failed"
+printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" = 0 ]
