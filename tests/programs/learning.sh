@@ -1,6 +1,6 @@
 # The programs that learn a published task: on made data that are quickly learnt, and shortly on the public ones where these are.
 # Read by examples.sh, whose functions it uses; command_lines.sh uses the data it makes.
-# shellcheck shell=sh disable=SC2154  # root, status: of examples.sh
+# shellcheck shell=sh disable=SC2154,SC2016  # root, status: of examples.sh
 
 data=${TAPEGRAD_DATA:-$root/../shared/data}  # japanese_vowels/, poly_music/
 # skip WORDS FILE: says that a check needs the file; false if it is there.
