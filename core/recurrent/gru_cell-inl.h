@@ -26,25 +26,26 @@ struct GruCell {
   template <std::size_t n, class D, class V = hn::Vec<D>>
   static HWY_INLINE void forward(D d, const V (&a)[n][4], const V (&h_before)[n],
                                  CellStep<V, 3> (&made)[n]) {
-    Exponent<V> x[2 * n], x_n[n];
-    Exponential<V> e[2 * n], e_n[n];
+    Exponent<V> early[n], late[2 * n];  // of r; of n, which waits for r, and z
+    Exponential<V> e[n], e_late[2 * n];
     V a_n[n];
-    for (std::size_t k = 0; k < 2 * n; ++k) x[k] = sigmoid_exponent(d, a[k / 2][k % 2]);
-    exponentials(d, x, e);
+    for (std::size_t k = 0; k < n; ++k) early[k] = sigmoid_exponent(d, a[k][0]);
+    exponentials(d, early, e);
     for (std::size_t k = 0; k < n; ++k) {
-      const auto [r, kept_r] = sigmoid_gate(d, a[k][0], e[2 * k]);
-      const auto [z, kept_z] = sigmoid_gate(d, a[k][1], e[2 * k + 1]);
+      const auto [r, kept_r] = sigmoid_gate(d, a[k][0], e[k]);
       made[k].gates[0] = r, made[k].kept[0] = kept_r;
-      made[k].gates[1] = z, made[k].kept[1] = kept_z;
       a_n[k] = hn::MulAdd(r, a[k][3], a[k][2]);
-      x_n[k] = tanh_exponent(d, a_n[k]);
+      late[2 * k] = tanh_exponent(d, a_n[k]);
+      late[2 * k + 1] = sigmoid_exponent(d, a[k][1]);
     }
-    exponentials(d, x_n, e_n);
+    exponentials(d, late, e_late);
     for (std::size_t k = 0; k < n; ++k) {
-      const auto [candidate, kept_n] = tanh_gate(d, a_n[k], e_n[k]);
+      const auto [candidate, kept_n] = tanh_gate(d, a_n[k], e_late[2 * k]);
+      const auto [z, kept_z] = sigmoid_gate(d, a[k][1], e_late[2 * k + 1]);
+      made[k].gates[1] = z, made[k].kept[1] = kept_z;
       made[k].gates[2] = candidate, made[k].kept[2] = kept_n;
-      const V one_minus_z = kept_sigmoid(d, hn::Neg(made[k].kept[1]));
-      made[k].h = hn::MulAdd(made[k].gates[1], h_before[k], hn::Mul(one_minus_z, candidate));
+      const V one_minus_z = kept_sigmoid(d, hn::Neg(kept_z));
+      made[k].h = hn::MulAdd(one_minus_z, candidate, hn::Mul(z, h_before[k]));
     }
   }
 

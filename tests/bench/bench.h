@@ -32,6 +32,7 @@ inline const std::vector<Cell> lstm_cells = {
 };
 inline const std::vector<Cell> lm_cells = {
     {"char-lm", 50, 50, 64, 128, 2, 65, true},
+    {"byte-lm", 64, 32, 32, 64, 1, 256, true},
     {"ptb-lm-100", 35, 20, 100, 100, 1, 10000, true},
     {"ptb-lm-small", 20, 20, 200, 200, 2, 10000, true},
     {"ptb-lm-medium", 35, 20, 650, 650, 2, 10000, true},

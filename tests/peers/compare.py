@@ -2,12 +2,13 @@
 
 usage: python3 tests/peers/compare.py [lstm_step|lm_step|stream_step] [--peer torch] [--cells charrnn,ptb-small|odd]
            [--threads 1,2] [--dtype float64] [--mode forward|composed] [--rounds 9] [--seconds 0.4] [--build build/release]
-       with --peer torch-python also [--layer gru|rnn], with --peer rtneural [--layer gru]
+       with --peer torch-python, and torch of lm_step, also [--layer gru|rnn]; with --peer rtneural or rltools [--layer gru]
 needs: meson configure build/release -Dbench=true && ninja -C build/release; numpy, and what the peer needs:
     torch, -fused, -python: pip install torch==2.13.0; -fused is C++ with the faster Adam that Python has
     jax: pip install jax==0.10.2, --python its/bin/python
     dynet: its repository with its library, from cmake, in its folder build, --dynet PATH, and Eigen, --eigen PATH
     rtneural: its repository, --rtneural PATH, and Eigen, --eigen PATH
+    rltools: its repository, --rltools PATH, and OpenBLAS; of lm_step --layer gru --cells byte-lm alone
     onnx: a release of ONNX Runtime (1.22 or newer), --onnxruntime PATH with include and lib. It takes a sample a
         call, and so does ours against it: stream_step --samples
 
@@ -60,6 +61,13 @@ def lstm_step_dynet():
                     f"-Wl,-rpath,{lib}", "-ldynet")
 
 
+def lm_step_rltools():
+    return compiled("lm_step_rltools", "lm_step_rltools.cpp", "-march=native", "-Ofast",  # as its own build has
+                    "-DRL_TOOLS_BACKEND_ENABLE_OPENBLAS", "-isystem", o.rltools / "include",
+                    *subprocess.run(["pkg-config", "--cflags", "--libs", "openblas"], capture_output=True, check=True,
+                                    text=True).stdout.split())
+
+
 def stream_rtneural():
     return compiled("stream_rtneural", "stream_rtneural.cpp", "-march=native", "-DRTNEURAL_USE_EIGEN=1",
                     "-DRTNEURAL_DEFAULT_ALIGNMENT=32", "-DEIGEN_STACK_ALLOCATION_LIMIT=0",  # H = 512 has 4 MiB
@@ -79,6 +87,7 @@ commands = {
     ("lstm_step", "jax"): lambda: [o.python, peers / "lstm_step_jax.py"],
     ("lstm_step", "dynet"): lstm_step_dynet,
     ("lm_step", "torch"): lambda: [o.python, peers / "lm_step_torch.py"],
+    ("lm_step", "rltools"): lm_step_rltools,
     ("stream_step", "rtneural"): stream_rtneural,
     ("stream_step", "onnx"): stream_onnx,
 }
@@ -94,6 +103,7 @@ parser.add_argument("--mode", default="train", choices=["train", "forward", "com
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--seconds", type=float, default=0.4)
 parser.add_argument("--python", default=sys.executable, help="of a Python peer")
+parser.add_argument("--rltools", default="../rl-tools", type=pathlib.Path, help="its repository")
 parser.add_argument("--rtneural", default="../RTNeural", type=pathlib.Path, help="its repository")
 parser.add_argument("--eigen", default="/usr/include/eigen3", type=pathlib.Path)
 parser.add_argument("--dynet", default="../dynet", type=pathlib.Path, help="its repository, with its library in build")

@@ -8,18 +8,18 @@ from torch import nn
 
 
 class LanguageModel(nn.Module):
-    def __init__(self, c):
+    def __init__(self, layer, c):
         super().__init__()
         self.embed = nn.Embedding(c.head, c.I)
-        self.lstm = nn.LSTM(c.I, c.H, c.L)
+        self.layers = getattr(nn, layer.upper())(c.I, c.H, c.L)
         self.head = nn.Linear(c.H, c.head)
 
     def forward(self, ids):
-        return self.head(self.lstm(self.embed(ids))[0])
+        return self.head(self.layers(self.embed(ids))[0])
 
 
 def measure(o, c):
-    model = LanguageModel(c).to(getattr(torch, o.dtype))
+    model = LanguageModel(o.layer, c).to(getattr(torch, o.dtype))
     with torch.no_grad():
         for n, p in enumerate(model.parameters(), bench.first_parameter):
             p.copy_(torch.from_numpy(bench.numbers(n, p.shape, c.H**-0.5)))
@@ -42,7 +42,7 @@ def measure(o, c):
     bench.measure(o, c, infer, train)
 
 
-options = bench.options(bench.lm_cells)
+options = bench.options(bench.lm_cells, layers=("lstm", "gru", "rnn"))
 torch.set_num_threads(options.threads)
 torch.set_flush_denormal(True)
 for cell in options.cells:

@@ -11,12 +11,21 @@ skip() {
 }
 
 run adding_problem --steps 4 --hidden 32 --lr 0.01 --quiet
-check "adding_problem: all three layers add over 4 steps" ended '"LSTM","solved":1,.*"GRU","solved":1,.*"tanh","solved":1,'
+check "adding_problem: all layers add over 4 steps" ended \
+  '"lstm","solved":1,.*"gru","solved":1,.*"tanh","solved":1,.*"mingru","solved":1,'
 run adding_problem --steps 100 --hidden 4 --updates 2 --check 1 --quiet
-check "adding_problem: what is not solved is a failure" failed_with '^MISSED: LSTM and GRU'
-check "adding_problem: and the error is the variance still" result '"tanh","solved":0,"updates":2,"mse"' '> 0.1'
+check "adding_problem: what is not solved is a failure" failed_with '^MISSED: not solved by lstm, gru;'
+check "adding_problem: and the error is the variance still" result '"tanh","solved":0,"updates":2,"loss"' '> 0.1'
 run adding_problem --steps 1
 check "adding_problem: refuses a sequence without halves" refused '--steps: 1 is not'
+run copy_memory --steps 1 --hidden 8 --updates 2 --check 1 --layer gru --quiet
+check "copy_memory: what is not solved is a failure, and only the layer chosen ran" failed_with '^MISSED: not solved by gru;'
+check "copy_memory: the baseline is 10 ln 8 / (T + 20)" result '"baseline"' '== 0.990210257942779'
+run copy_memory --steps 1 --hidden 32 --updates 600 --layer lstm --lr 0.02 --quiet
+check "copy_memory: a few updates are enough to remember some symbols" result '"loss"' '< 0.8'
+run caption_start --steps 4 --hidden 40 --updates 1000 --batch 64 --lr 0.02 --quiet
+check "caption_start: h0, c0 and x0 reach the best that is possible" ended '"start":"x0"'
+check "caption_start: without features it does not reach the best who sees them" result '"nothing","nats"' '> 1.1'
 
 # utterances LINES: three speakers, whose channels differ in their means, 2 to 6 steps.
 utterances() {
