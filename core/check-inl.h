@@ -73,6 +73,8 @@ void parts_fill_axis(std::string_view op, const Shape& shape, Axis axis,
 /// int32, and every element in [0, rows) or equal to `ignore` (the address of a value, or null).
 void ids(std::string_view op, const Tensor& ids, std::size_t rows,
          const std::int32_t* ignore = nullptr);
+/// (B) int32, each in [0, T], for a sequence of the shape (T, B, ...).
+void lengths(std::string_view op, const Tensor& lengths, const Shape& sequence);
 /// float32 or float64.
 void real(std::string_view op, std::string_view name, DType dtype);
 /// Throws UsageError unless low <= high, which is false for a NaN.

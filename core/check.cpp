@@ -127,6 +127,23 @@ void ids(std::string_view op, const Tensor& ids, std::size_t rows, const std::in
   }
 }
 
+void lengths(std::string_view op, const Tensor& lengths, const Shape& sequence) {
+  const std::size_t T = sequence[0], B = sequence[1];
+  if (lengths.shape() != Shape{B}) {
+    fail<ShapeError>(op, "lengths have shape {} but x has B = {} sequences: lengths must be (B)",
+                     lengths.shape(), B);
+  }
+  if (lengths.dtype() != DType::int32) {
+    fail<DtypeError>(op, "lengths are {}: they must be int32", lengths.dtype());
+  }
+  for (std::size_t b = 0; b < B; ++b) {
+    const std::int32_t n = lengths.data<std::int32_t>()[b];
+    if (n >= 0 && static_cast<std::size_t>(n) <= T) continue;
+    fail<UsageError>(
+        op, "length {} of sequence {} is out of range: lengths must be in [0, T], T = {}", n, b, T);
+  }
+}
+
 void real(std::string_view op, std::string_view name, DType dtype) {
   if (dtype != DType::int32) return;
   fail<DtypeError>(op, "{} is int32: it must be float32 or float64; convert it with to()", name);

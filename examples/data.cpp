@@ -25,21 +25,6 @@ FrameLists parse_frame_lists(const std::string& json, const std::string& path) {
   }
 }
 
-Padded pad(const std::vector<Tensor>& sequences, std::span<const std::size_t> chosen) {
-  std::vector<std::int32_t> lengths;
-  for (const std::size_t k : chosen)
-    lengths.push_back(static_cast<std::int32_t>(sequences.at(k).size(0)));
-  const auto longest = static_cast<std::size_t>(std::ranges::max(lengths));
-  const std::size_t batch = chosen.size(), features = sequences.at(chosen[0]).size(1);
-  Tensor steps = Tensor::zeros({longest, batch, features});
-  for (std::size_t b = 0; b < batch; ++b) {
-    const Tensor& sequence = sequences[chosen[b]];
-    for (std::size_t t = 0; t < sequence.size(0); ++t)
-      steps.row(t).row(b).copy_from(sequence.row(t));
-  }
-  return {steps, Tensor::from({batch}, lengths)};
-}
-
 std::vector<std::vector<std::size_t>> batches(std::size_t count, std::size_t size, Rng* rng) {
   std::vector<std::size_t> order(count);
   std::iota(order.begin(), order.end(), std::size_t{0});

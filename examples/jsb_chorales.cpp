@@ -60,22 +60,18 @@ std::vector<Tensor> piano_rolls(FrameLists& parts, const std::string& part,
   return rolls;
 }
 
-/// What a network reads, all frames but the last; what it is to predict, all but the first; and 1
-/// for each frame that is there.
+/// What a network reads, all frames but the last, and what it is to predict, all but the first.
 struct Batch {
-  Padded inputs;
-  Tensor targets, mask;  // (T, B, 88)
+  PaddedSequences inputs;
+  Tensor targets;  // (T, B, 88)
 };
 Batch make_batch(const std::vector<Tensor>& rolls, const std::vector<std::size_t>& chosen) {
-  std::vector<Tensor> inputs, targets, ones;
+  std::vector<Tensor> inputs, targets;
   for (const std::size_t k : chosen) {
-    const std::size_t frames = rolls[k].size(0);
-    inputs.push_back(rolls[k].slice(0, frames - 1));
-    targets.push_back(rolls[k].slice(1, frames));
-    ones.push_back(Tensor::full({frames - 1, keys}, 1));
+    inputs.push_back(rolls[k].slice(0, rolls[k].size(0) - 1));
+    targets.push_back(rolls[k].slice(1, rolls[k].size(0)));
   }
-  const std::vector<std::size_t> all = batches(chosen.size(), chosen.size())[0];
-  return {pad(inputs, all), pad(targets, all).steps, pad(ones, all).steps};
+  return {pad_sequences(inputs), pad_sequences(targets).values};
 }
 
 template <class Layer>
@@ -97,10 +93,12 @@ struct Model {
 
   /// Returns the negative log likelihood a frame.
   Var loss(Tape& tape, const Batch& batch) const {
-    const auto first = layer.zero_state(batch.inputs.lengths.numel());
-    const auto [y, last] = layer(tape, batch.inputs.steps, first, batch.inputs.lengths);
+    const auto& [x, lengths] = batch.inputs;
+    const auto first = layer.zero_state(lengths.numel());
+    const auto [y, last] = layer(tape, x, first, lengths);
     const Var logits = head(tape, dropout(tape, y));
-    return keys * bce_with_logits(logits, batch.targets, {.weights = batch.mask});
+    return keys * bce_with_logits(logits, batch.targets,
+                                  {.weights = valid_steps(lengths, logits.shape())});
   }
 };
 

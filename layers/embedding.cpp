@@ -1,5 +1,6 @@
 #include "embedding.h"
 
+#include "../autograd/ops/dropout.h"
 #include "../autograd/ops/embedding.h"
 #include "../core/check-inl.h"
 #include "init.h"
@@ -14,7 +15,15 @@ Embedding::Embedding(std::size_t ids, std::size_t features, Rng& rng, DType dtyp
 }
 
 Var Embedding::operator()(Tape& tape, const Tensor& ids) const {
-  return embedding(tape.leaf(weight), ids);
+  return embedding(table(tape), ids);
+}
+
+Var Embedding::operator()(Tape& tape, const Tensor& ids, const Tensor& lengths) const {
+  return embedding(table(tape), ids, lengths);
+}
+
+Var Embedding::table(Tape& tape) const {
+  return tapegrad::row_dropout(tape, tape.leaf(weight), row_dropout);
 }
 
 }  // namespace tapegrad

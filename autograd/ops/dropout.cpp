@@ -20,6 +20,19 @@ Var drop(const Var& x, const Var& mask, double p) {
   return y;
 }
 
+/// Dropout with one decision for all elements along an axis.
+Var dropout_along(const char* op, Tape& tape, const Var& x, double p, std::string_view site,
+                  Axis axis, std::size_t rank, const char* rule) {
+  check::defined(op, {{"x", x}});
+  check::real(op, "x", x.dtype());
+  tape.require_same_tape(x, op);
+  if (x.shape().rank() != rank) check::wrong_shape(op, "x", x.shape(), rule);
+  const std::optional<RandomKey> key = dropout_key(tape, p, site);
+  if (!key) return x;
+  const Tensor one = kernels::dropout_mask(x.shape().without(axis), p, key->bits, x.dtype());
+  return drop(x, kernels::repeat(one, axis, x.size(axis)), p);
+}
+
 }  // namespace
 
 std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site) {
@@ -43,15 +56,11 @@ Var dropout(Tape& tape, const Var& x, double p, std::string_view site) {
 }
 
 Var variational_dropout(Tape& tape, const Var& x, double p, std::string_view site) {
-  constexpr const char* op = "variational_dropout";
-  check::defined(op, {{"x", x}});
-  check::real(op, "x", x.dtype());
-  tape.require_same_tape(x, op);
-  if (x.shape().rank() != 3) check::wrong_shape(op, "x", x.shape(), "a sequence, (T, B, F)");
-  const std::optional<RandomKey> key = dropout_key(tape, p, site);
-  if (!key) return x;
-  const Tensor one = kernels::dropout_mask({x.size(1), x.size(2)}, p, key->bits, x.dtype());
-  return drop(x, kernels::broadcast(one, x.shape()), p);
+  return dropout_along("variational_dropout", tape, x, p, site, 0, 3, "a sequence, (T, B, F)");
+}
+
+Var row_dropout(Tape& tape, const Var& x, double p, std::string_view site) {
+  return dropout_along("row_dropout", tape, x, p, site, 1, 2, "a table, (R, F)");
 }
 
 Var dropout(const Var& x, double p, RandomKey key) {

@@ -22,6 +22,11 @@ Var dropout(Tape& tape, const Var& x, double p, std::string_view site = "");
 /// variational dropout. Otherwise as dropout(). Throws ShapeError for another rank.
 Var variational_dropout(Tape& tape, const Var& x, double p, std::string_view site = "");
 
+/// Applies dropout to whole rows of a table x (R, F), for words that are not there in a pass
+/// (Gal and Ghahramani 2016, section 4.1). The mask is a function of the row alone, and otherwise as
+/// in dropout(). Throws ShapeError for another rank.
+Var row_dropout(Tape& tape, const Var& x, double p, std::string_view site = "");
+
 /// Applies dropout with the mask of a given key: for twins, which draw no random numbers.
 Var dropout(const Var& x, double p, RandomKey key);
 

@@ -1,8 +1,11 @@
 #include "embedding.h"
 
 #include "../../core/check-inl.h"
+#include "../../core/data/sequences.h"
 #include "../../core/kernels/indexing.h"
 #include "../node.h"
+#include "elementwise.h"
+#include "packing-inl.h"
 
 namespace tapegrad {
 
@@ -22,6 +25,15 @@ Var embedding(const Var& table, const Tensor& ids) {
     kernels::add_rows(dtable, places.value(), g.d().value());
   });
   return y;
+}
+
+Var embedding(const Var& table, const Tensor& ids, const Tensor& lengths) {
+  if (!lengths.defined()) return embedding(table, ids);
+  check::defined("embedding", {{"table", table}, {"ids", ids}});
+  if (ids.rank() != 2)
+    check::wrong_shape("embedding", "ids", ids.shape(), "(T, B), where there are lengths");
+  const Var rows = embedding(table, recurrent::valid_ids("embedding", ids, {.lengths = lengths}));
+  return masked(rows, valid_steps(lengths, rows.shape()).to(rows.dtype()));
 }
 
 Var scatter_rows(const Var& rows, const Tensor& ids, std::size_t table_rows) {

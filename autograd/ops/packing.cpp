@@ -16,22 +16,7 @@ std::size_t length(const Tensor& lengths, std::size_t b) {
 }  // namespace
 
 void check_lengths(std::string_view op, const Steps& steps, const Shape& sequence) {
-  const Tensor& lengths = steps.lengths;
-  const std::size_t T = sequence[0], B = sequence[1];
-  if (!lengths.defined()) return;
-  if (lengths.shape() != Shape{B}) {
-    fail<ShapeError>(op, "lengths have shape {} but x has B = {} sequences: lengths must be (B)",
-                     lengths.shape(), B);
-  }
-  if (lengths.dtype() != DType::int32) {
-    fail<DtypeError>(op, "lengths are {}: they must be int32", lengths.dtype());
-  }
-  for (std::size_t b = 0; b < B; ++b) {
-    const std::int32_t n = lengths.data<std::int32_t>()[b];
-    if (n >= 0 && static_cast<std::size_t>(n) <= T) continue;
-    fail<UsageError>(
-        op, "length {} of sequence {} is out of range: lengths must be in [0, T], T = {}", n, b, T);
-  }
+  if (steps.lengths.defined()) check::lengths(op, steps.lengths, sequence);
 }
 
 Packing::Packing(std::string_view op, const Steps& steps, const Shape& sequence)

@@ -69,7 +69,7 @@ LSTMResult LSTM::operator()(Tape& tape, const Embedding& embedding, const Tensor
                      "input_dropout acts on features, and embedding with LSTM has none: call the "
                      "Embedding first, and give the LSTM its result");
   }
-  const Var table = tape.leaf(embedding.weight);
+  const Var table = embedding.table(tape);
   return stack_of::run<Cell>(
       tape, ids.shape().inserted(ids.rank(), table.size(1)), state, lengths, layers, settings_,
       [&](const auto&... rest) { return embedding_lstm(table, ids, rest...); }, lstm);

@@ -308,6 +308,12 @@ std::vector<Op> sequence_ops() {
          return Call{.inputs = {choose.any()},
                      .run = [=](const Arguments& a) { return Vars{clip_gradient(a.x[0], limit)}; }};
        }},
+      {"row_dropout", rounds,
+       [](Chooser& choose) {
+         return Call{.inputs = {choose.any(2, 2)}, .run = [](const Arguments& a) {
+                       return Vars{row_dropout(a.tape, a.x[0], 0.5, "r")};
+                     }};
+       }},
       {"variational_dropout", rounds,
        [](Chooser& choose) {
          return Call{.inputs = {choose.any(3, 3)}, .run = [](const Arguments& a) {
