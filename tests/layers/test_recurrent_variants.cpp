@@ -13,7 +13,6 @@
 #include "../../layers/recurrent/lstm_cell.h"
 #include "../../layers/recurrent/lstm_variant_cell.h"
 #include "../../layers/recurrent/recurrent.h"
-#include "../fixtures/projection.h"
 #include "../support/filled.h"
 #include "../support/lstm_cases.h"
 
@@ -151,89 +150,6 @@ TEST_CASE(
   for (std::size_t j = 0; j < H; ++j) {
     CHECK(a.h.value().at(j) ==
           doctest::Approx(sigmoid(at(3 * H + j)) * std::tanh(c[j])).epsilon(1e-13));
-  }
-}
-
-namespace {
-
-/// One direction's weights, as torch's k-th set of five has them.
-LSTMVariantCell torch_cell(std::size_t input, std::size_t set) {
-  LSTMVariantCell cell = make({.input = input, .hidden = H, .projection = P});
-  for (std::size_t seed = 1 + 5 * set; const NamedParameter& p : parameters(cell)) {
-    p.set_value(filled(p.value().shape(), seed++));
-  }
-  return cell;
-}
-
-/// Compares y, h_T, c_T and the gradients with torch's.
-void compare(const std::string& name, Tape& tape, const Vars& outputs, Vars leaves,
-             const std::vector<Parameters>& sets) {
-  const auto& torch = torch_projection.at(name);
-  const Var loss = sum(outputs[0] * Var(filled(outputs[0].shape(), 53))) +
-                   sum(outputs[1] * Var(filled(outputs[1].shape(), 54))) +
-                   sum(outputs[2] * Var(filled(outputs[2].shape(), 55)));
-  for (const Parameters& set : sets) {
-    for (const NamedParameter& p : set) leaves.push_back(tape.leaf(p));
-  }
-  Vars ours = outputs;
-  for (const Var& d : tape.gradient(loss, leaves)) ours.push_back(d);
-  REQUIRE(ours.size() == torch.size());
-  Deviation worst;
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    const std::span<const double> values = torch[i].second;
-    worst.compare(torch[i].first, ours[i].value(), Tensor::from(ours[i].shape(), values));
-  }
-  MESSAGE(name, ": max|difference| / max|torch| ", worst.worst, " in ", worst.where);
-  CHECK(worst.worst <= 1e-12);
-  CHECK(worst.excluded == 0);
-}
-
-struct Leaves {
-  Var x, h, c;
-  Vars hs, cs;
-
-  Leaves(Tape& tape, std::size_t states)
-      : x(tape.leaf(filled({T, B, I}, 50))),
-        h(tape.leaf(filled({states, B, P}, 51))),
-        c(tape.leaf(filled({states, B, H}, 52))),
-        hs(unbind(h)),
-        cs(unbind(c)) {}
-  LSTMState state(std::size_t n) const { return {hs[n], cs[n]}; }
-  Vars all() const { return {x, h, c}; }
-};
-
-}  // namespace
-
-TEST_CASE("torch parity: LSTMs with a projection, values and all gradients" *
-          doctest::test_suite("goldens")) {
-  {
-    Tape tape;
-    const Leaves in(tape, 1);
-    const Recurrent layer(torch_cell(I, 0));
-    const auto [y, last] = layer(tape, in.x, in.state(0));
-    compare("one layer", tape, {y, stack({last.h}), stack({last.c})}, in.all(),
-            {parameters(layer)});
-  }
-  {
-    Tape tape;
-    const Leaves in(tape, 2);
-    const Recurrent layer(StackedCells(torch_cell(I, 0), torch_cell(P, 1)));
-    const auto [y, last] = layer(tape, in.x, {in.state(0), in.state(1)});
-    const auto& [below, above] = last;
-    compare("two layers", tape, {y, stack({below.h, above.h}), stack({below.c, above.c})}, in.all(),
-            {parameters(layer)});
-  }
-  {
-    Tape tape;
-    const Leaves in(tape, 2);
-    const Tensor lengths = Tensor::from<std::int32_t>({B}, {2, 5, 4});
-    const Recurrent forward(torch_cell(I, 0)), backward(torch_cell(I, 1));
-    const auto there = forward(tape, in.x, in.state(0), {lengths});
-    const auto back = backward(tape, in.x, in.state(1), {lengths, true});
-    compare("two directions, lengths", tape,
-            {concat({there.y, back.y}, 2), stack({there.last.h, back.last.h}),
-             stack({there.last.c, back.last.c})},
-            in.all(), {parameters(forward), parameters(backward)});
   }
 }
 

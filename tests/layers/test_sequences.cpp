@@ -41,8 +41,7 @@ struct Data {
   Data(const Stack& stack, std::size_t T, DType dtype, bool zero_state = false) {
     Rng rng(5, "sequences");
     x = rng.normal({T, batch, stack_input}, 0, 1, dtype);
-    for (std::size_t part = 0; part < stack.parts; ++part) {
-      const Shape shape{stack.sets, batch, stack_hidden};
+    for (const Shape& shape : stack.state(batch)) {
       state.push_back(zero_state ? Tensor::zeros(shape, dtype) : rng.uniform(shape, -1, 1, dtype));
     }
   }
@@ -71,7 +70,7 @@ std::vector<NamedValue> solve(const Stack& stack, bool fused, const Data& data,
     leaves.push_back(tape.leaf(p));
     names.push_back("d" + p.name);
   }
-  const Vars state(leaves.begin() + 1, leaves.begin() + 1 + static_cast<int>(stack.parts));
+  const Vars state(leaves.begin() + 1, leaves.begin() + 1 + static_cast<int>(data.state.size()));
   const Vars outputs = stack.run(fused, tape, leaves[0], state, lengths);
   std::vector<NamedValue> result;
   for (std::size_t i = 0; i < outputs.size(); ++i) {

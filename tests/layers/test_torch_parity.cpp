@@ -1,10 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <map>
 #include <memory>
 
 #include "../../autograd/ops/loss.h"
-#include "../../layers/recurrent/gru.h"
-#include "../../layers/recurrent/rnn.h"
+#include "../../layers/recurrent/lstm_variant_cell.h"
 #include "../../optim/adam.h"
 #include "../../optim/sgd.h"
 #include "../fixtures/lstm_training.h"
@@ -13,6 +13,7 @@
 #include "../support/filled.h"
 #include "../support/is_worse.h"
 #include "../support/lstm_cases.h"
+#include "../support/stacks.h"
 
 TEST_SUITE_BEGIN("goldens");
 
@@ -97,91 +98,73 @@ void check_run(const std::string& name, const std::vector<NamedValue>& ours) {
 
 }  // namespace
 
-TEST_CASE("torch parity: values and all gradients of 1, 2 and 3 LSTM layers") {
-  for (const std::size_t layers : {1U, 2U, 3U}) {
-    constexpr std::size_t hidden = 5;
-    LSTM lstm = make_lstm(hidden, layers);
-    const Parameters all = parameters(lstm);
-    fill(all);
-    const Shape state{layers, B, hidden};
-    for (const bool fused : {true, false}) {
-      Tape tape;
-      Vars leaves = {tape.leaf(filled({T, B, I}, 50)), tape.leaf(filled(state, 51)),
-                     tape.leaf(filled(state, 52))};
-      std::vector<std::string> names = {"dx", "dh0", "dc0"};
-      for (const NamedParameter& p : all) {
-        leaves.push_back(tape.leaf(p));
-        names.push_back("d" + p.name);
-      }
-      const LSTMState start{leaves[1], leaves[2]};
-      const LSTMResult r =
-          fused ? lstm(tape, leaves[0], start) : lstm.composed(tape, leaves[0], start);
-      const Var loss = sum(r.y * Var(filled({T, B, hidden}, 53))) +
-                       sum(r.last.h * Var(filled(state, 54))) +
-                       sum(r.last.c * Var(filled(state, 55)));
-      std::vector<NamedValue> ours = {
-          {"y", r.y.value()}, {"h_T", r.last.h.value()}, {"c_T", r.last.c.value()}};
-      const Vars gradients = tape.gradient(loss, leaves);
-      for (std::size_t i = 0; i < leaves.size(); ++i)
-        ours.push_back({names[i], gradients[i].value()});
-      Deviation deviation;
-      deviation.compare(ours, shaped(torch_gradients.at(layers), ours));
-      MESSAGE(layers, " layer(s), ", std::string(fused ? "fused" : "composed"),
-              ": max|difference| / max|torch| ", deviation.worst, " in ", deviation.where);
-      CHECK(deviation.worst <= 1e-13);
-      CHECK(deviation.excluded == 0);
-    }
-  }
-}
-
 namespace {
 
-/// The same for layers whose state is h alone.
-template <class Layer>
-void check_layers(const std::string& kind, const Layer& model) {
-  const std::size_t layers = model.layers.size(), hidden = model.hidden();
-  const Parameters all = parameters(model);
-  fill(all);
-  const Shape state{layers, B, hidden};
-  for (const bool fused : {true, false}) {
-    Tape tape;
-    Vars leaves = {tape.leaf(filled({T, B, I}, 50)), tape.leaf(filled(state, 51))};
-    std::vector<std::string> names = {"dx", "dh0"};
-    for (const NamedParameter& p : all) {
-      leaves.push_back(tape.leaf(p));
-      names.push_back("d" + p.name);
-    }
-    const auto [y, last] =
-        fused ? model(tape, leaves[0], leaves[1]) : model.composed(tape, leaves[0], leaves[1]);
-    const Var loss = sum(y * Var(filled({T, B, hidden}, 53))) + sum(last * Var(filled(state, 54)));
-    std::vector<NamedValue> ours = {{"y", y.value()}, {"h_T", last.value()}};
-    const Vars gradients = tape.gradient(loss, leaves);
-    for (std::size_t i = 0; i < leaves.size(); ++i)
-      ours.push_back({names[i], gradients[i].value()});
-    const std::string name = kind + " " + std::to_string(layers);
-    Deviation deviation;
-    deviation.compare(ours, shaped(torch_recurrent.at(name), ours));
-    MESSAGE(name, ", ", std::string(fused ? "fused" : "composed"),
-            ": max|difference| / max|torch| ", deviation.worst, " in ", deviation.where);
-    CHECK(deviation.worst <= 1e-13);
-    CHECK(deviation.excluded == 0);
+/// The layers of a fixture's kind.
+Stack torch_stack(const TorchStack& torch) {
+  if (torch.kind == "lstm, projection") {
+    const Way way = torch.bidirectional ? Way::both : Way::forward;
+    const CellsCase c{.input = stack_input, .layers = torch.layers, .way = way};
+    return stack_of_cells(torch.kind, c, 2, [](std::size_t input) {
+      Rng rng(1);
+      return LSTMVariantCell(
+          {.input = input, .hidden = stack_hidden, .projection = 2, .dtype = DType::float64}, rng);
+    });
   }
+  return make_stack(torch.kind, {.layers = torch.layers, .bidirectional = torch.bidirectional},
+                    DType::float64);
+}
+
+/// y, the last state and all gradients, under the names of the fixture.
+std::vector<NamedValue> solve(const Stack& stack, bool fused, const Tensor& lengths) {
+  constexpr std::size_t steps = 4, batch = 3;
+  const char* const parts[] = {"h", "c"};
+  Tape tape;
+  std::vector<NamedValue> result;
+  Vars leaves = {tape.leaf(filled({steps, batch, stack_input}, 50))}, state;
+  std::vector<std::string> names = {"dx"};
+  for (const Shape& shape : stack.state(batch)) {
+    state.push_back(tape.leaf(filled(shape, 51 + state.size())));
+    names.push_back(std::string("d") + parts[state.size() - 1] + "0");
+  }
+  leaves.insert(leaves.end(), state.begin(), state.end());
+  for (const NamedParameter& p : stack.parameters) {
+    leaves.push_back(tape.leaf(p));
+    names.push_back("d" + p.name);
+  }
+  Var loss;
+  for (const Var& output : stack.run(fused, tape, leaves[0], state, lengths)) {
+    const std::size_t n = result.size();
+    const Var share = sum(output * Var(filled(output.shape(), 53 + n)));
+    loss = n == 0 ? share : loss + share;
+    result.push_back({n == 0 ? "y" : std::string(parts[n - 1]) + "_T", output.value()});
+  }
+  const Vars gradients = tape.gradient(loss, leaves);
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    result.push_back({names[i], gradients[i].value()});
+  }
+  return result;
 }
 
 }  // namespace
 
-TEST_CASE("torch parity: values and all gradients of 1, 2 and 3 GRU and RNN layers") {
-  Rng rng(1);
-  for (const std::size_t layers : {1U, 2U, 3U}) {
-    constexpr std::size_t hidden = 5;
-    constexpr DType dtype = DType::float64;
-    check_layers("gru", GRU({.input = I, .hidden = hidden, .layers = layers, .dtype = dtype}, rng));
-    for (const RNNNonlinearity phi : {RNNNonlinearity::tanh, RNNNonlinearity::relu}) {
-      check_layers(
-          phi == RNNNonlinearity::tanh ? "rnn_tanh" : "rnn_relu",
-          RNN({.input = I, .hidden = hidden, .layers = layers, .nonlinearity = phi, .dtype = dtype},
-              rng));
+TEST_CASE("torch parity: layers, directions, projections, packed sequences, all gradients") {
+  std::map<std::string, Deviation> kinds;
+  for (const TorchStack& torch : torch_recurrent) {
+    const Stack stack = torch_stack(torch);
+    fill(stack.parameters);
+    const Tensor lengths = torch.lengths ? Tensor::from<std::int32_t>({3}, {2, 4, 1}) : Tensor();
+    for (const bool fused : {true, false}) {
+      const std::vector<NamedValue> ours = solve(stack, fused, lengths);
+      Deviation& deviation = kinds[torch.kind];
+      deviation.compare(ours, shaped(torch.values, ours));
+      CHECK_MESSAGE(deviation.worst <= 1e-13, torch.kind, ", ", torch.layers, " layers, fused ",
+                    fused, ": ", deviation.where);
+      CHECK(deviation.excluded == 0);
     }
+  }
+  for (const auto& [kind, deviation] : kinds) {
+    MESSAGE(kind, ": max|difference| / max|torch| ", deviation.worst, " in ", deviation.where);
   }
 }
 
