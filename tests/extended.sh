@@ -1,5 +1,6 @@
 #!/bin/sh
-# The long tier: what takes too long for tests/run.sh. Gradients of every op from many random inputs; histories, training runs and
+# The long tier: what takes too long for tests/run.sh. Gradients of every op from many random inputs, and of recurrent layers with all
+# their options; histories, training runs and
 # repeated failures at their full length, random programs.
 # usage: tests/extended.sh [SEEDS]      random inputs for each op, default 200
 # The last line is "N passed, N failed". Exit: 0 all passed; 1 a failure; 2 something is missing.
@@ -19,6 +20,8 @@ say "extended: gradients of ops, $seeds random inputs each"
 TAPEGRAD_SEEDS=$seeds unit_tests --no-skip --test-suite=gradients
 say "extended: 20,000 random functions, 2,000 LSTMs, 1,000 in float32"
 TAPEGRAD_SEEDS=20 unit_tests --no-skip --test-suite='random functions'
+say "extended: gradient table of recurrent layers, all cases"
+TAPEGRAD_EXTENDED=1 unit_tests --no-skip --test-suite='gradient table'
 say "extended: long histories, long runs, repeated failures"
 TAPEGRAD_EXTENDED=1 unit_tests --no-skip --test-suite='long runs'
 say "extended: 20,000 random programs against float64"

@@ -189,16 +189,6 @@ TEST_CASE("gradcheck: lstm over long sequences, within the bound of the differen
           "), ", undecided, " of x, h0, c0 undecided");
 }
 
-TEST_CASE("gradcheck: lstm with dropout between layers" * doctest::test_suite("gradients")) {
-  LstmProblem p({.steps = 4, .batch = 2, .hidden = 3, .layers = 2, .dropout = 0.5});
-  const GradcheckReport report = gradcheck(
-      [&](Tape& tape) {
-        return p.loss_of(p.model(tape, p.x, {p.h0, p.c0}), Loss::all);
-      },
-      parameters(p.model));
-  CHECK_MESSAGE(report, report.text());
-}
-
 TEST_CASE("lstm: a sequence in two halves with carried state is the whole sequence") {
   // Not bit for bit: OpenBLAS may take another kernel for another number of rows.
   LstmProblem p({.steps = 6, .batch = 3, .input = 4, .hidden = 17, .layers = 2});

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "../../autograd/gradcheck/tape_gradcheck.h"
 #include "../../core/error.h"
 #include "../../layers/model/clone.h"
 #include "../../layers/recurrent/min_cells.h"
@@ -81,25 +80,6 @@ TEST_CASE("MinGRU, MinLSTM: all steps at once equal the loop over the cell") {
     }
   });
   MESSAGE(cases, " cases: worst ", worst);
-}
-
-TEST_CASE("MinGRU, MinLSTM: gradients against differences") {
-  for_layers([&](const auto& layer, const char* name) {
-    Rng rng(4);
-    const Tensor x = rng.normal({3, B, I}, 0, 1, DType::float64);
-    const Tensor h = rng.normal({B, H}, 0, 1, DType::float64);
-    for_steps(3, [&](const Steps& steps) {
-      const GradcheckReport report = gradcheck(
-          [&](Tape& tape, std::span<const Var> in) {
-            const Unrolled<Var> r = layer(tape, in[0], in[1], steps);
-            return Vars{r.y, r.last};
-          },
-          {{"x", x}, {"h", h}}, parameters(layer));
-      CHECK_MESSAGE(report.failed == 0, name, ": ", report.text());
-      const bool none = steps.lengths.defined() && largest(steps.lengths) == 0;
-      if (!none) CHECK_MESSAGE(report, name, ": ", report.text());  // else there is nothing to see
-    });
-  });
 }
 
 TEST_SUITE_END();

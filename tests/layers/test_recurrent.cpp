@@ -5,7 +5,6 @@
 #include <tuple>
 #include <vector>
 
-#include "../../autograd/gradcheck/tape_gradcheck.h"
 #include "../../autograd/ops/shape.h"
 #include "../../core/error.h"
 #include "../../layers/linear.h"
@@ -78,11 +77,6 @@ bool same(const Tensor& a, const Tensor& b) {
   return true;
 }
 
-template <class Cell, class Options>
-Cell make_cell() {
-  Rng rng(2);
-  return Cell(Options{.input = I, .hidden = H, .dtype = DType::float64}, rng);
-}
 LSTMCell lstm_cell_of(std::size_t input) {
   Rng rng(input);
   return {{.input = input, .hidden = H, .dtype = DType::float64}, rng};
@@ -95,61 +89,7 @@ auto stacked_cells() {
   return StackedCells(lstm_cell_of(I), Residual(gru_cell_of(H)), Residual(lstm_cell_of(H)));
 }
 
-/// A first state that is not zero, which all parts of a State and x go into as inputs.
-template <class Cell>
-std::vector<GradcheckInput> inputs_of(const Cell& cell, std::size_t T, std::size_t B) {
-  Rng rng(4);
-  std::vector<GradcheckInput> inputs = {{"x", rng.normal({T, B, I}, 0, 1, DType::float64)}};
-  auto state = cell.zero_state(B);
-  for_each_part(state, [&](const std::string& name, const Var& part) {
-    inputs.push_back({name, rng.normal(part.shape(), 0, 0.5, DType::float64)});
-  });
-  return inputs;
-}
-
-/// y and the parts of the last state.
-template <class Cell>
-Vars run(const Recurrent<Cell>& layer, Tape& tape, std::span<const Var> in, const Steps& steps) {
-  const auto zero = layer.zero_state(in[0].size(1));
-  const auto state = detail::with_parts(zero, Vars(in.begin() + 1, in.end()));
-  const auto r = layer(tape, in[0], state, steps);
-  Vars outputs = {r.y};
-  auto last = r.last;
-  for_each_part(last, [&](const std::string&, Var& part) { outputs.push_back(part); });
-  return outputs;
-}
-
-template <class Cell>
-void check_gradients(const char* name, const Cell& cell) {
-  for (const std::size_t T : {1U, 3U}) {
-    for (const Tensor& all : {Tensor(), some_lengths}) {
-      for (const bool reverse : {false, true}) {
-        const Tensor lengths = all.defined() && T == 1
-                                   ? Tensor::from<std::int32_t>({4}, {1, 0, 1, 0})
-                               : all.defined() ? Tensor::from<std::int32_t>({4}, {3, 0, 1, 2})
-                                               : all;
-        Recurrent layer(clone(cell));
-        const GradcheckReport report = gradcheck(
-            [&](Tape& tape, std::span<const Var> in) {
-              return run(layer, tape, in, {lengths, reverse});
-            },
-            inputs_of(cell, T, 4), parameters(layer));
-        CHECK_MESSAGE(report, name, ", ", T, " steps: ", report.text());
-      }
-    }
-  }
-}
-
 }  // namespace
-
-TEST_CASE("Recurrent: gradients of all cells, with lengths and in reverse" *
-          doctest::test_suite("gradients")) {
-  check_gradients("LSTMCell", lstm_cell_of(I));
-  check_gradients("GRUCell", gru_cell_of(I));
-  check_gradients("RNNCell", make_cell<RNNCell, RNNCellOptions>());
-  check_gradients("MeanCell", mean_cell());
-  check_gradients("StackedCells", stacked_cells());
-}
 
 TEST_CASE("Recurrent: a cell's layer computes what the fused layer of its weights computes") {
   Rng rng(3);

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "../../autograd/gradcheck/tape_gradcheck.h"
 #include "../../autograd/ops/layer_norm.h"
 #include "../../autograd/ops/matrix.h"
 #include "../../autograd/ops/shape.h"
@@ -29,47 +28,7 @@ LSTMVariantCell make(LSTMVariantOptions o) {
   return {o, rng};
 }
 
-/// All eight combinations.
-template <class F>
-void for_variants(const F& f) {
-  for (const std::size_t projection : {std::size_t{0}, P}) {
-    for (const bool coupled : {false, true}) {
-      for (const bool layer_norm : {false, true}) {
-        f(make({.input = I,
-                .hidden = H,
-                .projection = projection,
-                .coupled = coupled,
-                .layer_norm = layer_norm}),
-          std::string(projection > 0 ? "projection " : "") + (coupled ? "coupled " : "") +
-              (layer_norm ? "layer norm" : ""));
-      }
-    }
-  }
-}
-
 }  // namespace
-
-TEST_SUITE_BEGIN("gradients");
-
-TEST_CASE("LSTMVariantCell: gradients of all combinations, with lengths") {
-  const Tensor lengths = Tensor::from<std::int32_t>({B}, {1, 3, 0});
-  for_variants([&](LSTMVariantCell&& cell, const std::string& name) {
-    const Recurrent layer(std::move(cell));
-    const LSTMState zero = layer.zero_state(B);
-    Rng rng(3);
-    const auto draw = [&](const Shape& s) { return rng.normal(s, 0, 1, DType::float64); };
-    const GradcheckReport report = gradcheck(
-        [&](Tape& tape, std::span<const Var> in) {
-          const auto [y, last] = layer(tape, in[0], LSTMState{in[1], in[2]}, {.lengths = lengths});
-          return Vars{y, last.h, last.c};
-        },
-        {{"x", draw({3, B, I})}, {"h", draw(zero.h.shape())}, {"c", draw(zero.c.shape())}},
-        parameters(layer), {.entries = 12});
-    CHECK_MESSAGE(report, name, ": ", report.text());
-  });
-}
-
-TEST_SUITE_END();
 
 TEST_CASE("LSTMVariantCell: without variants it is the LSTMCell; coupled gates sum to 1") {
   Rng rng(4);

@@ -83,7 +83,8 @@ Stack stack_of_cells(std::string name, const CellsCase& c, std::size_t output, M
   for (std::size_t n = 0; n < c.layers * directions; ++n) {
     sets->emplace_back(make(n < directions ? c.input : output * directions));
     const std::string suffix = StackSettings{.bidirectional = directions == 2}.suffix(n);
-    for (const NamedParameter& p : parameters(sets->back().cell)) all.push_back({p.name + suffix, p});
+    for (const NamedParameter& p : parameters(sets->back().cell))
+      all.push_back({p.name + suffix, p});
   }
   return {std::move(name),
           output * directions,
@@ -144,6 +145,7 @@ struct StackCase {
   StackVariant variant = {};
   bool trained_state = false;
   bool peepholes = false;
+  bool bias = true;
 };
 
 inline constexpr std::size_t stack_input = 2, stack_hidden = 3;
@@ -156,8 +158,9 @@ std::shared_ptr<const Layer> make_fused(const StackCase& c, DType dtype,
   o.dropout = c.dropout, o.bidirectional = c.bidirectional, o.merge = c.merge;
   o.variant = c.variant, o.trained_state = c.trained_state, o.dtype = dtype;
   if constexpr (std::is_same_v<Layer, LSTM>) {
-    o.peepholes = c.peepholes;
+    o.peepholes = c.peepholes, o.bias = c.bias ? LSTMBias::two : LSTMBias::none;
   } else {
+    o.bias = c.bias;
     o.variant.zoneout_c = o.variant.cell_clip = 0;
   }
   if constexpr (requires { o.nonlinearity; }) o.nonlinearity = phi;
