@@ -1,6 +1,5 @@
 #include <doctest/doctest.h>
 
-#include <map>
 #include <memory>
 
 #include "../../autograd/ops/loss.h"
@@ -10,10 +9,8 @@
 #include "../fixtures/lstm_training.h"
 #include "../fixtures/recurrent.h"
 #include "../support/char_lm.h"
-#include "../support/filled.h"
 #include "../support/is_worse.h"
-#include "../support/lstm_cases.h"
-#include "../support/stacks.h"
+#include "../support/parity.h"
 
 TEST_SUITE_BEGIN("goldens");
 
@@ -27,27 +24,9 @@ namespace {
 
 constexpr std::size_t T = 5, B = 3, I = 4, O = 3;
 
-void fill(const Parameters& all) {
-  for (std::size_t seed = 1; const NamedParameter& p : all) {
-    p.set_value(filled(p.value().shape(), seed++));
-  }
-}
-
 LSTM make_lstm(std::size_t hidden, std::size_t layers) {
   Rng rng(1);
   return LSTM({.input = I, .hidden = hidden, .layers = layers, .dtype = DType::float64}, rng);
-}
-
-/// Tensors in the shapes of `like`, out of torch's lists of the same names.
-std::vector<NamedValue> shaped(const TorchValues& torch, const std::vector<NamedValue>& like) {
-  std::vector<NamedValue> result;
-  REQUIRE(torch.size() == like.size());
-  for (std::size_t i = 0; i < like.size(); ++i) {
-    REQUIRE(torch[i].first == like[i].name);
-    const std::span<const double> values = torch[i].second;
-    result.push_back({like[i].name, Tensor::from(like[i].value.shape(), values)});
-  }
-  return result;
 }
 
 /// Trains as the script does; the losses before each step, and all weights after the last one.
@@ -98,11 +77,11 @@ void check_run(const std::string& name, const std::vector<NamedValue>& ours) {
 
 }  // namespace
 
-namespace {
-
-/// The layers of a fixture's kind.
-Stack torch_stack(const TorchStack& torch) {
-  if (torch.kind == "lstm, projection") {
+TEST_CASE("torch parity: layers, directions, projections, packed sequences, all gradients") {
+  check_parity(torch_recurrent, [](const LayerValues& torch) {
+    if (torch.kind != "lstm, projection") {
+      return make_stack(torch.kind, {.layers = torch.layers, .bidirectional = torch.bidirectional});
+    }
     const Way way = torch.bidirectional ? Way::both : Way::forward;
     const CellsCase c{.input = stack_input, .layers = torch.layers, .way = way};
     return stack_of_cells(torch.kind, c, 2, [](std::size_t input) {
@@ -110,62 +89,7 @@ Stack torch_stack(const TorchStack& torch) {
       return LSTMVariantCell(
           {.input = input, .hidden = stack_hidden, .projection = 2, .dtype = DType::float64}, rng);
     });
-  }
-  return make_stack(torch.kind, {.layers = torch.layers, .bidirectional = torch.bidirectional},
-                    DType::float64);
-}
-
-/// y, the last state and all gradients, under the names of the fixture.
-std::vector<NamedValue> solve(const Stack& stack, bool fused, const Tensor& lengths) {
-  constexpr std::size_t steps = 4, batch = 3;
-  const char* const parts[] = {"h", "c"};
-  Tape tape;
-  std::vector<NamedValue> result;
-  Vars leaves = {tape.leaf(filled({steps, batch, stack_input}, 50))}, state;
-  std::vector<std::string> names = {"dx"};
-  for (const Shape& shape : stack.state(batch)) {
-    state.push_back(tape.leaf(filled(shape, 51 + state.size())));
-    names.push_back(std::string("d") + parts[state.size() - 1] + "0");
-  }
-  leaves.insert(leaves.end(), state.begin(), state.end());
-  for (const NamedParameter& p : stack.parameters) {
-    leaves.push_back(tape.leaf(p));
-    names.push_back("d" + p.name);
-  }
-  Var loss;
-  for (const Var& output : stack.run(fused, tape, leaves[0], state, lengths)) {
-    const std::size_t n = result.size();
-    const Var share = sum(output * Var(filled(output.shape(), 53 + n)));
-    loss = n == 0 ? share : loss + share;
-    result.push_back({n == 0 ? "y" : std::string(parts[n - 1]) + "_T", output.value()});
-  }
-  const Vars gradients = tape.gradient(loss, leaves);
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
-    result.push_back({names[i], gradients[i].value()});
-  }
-  return result;
-}
-
-}  // namespace
-
-TEST_CASE("torch parity: layers, directions, projections, packed sequences, all gradients") {
-  std::map<std::string, Deviation> kinds;
-  for (const TorchStack& torch : torch_recurrent) {
-    const Stack stack = torch_stack(torch);
-    fill(stack.parameters);
-    const Tensor lengths = torch.lengths ? Tensor::from<std::int32_t>({3}, {2, 4, 1}) : Tensor();
-    for (const bool fused : {true, false}) {
-      const std::vector<NamedValue> ours = solve(stack, fused, lengths);
-      Deviation& deviation = kinds[torch.kind];
-      deviation.compare(ours, shaped(torch.values, ours));
-      CHECK_MESSAGE(deviation.worst <= 1e-13, torch.kind, ", ", torch.layers, " layers, fused ",
-                    fused, ": ", deviation.where);
-      CHECK(deviation.excluded == 0);
-    }
-  }
-  for (const auto& [kind, deviation] : kinds) {
-    MESSAGE(kind, ": max|difference| / max|torch| ", deviation.worst, " in ", deviation.where);
-  }
+  });
 }
 
 TEST_CASE("torch parity: 20 steps of SGD") {
