@@ -1,7 +1,6 @@
 #!/bin/sh
-# The long tier: what takes too long for tests/run.sh. Gradients of every op from many random inputs, and of recurrent layers with all
-# their options; histories, training runs and
-# repeated failures at their full length, random programs.
+# The long tier: what takes too long for tests/run.sh. Gradients of every op from many random inputs, and of recurrent layers with
+# all their options; histories, training runs and repeated failures at their full length, random programs.
 # usage: tests/extended.sh [SEEDS]      random inputs for each op, default 200
 # The last line is "N passed, N failed". Exit: 0 all passed; 1 a failure; 2 something is missing.
 set -u

@@ -84,11 +84,13 @@ struct Call {
             .zoneout = read<T>(in::zoneout),
             .gradient_clip = static_cast<T>(gradient_clip)};
   }
-  /// The rows of what the kernel keeps to itself, `blocks` * H columns, if an observer wants to see it;
-  /// `recorder`: a Node or Grads.
+  /// The rows of what the kernel keeps to itself, `blocks` * H columns, if an observer wants to see it,
+  /// or branches that are found by it; `recorder`: a Node or Grads.
   template <class Recorder>
-  Tensor internal(const Recorder& recorder, std::size_t blocks) const {
-    if (!recorder.wants(Interest::internals)) return {};
+  Tensor internal(const Recorder& recorder, std::size_t blocks, bool has_branches = false) const {
+    const auto wanted =
+        has_branches ? Interest::internals | Interest::branches : Interest::internals;
+    if (!recorder.wants(wanted)) return {};
     return Tensor::empty(packing.shape(blocks * inputs[in::weight_hh].size(1)),
                          inputs[in::x].dtype());
   }
@@ -167,7 +169,8 @@ Unrolled<Var> fused(const char* op, const char* layer, cells::Cell cell, Step st
   Tensor y = Tensor::empty(packing.shape(shape.hidden), x.dtype());
   Tensor h_last = Tensor::empty({shape.sequence.batch, shape.hidden}, x.dtype());
   Tensor kept;
-  Tensor gates = call.internal(n, cells::gate_count(cell));
+  const bool has_branches = cell == cells::Cell::rnn_relu;
+  Tensor gates = call.internal(n, cells::gate_count(cell), has_branches);
   if (n.recording()) kept = Tensor::empty({cells::reserve_size(cell, shape)}, x.dtype());
   dispatch_float(x.dtype(), [&]<class T>(T) {
     cells::forward<T>(cell, {.shape = shape,
@@ -184,10 +187,11 @@ Unrolled<Var> fused(const char* op, const char* layer, cells::Cell cell, Step st
   const Var all = n.out(packing.unpack(y));
   const Var last = n.out(packing.unsort(h_last));
   if (!n.recording()) return {all, last};
-  if (cell == cells::Cell::rnn_relu) {
-    n.branch([&] { return kernels::is_positive(all.value()); });
+  if (gates.defined()) {
+    gates = packing.unpack(gates);
+    if (has_branches) n.branch([&] { return kernels::is_positive(gates); });
+    if (n.wants(Interest::internals)) n.report("gates", gates);
   }
-  if (gates.defined()) n.report("gates", packing.unpack(gates));
   // The reserve is captured as a Tensor, not as a Var: nobody but this rule can see it, and the rule
   // overwrites it when it runs for the last time.
   n.rule([call = std::move(call), all, y = packed_y, reserve = std::move(kept)](Grads& g) mutable {

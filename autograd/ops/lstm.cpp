@@ -1,6 +1,7 @@
 #include "lstm.h"
 
 #include "../../core/dispatch-inl.h"
+#include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/gemm.h"
 #include "../../core/recurrent/lstm.h"
 #include "../node.h"
@@ -133,14 +134,39 @@ struct Call {
             .cell_clip = static_cast<T>(cell_clip),
             .gradient_clip = static_cast<T>(gradient_clip)};
   }
-  /// The rows of what the kernel keeps to itself, `blocks` * H columns, if an observer wants to see it;
-  /// `recorder`: a Node or Grads.
+  /// The rows of what the kernel keeps to itself, `blocks` * H columns, if an observer wants to see it,
+  /// or branches that are found by it; `recorder`: a Node or Grads.
   template <class Recorder>
-  Tensor internal(const Recorder& recorder, std::size_t blocks) const {
-    if (!recorder.wants(Interest::internals)) return {};
+  Tensor internal(const Recorder& recorder, std::size_t blocks, bool has_branches = false) const {
+    const auto wanted =
+        has_branches ? Interest::internals | Interest::branches : Interest::internals;
+    if (!recorder.wants(wanted)) return {};
     return Tensor::empty(packing.shape(blocks * inputs[in::weight_hh].size(1)), dtype());
   }
 };
+
+/// f_t c_{t-1} + i_t g_t, c before it is cut, (T, B, H), for observers; from the gates (T, B, 4H) and
+/// from c (T, B, H). 0 behind a sequence's end.
+Tensor uncut_cells(const Call& call, const Tensor& gates, const Tensor& c) {
+  const std::size_t T = c.size(0), B = c.size(1), H = c.size(2);
+  const Tensor& lengths = call.steps.lengths;
+  const Tensor& c0 = call.inputs[in::c0].value();
+  Tensor uncut = Tensor::zeros(c.shape(), DType::float64);
+  double* to = uncut.mutable_data<double>();
+  for (std::size_t n = 0; n < T * B; ++n) {
+    const std::size_t t = n / B, b = n % B;
+    const std::size_t length = lengths.defined() ? static_cast<std::size_t>(lengths.at(b)) : T;
+    if (t >= length) continue;
+    const bool begins = t == (call.steps.reverse ? length - 1 : 0);
+    const std::size_t before = call.steps.reverse ? n + B : n - B;
+    for (std::size_t j = 0; j < H; ++j) {
+      const auto gate = [&](std::size_t k) { return gates.at((n * 4 + k) * H + j); };
+      const double c_before = begins ? c0.at(b * H + j) : c.at(before * H + j);
+      to[n * H + j] = gate(1) * c_before + gate(0) * gate(2);
+    }
+  }
+  return uncut;
+}
 
 /// The gradient of each input that is wanted; the others are undefined. y (N, H).
 template <class T>
@@ -225,7 +251,8 @@ LSTMResult record(Call&& call) {
   Tensor h_last = Tensor::empty(state_shape, x.dtype());
   Tensor c_last = Tensor::empty(state_shape, x.dtype());
   Tensor kept;
-  Tensor gates = call.internal(n, 4), cells = call.internal(n, 1);
+  const bool cuts = call.cell_clip > 0;
+  Tensor gates = call.internal(n, 4, cuts), cells = call.internal(n, 1, cuts);
   if (n.recording()) kept = Tensor::empty({kernels::lstm::reserve_size(shape)}, x.dtype());
   Tensor products;
   if (call.by_ids()) {
@@ -254,8 +281,13 @@ LSTMResult record(Call&& call) {
   const LSTMState last{n.out(packing.unsort(h_last)), n.out(packing.unsort(c_last))};
   if (!n.recording()) return {all, last};
   if (gates.defined()) {
-    n.report("gates", packing.unpack(gates));
-    n.report("cells", packing.unpack(cells));
+    gates = packing.unpack(gates), cells = packing.unpack(cells);
+    if (cuts) {
+      n.branch([&] {
+        return kernels::beyond(uncut_cells(call, gates, cells), -call.cell_clip, call.cell_clip);
+      });
+    }
+    if (n.wants(Interest::internals)) n.report("gates", gates), n.report("cells", cells);
   }
   // The reserve is captured as a Tensor, not as a Var: nobody but this rule can see it, and the rule
   // overwrites it when it runs for the last time.

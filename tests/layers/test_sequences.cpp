@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "../../autograd/inspect/observer.h"
 #include "../../autograd/ops/cross_entropy.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
@@ -175,6 +177,87 @@ TEST_CASE("sequences: with lengths, each sequence is what it is alone") {
           CHECK(same_bits(slice(all[part], 1, b, b + 1).value(), alone[part].value()));
         }
       }
+    }
+  }
+}
+
+namespace {
+
+struct BranchesSeen : Observer {
+  BranchesSeen() : Observer(Interest::branches) {}
+  void on_branch(std::size_t, const char*, const Tensor& choice) override {
+    choices.push_back(choice.clone());
+  }
+  std::vector<Tensor> choices;
+};
+
+using Form = std::function<void(Tape&, const Steps&)>;
+
+std::vector<Tensor> branches(const Form& form, const Steps& steps) {
+  BranchesSeen seen;
+  Tape tape;
+  observe(tape, seen);
+  form(tape, steps);
+  return seen.choices;
+}
+
+/// Compares what the fused op (T, B, H) and the loop (n, H) at each step tell observers; returns how
+/// many elements take another branch than 0.
+std::size_t compare_branches(const Form& fused, const Form& composed, const Steps& steps,
+                             std::size_t T) {
+  const std::vector<Tensor> all = branches(fused, steps), each = branches(composed, steps);
+  REQUIRE(all.size() == 1);
+  REQUIRE(each.size() == T);
+  std::size_t others = 0;
+  for (std::size_t k = 0; k < T; ++k) {
+    const std::size_t t = steps.reverse ? T - 1 - k : k;
+    std::size_t row = 0;
+    for (std::size_t b = 0; b < batch; ++b) {
+      if (steps.lengths.defined() && static_cast<double>(t) >= steps.lengths.at(b)) continue;
+      for (std::size_t j = 0; j < stack_hidden; ++j) {
+        const double choice = all[0].at((t * batch + b) * stack_hidden + j);
+        CHECK(choice == each[k].at(row * stack_hidden + j));
+        others += choice != 0 ? 1 : 0;
+      }
+      ++row;
+    }
+  }
+  return others;
+}
+
+}  // namespace
+
+TEST_CASE("sequences: fused ops with kinks tell the branches that their twins tell") {
+  constexpr std::size_t T = 5, H = stack_hidden;
+  Rng rng(7, "branches");
+  const auto draw = [&](const Shape& shape) { return rng.normal(shape, 0, 1, DType::float64); };
+  const Tensor x = draw({T, batch, 2}), h = draw({batch, H}), c = draw({batch, H});
+  const Tensor rate = Tensor::full({T, batch, H}, 0.4, DType::float64);
+  const auto weights = [&](std::size_t gates) {
+    return RecurrentWeights{draw({gates * H, 2}), draw({gates * H, H}), draw({gates * H}), {}};
+  };
+  const RecurrentWeights four = weights(4), one = weights(1);
+  const RecurrentVariant cut{.zoneout_h = rate, .zoneout_c = rate, .cell_clip = 0.4};
+  const RecurrentVariant kept{.zoneout_h = rate};
+  constexpr auto relu = RNNNonlinearity::relu;
+  for (const Tensor& lengths : {Tensor(), some_lengths(T)}) {
+    for (const bool reverse : {false, true}) {
+      INFO("lengths ", lengths.defined(), ", reverse ", reverse);
+      const Steps steps{lengths, reverse};
+      const std::size_t clipped = compare_branches(
+          [&](Tape& tape, const Steps& s) {
+            lstm(tape.leaf(x), {h, c}, four, s, cut);
+          },
+          [&](Tape& tape, const Steps& s) {
+            lstm_composed(tape.leaf(x), {h, c}, four, s, cut);
+          },
+          steps, T);
+      CHECK(clipped > 5);
+      const std::size_t positive = compare_branches(
+          [&](Tape& tape, const Steps& s) { rnn(tape.leaf(x), h, one, relu, s, kept); },
+          [&](Tape& tape, const Steps& s) { rnn_composed(tape.leaf(x), h, one, relu, s, kept); },
+          steps, T);
+      CHECK(positive > 5);
     }
   }
 }
