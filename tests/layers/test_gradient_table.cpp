@@ -228,9 +228,10 @@ void check_subsets(const Problem& problem, const Case& c, const Solution& all, T
   for (const Subset subset : subsets_of(problem, c, t.cases)) {
     const Solution some = problem.solve(true, subset);
     for (std::size_t i = 0; i < all.gradients.size(); ++i) {
-      const auto& [name, gradient] = some.gradients[i];
-      if (!gradient.defined()) continue;
-      CHECK_MESSAGE(same_bits(gradient, all.gradients[i].value), name, " of subset ", subset);
+      const NamedValue& gradient = some.gradients[i];
+      if (!gradient.value.defined()) continue;
+      CHECK_MESSAGE(same_bits(gradient.value, all.gradients[i].value), gradient.name, " of subset ",
+                    subset);
     }
     ++t.subsets;
   }
