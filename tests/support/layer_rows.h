@@ -21,7 +21,7 @@ struct LayerRow {
   std::vector<std::string> ways;  // directions, and how they are merged
   bool can_train_state;
   bool has_twin;       // two forms: a fused one and a loop
-  bool is_derivative;  // false: the gradient is cut on purpose, and no difference has it
+  bool is_derivative;  // false: the gradient is cut on purpose, or values lie on kinks
   std::function<Stack(const LayerSetting&)> make;
   Tensor ids = {};  // (50, B) in place of x, if the layer takes ids
 };
