@@ -62,12 +62,13 @@ auto on_parts(Model& model, const State& like) {
 /// Truncated backpropagation through time over a stream that is read window by window (Williams and
 /// Peng 1990, BPTT(k2; k1)): carries the state of a model from one window to the next, as constants.
 ///
+///   const auto model = [&](Tape& t, const Tensor& ids, const LSTMState& s) {
+///     return lstm(t, embed(t, ids), s);
+///   };
 ///   TruncatedBPTT bptt(lstm.zero_state(32), {.k1 = 50});
 ///   for (const auto& [x, targets, first] : StreamWindows(ids, 50, 32)) {
 ///     Tape tape = Tape::training({.seed = 1, .pass = step++});
-///     const Var y = bptt(tape, [&](Tape& t, const Tensor& x, const LSTMState& s) { return
-///                        lstm(t, embed(t, x), s); }, x);
-///     tape.backward(cross_entropy(head(tape, y), targets));
+///     tape.backward(cross_entropy(head(tape, bptt(tape, model, x)), targets));
 ///     ...
 ///   }
 ///
