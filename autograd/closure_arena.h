@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <new>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -39,13 +38,6 @@ class ClosureArena {
         Holder{{[](Closure& c, Grads& g) { static_cast<Holder&>(c).rule(g); },
                 [](Closure& c) noexcept { static_cast<Holder&>(c).~Holder(); }},
                std::forward<F>(rule)};
-  }
-
-  /// Returns a copy of `text` that lives as long as the pass.
-  std::string_view copy(std::string_view text) {
-    if (text.empty()) return {};
-    char* place = static_cast<char*>(take(text.size()));
-    return {std::copy(text.begin(), text.end(), place) - text.size(), text.size()};
   }
 
   /// Forgets all closures (the caller has destroyed them) and keeps the memory.

@@ -1,5 +1,7 @@
 #include "node.h"
 
+#include <string>
+
 #include "../core/error.h"
 #include "../core/kernels/elementwise.h"
 #include "tape_errors-inl.h"
@@ -9,14 +11,18 @@ namespace tapegrad {
 
 Node::Node(const char* name, InputSpan inputs) : name_(name) {
   const Var* typed = nullptr;  // the first input that is not ids
-  for (const Var& v : inputs) {
+  for (const auto& input : inputs) {
+    const Var& v = input;
     if (!v.defined()) continue;
     if (v.dtype() != DType::int32) {
       if (typed == nullptr) typed = &v;
       if (v.dtype() != typed->dtype()) tape_errors::mixed_dtypes(name, typed->dtype(), v.dtype());
     }
     if (v.state_ == nullptr) continue;
-    v.state_->check_current(v, name);
+    if (v.pass_ != v.state_->pass) {
+      v.state_->pass_is_over(v, name, "input " + std::to_string(&input - inputs.data()));
+    }
+    v.state_->check_thread(name);
     if (state_ != nullptr && v.state_ != state_) tape_errors::two_tapes(name);
     state_ = v.state_;
   }

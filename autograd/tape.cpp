@@ -145,7 +145,7 @@ Sweep TapeState::sweep(std::span<const Var> y, std::span<const Var> dy, std::spa
 
 void Tape::backward(const Var& loss, Options options) {
   TapeState& s = *state_;  // a call from the sweep may destroy the Tape: then it throws
-  s.check_own(loss, "backward");
+  s.check_own(loss, "backward", "the loss");
   if (loss.shape().numel() != 1) tape_errors::not_scalar("backward", loss.shape());
   const Vars& leaves = s.leaves;
   const Var one = Tensor::full(loss.shape(), 1, loss.dtype());
@@ -168,8 +168,8 @@ void Tape::backward(const Var& loss, Options options) {
 
 Vars Tape::gradient(const Var& y, const Vars& x, Options options, Var dy) {
   TapeState& s = *state_;
-  for (const Var& v : x) s.check_own(v, "gradient");
-  s.check_own(y, "gradient");
+  for (const Var& v : x) s.check_own(v, "gradient", "x");
+  s.check_own(y, "gradient", "y");
   if (!dy.defined()) {
     if (y.shape().numel() != 1) tape_errors::not_scalar("gradient", y.shape());
     dy = Tensor::full(y.shape(), 1, y.dtype());

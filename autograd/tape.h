@@ -59,9 +59,9 @@ class Tape {
   Vars gradient(const Var& y, const Vars& x, Options options, Var dy = {});
   Vars gradient(const Var& y, const Vars& x) { return gradient(y, x, Options{}); }
 
-  /// Throws UsageError if x was recorded on another tape, where this one's leaves would be
-  /// constants and never learn.
-  void require_same_tape(const Var& x, const char* op) const;
+  /// Throws UsageError if x, which the caller of `op` knows by `name`, was recorded in another pass,
+  /// or on another tape, where this one's leaves would be constants and never learn.
+  void require_same_tape(const Var& x, const char* op, std::string_view name = "x") const;
 
   bool recording() const;
   Mode mode() const { return mode_; }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "../core/tensor.h"
 
@@ -11,7 +12,9 @@
 namespace tapegrad::tape_errors {
 
 [[noreturn]] void value_overwritten();
-[[noreturn]] void pass_is_over(const char* op, std::uint64_t made, std::uint64_t now);
+/// `maker` and `scope`: the op that made `name`, or "" if that is not known any more, and where.
+[[noreturn]] void pass_is_over(const char* op, std::string_view name, std::string_view maker,
+                               std::string_view scope, std::uint64_t made, std::uint64_t now);
 [[noreturn]] void two_tapes(const char* op);
 [[noreturn]] void other_thread(const char* op);
 [[noreturn]] void not_retained();

@@ -15,11 +15,16 @@ void value_overwritten() {
                    "its own, or clone() before writing");
 }
 
-void pass_is_over(const char* op, std::uint64_t made, std::uint64_t now) {
+void pass_is_over(const char* op, std::string_view name, std::string_view maker,
+                  std::string_view scope, std::uint64_t made, std::uint64_t now) {
+  std::string by;
+  if (!maker.empty()) by = fmt::format(", by '{}'", maker);
+  if (!scope.empty()) by += fmt::format(" in {}", scope);
+  if (!by.empty()) by += ",";
   fail<UsageError>(op,
-                   "an input was recorded in pass {} of its tape, which is over (now pass {}): "
-                   "call detach() on a state that is carried into the next pass",
-                   made, now);
+                   "{} was made in pass {} of its tape{} but that pass is over (now pass {}): call "
+                   "detach() on a state that is carried into the next pass",
+                   name, made, by, now);
 }
 
 void two_tapes(const char* op) {

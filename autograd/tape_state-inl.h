@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -138,22 +139,28 @@ struct TapeState {
   std::vector<SlotRecord> slots;
   std::vector<std::shared_ptr<ParameterData>> parameters;  // that have a leaf,
   Vars leaves;                                             // and the leaf of each
-  std::vector<ScopeRecord> scopes;                         // from number 1 on
-  std::deque<HookRecord> hooks;                            // stays where it is when a hook adds one
-  std::vector<NoteRecord> notes;                           // in the order of their nodes
+  Scopes scopes;
+  std::deque<HookRecord> hooks;   // stays where it is when a hook adds one
+  std::vector<NoteRecord> notes;  // in the order of their nodes
   ClosureArena arena;
+  MakerNames makers;
 
   static TapeState& of(const Tape& tape) { return *tape.state_; }
-  /// The tape of v; throws unless v can be used on it now.
-  static TapeState& of(const Var& v, const char* op);
+  /// The tape of v, which is called `name`; throws unless v can be used on it now.
+  static TapeState& of(const Var& v, const char* op, const char* name);
   static std::uint32_t slot_of(const Var& v) { return v.slot_; }
 
   Var add_leaf(Tensor value, const char* name = "leaf");
   void check_thread(const char* op) const {
     if (thread != std::this_thread::get_id()) tape_errors::other_thread(op);
   }
-  void check_own(const Var& v, const char* op) const;
-  void check_current(const Var& v, const char* op) const;
+  /// Throws unless v, which is called `name`, was recorded on this tape.
+  void check_own(const Var& v, const char* op, const char* name) const;
+  /// Throws unless v, which is called `name`, can be used on its tape, this one, now.
+  void check_current(const Var& v, const char* op, std::string_view name) const {
+    if (v.pass_ != pass) pass_is_over(v, op, name);
+    check_thread(op);
+  }
   /// Adds dy[k] to the gradient of y[k] and carries it down to every x, and `to_hooks`; leaves the
   /// result in the returned Sweep. With hooks it throws if no x is reached.
   Sweep sweep(std::span<const Var> y, std::span<const Var> dy, std::span<const Var> x,
@@ -171,12 +178,13 @@ struct TapeState {
   }
 
   // inspect/
+  [[noreturn]] void pass_is_over(const Var& v, const char* op, std::string_view name) const;
+  void keep_makers() noexcept;
   static void add_hook(const Var& v, Hook hook, const char* op);
   static Var kept_gradient(const Var& v);
   bool wants(Interest interest) const { return overlap(interests, interest); }
   void forget(Observer& observer) noexcept;
   NodeView view(std::uint32_t node) const;
-  std::string path(std::uint32_t number) const;
   void show_value(const Var& v);
   void show_branch(std::uint32_t node, const Tensor& choice);
   void show_internal(std::uint32_t node, const Internal& inside);
@@ -212,6 +220,8 @@ inline CallOut::CallOut(TapeState& state) : state_(state) { ++state_.calls; }
 inline CallOut::~CallOut() {
   if (--state_.calls == 0 && state_.destroyed) state_.retire();
 }
+
+std::mutex& idle_mutex();  // of the states that no Tape has
 
 /// a + b; defined beside the other ops.
 Var sum_of(const Var& a, const Var& b);

@@ -27,7 +27,6 @@ IdleStates& idle_states() {
   return *states;
 }
 
-std::mutex& idle_mutex() { return idle_states().mutex; }
 [[maybe_unused]] const bool usable_after_fork = hold_in_fork<idle_mutex>();
 
 TapeState* take_state() {
@@ -45,6 +44,8 @@ TapeState* take_state() {
 }
 
 }  // namespace
+
+std::mutex& idle_mutex() { return idle_states().mutex; }
 
 Tape::Tape(bool recording, Mode mode, Stream stream)
     : state_(take_state()), mode_(mode), stream_(stream) {
@@ -64,6 +65,7 @@ void TapeState::retire() noexcept {
   end_pass();
   IdleStates& idle = idle_states();
   const std::lock_guard lock(idle.mutex);
+  keep_makers();
   idle.list.push_back(this);
 }
 
@@ -72,19 +74,14 @@ std::size_t Tape::size() const { return state_->nodes.size(); }
 
 // --- what Vars must be ---
 
-void TapeState::check_current(const Var& v, const char* op) const {
-  if (v.pass_ != pass) tape_errors::pass_is_over(op, v.pass_, pass);
-  check_thread(op);
-}
-
-TapeState& TapeState::of(const Var& v, const char* op) {
+TapeState& TapeState::of(const Var& v, const char* op, const char* name) {
   if (v.state_ == nullptr) tape_errors::not_recorded(op);
-  v.state_->check_current(v, op);
+  v.state_->check_current(v, op, name);
   return *v.state_;
 }
 
-void TapeState::check_own(const Var& v, const char* op) const {
-  if (&of(v, op) != this) tape_errors::other_tape(op);
+void TapeState::check_own(const Var& v, const char* op, const char* name) const {
+  if (&of(v, op, name) != this) tape_errors::other_tape(op);
 }
 
 void TapeState::own(Var& gradient) {
@@ -101,9 +98,9 @@ bool TapeState::is_zero(const Var& gradient) {
   return true;
 }
 
-void Tape::require_same_tape(const Var& x, const char* op) const {
+void Tape::require_same_tape(const Var& x, const char* op, std::string_view name) const {
   if (!x.recorded()) return;
-  x.state_->check_current(x, op);
+  x.state_->check_current(x, op, name);
   if (x.state_ != state_) tape_errors::two_tapes(op);
 }
 
@@ -137,12 +134,10 @@ void TapeState::end_pass() noexcept {
     if (last != nullptr) forget(*last);
   }
   for (NodeRecord& node : nodes) free(node);
-  nodes.clear();
   edges.clear();
   slots.clear();
   parameters.clear();
   leaves.clear();
-  scopes.clear();
   hooks.clear();
   notes.clear();
   arena.reset();

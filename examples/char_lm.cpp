@@ -115,18 +115,16 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
   const double used_before = budget_used(options, 0, windows.size(), clock.seconds());
   double used = used_before, validated = used_before;
   while (used < 1 && !stop_signal()) {
-    LSTMState state = model.lstm.zero_state(options.batch);
+    TruncatedBPTT bptt(model.lstm.zero_state(options.batch), {.k1 = options.seq});
     for (const auto& [x, y, first] : windows) {
       const Stopwatch step;
       Tape tape = Tape::training({.seed = options.common.seed, .pass = result.steps});
-      auto [logits, next] = model(tape, x, state);
-      Var loss = cross_entropy(logits, y);
+      Var loss = cross_entropy(bptt(tape, model, x), y);
       optimizer->zero_grad();
       tape.backward(loss);
       const GradNorm norm = clip_grad_norm(optimizer->parameters(), clip);
       if (options.schedule == "linear") optimizer->set_learning_rate(options.lr * (1 - used));
       optimizer->step();
-      state = next.detach();
 
       result.add(loss.item(), y.numel());
       result.seconds += step.seconds();

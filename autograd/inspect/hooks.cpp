@@ -6,7 +6,7 @@
 namespace tapegrad {
 
 void TapeState::add_hook(const Var& v, Hook hook, const char* op) {
-  TapeState& s = of(v, op);
+  TapeState& s = of(v, op, "v");
   const auto added = static_cast<std::uint32_t>(s.hooks.size());
   s.hooks.push_back({v.node_, v.slot_, std::move(hook)});
   std::uint32_t* end = &s.nodes[v.node_].first_hook;
@@ -15,7 +15,7 @@ void TapeState::add_hook(const Var& v, Hook hook, const char* op) {
 }
 
 Var TapeState::kept_gradient(const Var& v) {
-  const TapeState& s = of(v, "grad");
+  const TapeState& s = of(v, "grad", "v");
   std::uint32_t k = s.nodes[v.node_].first_hook;
   while (k != HookRecord::none && (s.hooks[k].slot != v.slot_ || s.hooks[k].hook)) {
     k = s.hooks[k].next;

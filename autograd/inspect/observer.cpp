@@ -83,7 +83,7 @@ void TapeState::show_gradients(Sweep& sweep, std::uint32_t node) {
 
 NodeView TapeState::view(std::uint32_t node) const {
   const NodeRecord& record = nodes[node];
-  NodeView view{node, record.name, path(record.scope), {}, record.first_slot, {}};
+  NodeView view{node, record.name, scopes.path(record.scope), {}, record.first_slot, {}};
   for (std::uint32_t e = 0; e < record.edges; ++e) {
     const std::uint32_t slot = edges[record.first_edge + e];
     view.inputs.push_back(slot == constant ? NodeView::constant : slot);

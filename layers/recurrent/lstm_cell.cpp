@@ -3,7 +3,9 @@
 namespace tapegrad {
 
 LSTMState LSTMCell::operator()(Tape& tape, const Var& x, const LSTMState& state) const {
-  for (const Var* v : {&x, &state.h, &state.c}) tape.require_same_tape(*v, "LSTMCell");
+  tape.require_same_tape(x, "LSTMCell");
+  tape.require_same_tape(state.h, "LSTMCell", "state.h");
+  tape.require_same_tape(state.c, "LSTMCell", "state.c");
   return lstm_cell(x, state, weights.on(tape));
 }
 

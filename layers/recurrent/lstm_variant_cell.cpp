@@ -57,7 +57,9 @@ LSTMVariantCell::LSTMVariantCell(const LSTMVariantOptions& o, Rng& rng) : couple
 
 LSTMState LSTMVariantCell::operator()(Tape& tape, const Var& x, const LSTMState& state) const {
   check::defined(type, {{"x", x}, {"state.h", state.h}, {"state.c", state.c}});
-  for (const Var* v : {&x, &state.h, &state.c}) tape.require_same_tape(*v, type);
+  tape.require_same_tape(x, type);
+  tape.require_same_tape(state.h, type, "state.h");
+  tape.require_same_tape(state.c, type, "state.c");
   const RecurrentWeights w{tape.leaf(weight_ih), tape.leaf(weight_hh), leaf(tape, bias_ih),
                            leaf(tape, bias_hh)};
   check::step({type, "Recurrent", gates()}, x.shape(), w);

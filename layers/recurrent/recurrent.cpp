@@ -23,7 +23,7 @@ void check_sequence(Tape& tape, const Var& x, const Steps& steps) {
 
 void check_part(Tape& tape, const Var& x, const std::string& name, const Var& part) {
   check::defined(type, {{name, part}});
-  tape.require_same_tape(part, type);
+  tape.require_same_tape(part, type, name);
   const Shape& shape = part.shape();
   const std::size_t batch = x.size(1);
   if (shape.rank() > 0 && shape[0] == batch) return;

@@ -7,7 +7,8 @@ RNNCell::RNNCell(const RNNCellOptions& o, Rng& rng)
       nonlinearity(o.nonlinearity) {}
 
 Var RNNCell::operator()(Tape& tape, const Var& x, const Var& h) const {
-  for (const Var* v : {&x, &h}) tape.require_same_tape(*v, "RNNCell");
+  tape.require_same_tape(x, "RNNCell");
+  tape.require_same_tape(h, "RNNCell", "h");
   return rnn_cell(x, h, weights.on(tape), nonlinearity);
 }
 

@@ -129,9 +129,10 @@ Unrolled<typename Cell::State> run(Tape& tape, const Shape& x, const typename Ce
   const std::size_t hidden = hh.size(1), directions = settings.directions();
   check_sequence<Cell>(x);
   for (const auto& part : Cell::parts) {
-    check::defined(Cell::type, {{fmt::format("state.{}", part.name), state.*part.value}});
+    const std::string name = fmt::format("state.{}", part.name);
+    check::defined(Cell::type, {{name, state.*part.value}});
     check::state(Cell::type, x, part.name, state.*part.value, {layers.size(), x[1], hidden});
-    tape.require_same_tape(state.*part.value, Cell::type);
+    tape.require_same_tape(state.*part.value, Cell::type, name);
   }
   std::array<Vars, parts> before, after;  // part -> layer and direction -> (B, H)
   for (std::size_t k = 0; k < parts; ++k) before[k] = unbind(state.*Cell::parts[k].value);
@@ -161,6 +162,7 @@ Unrolled<typename Cell::State> run(Tape& tape, const Shape& x, const typename Ce
     }
     y = directions == 2 ? merge(outputs[0], outputs[1], settings.merge) : outputs[0];
   }
+  const Scope scope(tape, Cell::scope);  // an error about a state that was not detached names it
   State last;
   for (std::size_t k = 0; k < parts; ++k) last.*Cell::parts[k].value = stack(after[k]);
   return {y, last};

@@ -13,8 +13,7 @@
 
 namespace tapegrad {
 
-/// Steps of truncated backpropagation through time. A step's output takes part in one window's loss;
-/// its weights, by the re-run, in the gradients of up to k2 / k1 windows.
+/// Lengths, in steps, of truncated backpropagation through time.
 struct TruncatedBPTTOptions {
   std::size_t k1 = 0;       // most steps of a window, the steps between two updates
   std::size_t k2 = k1;      // steps that gradients flow back from the end of a window of k1 steps

@@ -27,11 +27,12 @@ const char* const overwritten =
     "wrong; make a Tape for each pass, inside the loop, and give it a tensor of its own, or "
     "clone() "
     "before writing";
-std::string over(const char* op) {
+std::string over(const char* op, const char* name, const char* maker) {
   return fmt::format(
-      "[{}] an input was recorded in pass N of its tape, which is over (now pass N): call detach() "
-      "on a state that is carried into the next pass",
-      op);
+      "[{}] {} was made in pass N of its tape{} but that pass is over (now pass N): call detach() "
+      "on "
+      "a state that is carried into the next pass",
+      op, name, maker);
 }
 std::string not_recorded(const char* op) {
   return fmt::format(
@@ -136,12 +137,14 @@ TEST_CASE("misuse: a value of a tape that is gone, a state carried without detac
       Tape tape = t.tape();
       old = t.loss(tape);
     }
+    const char* const by = ", by 'cross_entropy',";
     const LSTMState carried = t.next;
     Tape tape = t.tape();
-    mistake.is<UsageError>(over("scale"), [&] { (void)(old * 2.0); });
-    mistake.is<UsageError>(over("backward"), [&] { tape.backward(old); });
-    mistake.is<UsageError>(over("gradient"), [&] { (void)tape.gradient(t.loss(tape), {old}); });
-    mistake.is<UsageError>(over("LSTM"), [&] {
+    mistake.is<UsageError>(over("scale", "input 0", by), [&] { (void)(old * 2.0); });
+    mistake.is<UsageError>(over("backward", "the loss", by), [&] { tape.backward(old); });
+    mistake.is<UsageError>(over("gradient", "x", by),
+                           [&] { (void)tape.gradient(t.loss(tape), {old}); });
+    mistake.is<UsageError>(over("LSTM", "state.h", ", by 'concat' in lstm,"), [&] {
       const LSTMState detached = std::exchange(t.state, carried);
       try {
         (void)t.loss(tape);
