@@ -19,16 +19,16 @@ void TapeState::keep_makers() noexcept {
 }
 
 void TapeState::pass_is_over(const Var& v, const char* op, std::string_view name) const {
-  std::string maker, scope;
+  std::string maker, path;
   {
     const std::lock_guard lock(idle_mutex());
     if (makers.pass == v.pass_) {
       const NodeRecord& node = makers.nodes[v.node_];
       maker = node.name;
-      scope = makers.scopes.path(node.scope);
+      path = makers.scopes.path(node.scope);
     }
   }
-  tape_errors::pass_is_over(op, name, maker, scope, v.pass_, pass);
+  tape_errors::pass_is_over(op, name, maker, path, v.pass_, pass);
 }
 
 }  // namespace tapegrad

@@ -8,7 +8,7 @@ DOOR = Path("core/fail-inl.h")
 THROW = re.compile(r"\bthrow\s+(\w*Error)\b")
 # A name given as a literal: to fail, to a check, to a text of the engine, to a tape; or the `op` or `type` of what follows.
 NAME = re.compile(r'(?:\bfail<\w+>\(|\b(?:check|tape_errors)::\w+\(|\b(?:op|type) =|'
-                  r'\b(?:require_tape|require_same_tape|check_thread|check_own)\([^"();]*)\s*"([^"]*)"')
+                  r'\b(?:require_tape|check_thread)\(|\b(?:require_same_tape|check_own)\([^"();,]*,)\s*"([^"]*)"')
 
 
 def declared(root):

@@ -7,6 +7,7 @@
 #include "../../layers/model/module.h"
 #include "../../layers/recurrent/gru.h"
 #include "../../layers/recurrent/rnn.h"
+#include "../../layers/recurrent/truncated_bptt.h"
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
 #include "../support/char_lm.h"
@@ -70,6 +71,28 @@ TEST_CASE("allocations: a training step of a GRU and an RNN, likewise") {
       tape.backward(sum(square(y)));
       adam.step();
       h = next_h.detach(), g = next_g.detach();
+    }
+    if (step >= 4) CHECK(allocations() == before);
+  }
+}
+
+TEST_CASE("allocations: windows of a stream whose steps are run again, likewise") {
+  Rng rng(4);
+  const CharLM m{{11, 6, rng}, {{.input = 6, .hidden = 9, .layers = 2}, rng}, {9, 11, rng}};
+  Adam adam(parameters(m), {.lr = 1e-3});
+  const Tensor ids = Tensor::zeros({7, 3}, DType::int32);
+  const auto model = [&](Tape& tape, const Tensor& x, const LSTMState& state) {
+    return m.lstm(tape, m.embed, x, state);
+  };
+  TruncatedBPTT bptt(m.lstm.zero_state(3), {.k1 = 7, .k2 = 12, .warm_up = 4});
+  for (std::uint64_t step = 0; step < 10; ++step) {
+    const std::size_t before = allocations();
+    {
+      Tape tape = Tape::training({.seed = 1, .pass = step});
+      const Var loss = cross_entropy(m.head(tape, bptt(tape, model, ids)), ids);
+      adam.zero_grad();
+      tape.backward(loss);
+      adam.step();
     }
     if (step >= 4) CHECK(allocations() == before);
   }

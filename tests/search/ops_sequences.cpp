@@ -11,6 +11,7 @@
 #include "../../layers/recurrent/recurrent.h"
 #include "../../layers/recurrent/rnn.h"
 #include "../../layers/recurrent/rnn_cell.h"
+#include "../../layers/recurrent/truncated_bptt.h"
 #include "program.h"
 
 // Sequences of different lengths in both directions, variants, GRU and RNN, cells of all kinds.
@@ -230,6 +231,28 @@ Call variant_step(Chooser& choose) {
           }};
 }
 
+/// A stream's first window, whose first state is not yet a constant, run in two parts.
+Call first_window(Chooser& choose) {
+  const Shape shape{1 + choose.below(4), 1 + choose.below(3), 1 + choose.below(3)};
+  const std::size_t H = 1 + choose.below(4);
+  const Tensor x = draw(choose.rng, shape, choose.dtype(), false);
+  const auto make = [&](const Shape& s) { return choose.parameter(s); };
+  const auto call = [=](bool window) {
+    return [=](const Arguments& a) {
+      const auto model = [&](Tape&, const Tensor& part, const Var& h) {
+        return rnn(part, h, weights(a, 1));
+      };
+      const Tensor data = x.to(a.x[0].dtype());
+      if (!window) return Vars{model(a.tape, data, a.x[0]).y};
+      TruncatedBPTT bptt(a.x[0], {.k1 = shape[0], .k2 = shape[0] + 1});
+      return Vars{bptt(a.tape, model, data)};
+    };
+  };
+  return {.inputs = Places{choose.like({shape[1], H})} + layer(choose, H, shape[2], H, make),
+          .run = call(true),
+          .twin = call(false)};
+}
+
 }  // namespace
 
 std::vector<Op> sequence_ops() {
@@ -294,6 +317,7 @@ std::vector<Op> sequence_ops() {
        [](Chooser& choose) { return scanned<MinLSTMCell>(choose, 3); }},
       {"StackedCells", flushes, stacked_step},
       {"LSTMVariantCell", flushes, variant_step},
+      {"TruncatedBPTT", flushes, first_window},
       {"masked", rounds,
        [](Chooser& choose) {
          const std::size_t x = choose.any();
