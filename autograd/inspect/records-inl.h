@@ -37,8 +37,8 @@ struct Scopes {
 };
 
 /// Names of the last pass that has ended, by which errors say where its Vars were made. A pass of
-/// more nodes leaves none: names cost no time, but they take memory as long as the state lives.
-/// Other threads may ask: under idle_mutex() alone.
+/// more than max_nodes leaves none: keeping them costs no time, but memory as long as the state lives.
+/// Any thread may ask, so they are read and written under idle_mutex().
 struct MakerNames {
   static constexpr std::size_t max_nodes = 4096;
 

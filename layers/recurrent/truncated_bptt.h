@@ -79,7 +79,7 @@ auto on_parts(Model& model, const State& like) {
 /// none: a first state that is better than zeros comes from burn_in() of a layer.
 ///
 /// The state from which a run starts was computed by the run before, with the weights of that time.
-/// Its gradient is exact for the objective in which the states at the starts of runs are constants.
+/// A window's gradient is exact for the objective in which that state, after warming up, is a constant.
 ///
 /// State: what a layer's zero_state() returns, or any other of state.h. Copies are independent.
 template <class State>
