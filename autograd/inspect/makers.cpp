@@ -19,27 +19,16 @@ void TapeState::keep_makers() noexcept {
 }
 
 void TapeState::pass_is_over(const Var& v, const char* op, std::string_view name) const {
-<<<<<<< HEAD
-  std::string maker, path;
-=======
   std::string maker, place;
->>>>>>> a744bff (Docstrings of makers' names and of the windows' objective)
   {
     const std::lock_guard lock(idle_mutex());
     if (makers.pass == v.pass_) {
       const NodeRecord& node = makers.nodes[v.node_];
       maker = node.name;
-<<<<<<< HEAD
-      path = makers.scopes.path(node.scope);
-    }
-  }
-  tape_errors::pass_is_over(op, name, maker, path, v.pass_, pass);
-=======
       place = makers.scopes.path(node.scope);
     }
   }
   tape_errors::pass_is_over(op, name, maker, place, v.pass_, pass);
->>>>>>> a744bff (Docstrings of makers' names and of the windows' objective)
 }
 
 }  // namespace tapegrad
