@@ -9,6 +9,7 @@
 #include "../../autograd/ops/loss.h"
 #include "../../autograd/ops/reduce.h"
 #include "../../autograd/ops/shape.h"
+#include "../../core/data/sequences.h"
 #include "../../core/error.h"
 #include "../support/kernel_cases.h"
 #include "../support/loss_cases.h"
@@ -470,4 +471,30 @@ TEST_CASE("losses: bad values") {
       mse(x, x, {Tensor::of({2}, {1, inf})}),
       "[mse] weights has inf at position 1 of shape (2): all of it must be finite and at least 0",
       UsageError);
+}
+
+TEST_CASE("losses: padded sequences count valid steps alone, and nothing else is read") {
+  const double nan = std::nan("");
+  const Tensor lengths = Tensor::from({2}, {3, 1});
+  const Tensor logits =
+      Tensor::from({3, 2, 2}, {0.5, -1.0, 2.0, 0.0, 1.5, -0.5, nan, nan, -2.0, 3.0, nan, nan});
+  const Tensor targets =
+      Tensor::from({3, 2, 2}, {1.0, 0.0, 0.0, 1.0, 1.0, 1.0, nan, 7.0, 0.0, 1.0, nan, nan});
+  const auto valid = [&](const Tensor& x) {
+    return Tensor::from({8},
+                        {x.at(0), x.at(1), x.at(2), x.at(3), x.at(4), x.at(5), x.at(8), x.at(9)});
+  };
+  const Tensor mask = valid_steps(lengths, logits.shape());
+  Tape tape;
+  const Var x = tape.leaf(logits), short_x = tape.leaf(valid(logits));
+  const Var loss = bce_with_logits(x, targets, {.weights = mask});
+  const Var expected = bce_with_logits(short_x, valid(targets));
+  CHECK(loss.item() ==
+        doctest::Approx(0.6198024360101027).epsilon(1e-14));  // torch 2.13, of the eight
+  const Tensor dx = tape.gradient(loss, {x})[0].value();
+  const Tensor short_dx = tape.gradient(expected, {short_x})[0].value();
+  for (const std::size_t k : {6U, 7U, 10U, 11U}) CHECK(dx.at(k) == 0);
+  for (std::size_t k = 0; k < 8; ++k) {
+    CHECK(valid(dx).at(k) == doctest::Approx(short_dx.at(k)).epsilon(1e-14));
+  }
 }
