@@ -2,7 +2,7 @@
 # Read by examples.sh, whose functions it uses; command_lines.sh uses the data it makes.
 # shellcheck shell=sh disable=SC2154,SC2016  # root, status: of examples.sh
 
-data=${TAPEGRAD_DATA:-$root/../shared/data}  # japanese_vowels/, poly_music/
+data=${TAPEGRAD_DATA:-$root/../shared/data}  # japanese_vowels/, poly_music/, rt-polarity/
 # skip WORDS FILE: says that a check needs the file; false if it is there.
 skip() {
   [ ! -e "$data/$2" ] || return 1
@@ -110,4 +110,53 @@ skip "jsb_chorales: the real chorales" poly_music/JSB_Chorales.json || {
   run jsb_chorales --data "$data/poly_music/JSB_Chorales.json" --hidden 8 --epochs 1 --quiet
   check "jsb_chorales: the real chorales, and their frequencies" \
     sh -c "grep -q '^229 chorales to learn from, 76 to validate, 77 to test' stdout && grep -q 'frequencies of the keys: 11.09' stdout"
+}
+
+# opinions: 300 sentences of either kind among other words, one with a byte of Latin-1: what "good" and "bad" say is turned round by
+# "not" in front of them, so that a set of words does not tell.
+opinions() {
+  awk -v kind="$1" 'BEGIN { for (i = 0; i < 300; ++i) { turned = i % 2
+      words = turned ? "not " : ""; words = words ((turned == kind) ? "bad" : "good")
+      for (k = 0; k < 2 + i % 4; ++k) { x = (x * 69069 + 1 + kind) % 65536; word = "w" int(x / 8192)
+        words = x % 2 ? words " " word : word " " words }
+      print words (turned ? "" : " not") " caf\351" } }'
+}
+mkdir -p films one_sided no_words
+opinions 1 >films/rt-polarity.pos
+opinions 0 >films/rt-polarity.neg
+learnt='--embed 16 --hidden 16 --lr 0.01 --epochs 12 --quiet'
+# shellcheck disable=SC2086  # $learnt is a list of options
+{
+  run sentiment --data films $learnt
+  check "sentiment: learns made opinions" result '"accuracy"' '> 0.95'
+  check "sentiment: which a set of words does not tell" result '"bag_of_words"' '< 0.8'
+  check "sentiment: and says who wins" grep -q 'logistic regression on words: .*: the LSTM wins$' stdout
+  check "sentiment: prints the split and what is published" \
+    sh -c "grep -q '^480 sentences to learn from, 60 to validate, 60 to test; ' stdout && grep -q 'published: .* 76.1 %' stdout"
+  sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >first
+  run sentiment --data films $learnt --threads 1
+  sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >second
+  check "sentiment: the same seed, the same result, whatever the threads" same first second
+}
+awk 'BEGIN { for (i = 0; i < 90; ++i) print "a film" }' >one_sided/rt-polarity.pos
+head -n 30 one_sided/rt-polarity.pos >one_sided/rt-polarity.neg
+run sentiment --data one_sided --embed 4 --hidden 4 --lr 0.01 --epochs 4 --quiet
+check "sentiment: no better than the most frequent answer is exit status 1" failed_with '^MISSED: '
+check "sentiment: and the result is still there" result '"accuracy"' '> 0.5'
+run sentiment
+check "sentiment: without data, says which and from where" refused 'rt-polarity.pos and rt-polarity.neg.*https://www.cs.cornell.edu'
+run sentiment --data no/such/folder
+check "sentiment: and of a folder that is not there" refused 'https://www.*no/such/folder/rt-polarity.neg'
+printf ' \n\n' >no_words/rt-polarity.neg
+run sentiment --data no_words
+check "sentiment: refuses a file without words" refused 'no_words/rt-polarity.neg: has no words'
+echo 'a film' | tee no_words/rt-polarity.neg >no_words/rt-polarity.pos
+run sentiment --data no_words
+check "sentiment: refuses fewer sentences than parts" refused 'no_words: has fewer than 10 sentences'
+run sentiment --data films --dropout 1
+check "sentiment: refuses a dropout of 1" refused '--dropout'
+skip "sentiment: the real sentences" rt-polarity/rt-polarity.pos || {
+  run sentiment --data "$data/rt-polarity" --embed 8 --hidden 4 --epochs 1 --lr 0.01 --quiet
+  check "sentiment: the real sentences, and a logistic regression that learns them" result '"bag_of_words"' '> 0.7'
+  check "sentiment: all of them" grep -q '^8530 sentences to learn from, 1066 to validate, 1066 to test; ' stdout
 }
