@@ -270,7 +270,9 @@ int main(int argc, char** argv) {
   CommandLine line("Tells praise from blame in sentences of film reviews.", "sentiment");
   line.footer("Example: sentiment --data rt-polarity");
   line.option("--data", options.data, fmt::format("Public data: {}", source));
-  line.option("--pool", options.pool, "Pool", {"last", "mean", "max"});
+  line.option("--pool", options.pool,
+              "What is taken of the outputs: the last, or mean or maximum over steps",
+              {"last", "mean", "max"});
   line.option("--embed", options.embed, "Features of a word", 1, 10'000);
   line.option("--hidden", options.hidden, "Units of a direction", 1, 10'000);
   line.option("--batch", options.batch, "Sentences side by side", 1, 10'000);
@@ -282,7 +284,7 @@ int main(int argc, char** argv) {
               below_one());
   line.option("--word-dropout", options.word_dropout,
               "Probability that a word is dropped from a pass of training", below_one());
-  line.option("--range", options.range, "range", positive());
+  line.option("--range", options.range, "Largest feature of a word before training", positive());
   line.option("--clip", options.clip, "Largest norm of the gradient", positive());
   line.options(options.common);
   return line.run(argc, argv, [&] { return classify(options); });
