@@ -51,7 +51,7 @@ Unrolled<Vars> steps_of(Tape& tape, const SequenceModel& model, const Tensor& x,
 
 }  // namespace
 
-void check_options(const char* name, const TruncatedBPTTOptions& options) {
+void check_windows(const char* name, const TruncatedBPTTOptions& options) {
   const auto& [k1, k2, warm_up] = options;
   if (k1 == 0) fail<UsageError>(name, "k1 is 0: a window has at least one step");
   if (k2 < k1) {

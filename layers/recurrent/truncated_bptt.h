@@ -33,7 +33,7 @@ namespace detail {
 using SequenceModel = std::function<Unrolled<Vars>(Tape&, const Tensor& x, const Vars& state)>;
 
 /// Throws UsageError unless 1 <= k1 <= k2.
-void check_options(const char* name, const TruncatedBPTTOptions& options);
+void check_windows(const char* name, const TruncatedBPTTOptions& options);
 
 /// Memory of a stream between two windows.
 struct StreamPast {
@@ -87,7 +87,7 @@ class TruncatedBPTT {
  public:
   /// Begins a stream with `first`. Throws UsageError unless 1 <= k1 <= k2.
   TruncatedBPTT(State first, const TruncatedBPTTOptions& options) : options_(options) {
-    detail::check_options("TruncatedBPTT", options);
+    detail::check_windows("TruncatedBPTT", options);
     start(std::move(first));
   }
 

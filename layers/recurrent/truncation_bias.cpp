@@ -59,7 +59,7 @@ TruncationBias detail::truncation_bias(const SequenceModel& model, const Vars& f
                                        const Tensor& x, const WindowLoss& loss,
                                        const Parameters& parameters,
                                        const TruncatedBPTTOptions& options) {
-  check_options(name, options);
+  check_windows(name, options);
   check::defined(name, {{"x", x}});
   if (x.rank() == 0 || x.size(0) == 0) {
     check::wrong_shape(name, "x", x.shape(), "(N, B, ...) with N >= 1");
