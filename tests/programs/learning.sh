@@ -121,7 +121,7 @@ opinions() {
         words = x % 2 ? words " " word : word " " words }
       print words (turned ? "" : " not") " caf\351" } }'
 }
-mkdir -p films one_sided no_words
+mkdir -p films no_words
 opinions 1 >films/rt-polarity.pos
 opinions 0 >films/rt-polarity.neg
 learnt='--embed 16 --hidden 16 --lr 0.01 --epochs 12 --quiet'
@@ -138,11 +138,9 @@ learnt='--embed 16 --hidden 16 --lr 0.01 --epochs 12 --quiet'
   sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >second
   check "sentiment: the same seed, the same result, whatever the threads" same first second
 }
-awk 'BEGIN { for (i = 0; i < 90; ++i) print "a film" }' >one_sided/rt-polarity.pos
-head -n 30 one_sided/rt-polarity.pos >one_sided/rt-polarity.neg
-run sentiment --data one_sided --embed 4 --hidden 4 --lr 0.01 --epochs 4 --quiet
-check "sentiment: no better than the most frequent answer is exit status 1" failed_with '^MISSED: '
-check "sentiment: and the result is still there" result '"accuracy"' '> 0.5'
+run sentiment --data films --epochs 1 --lr 1e-9 --quiet
+check "sentiment: a bound that is missed is exit status 1" failed_with '^MISSED: '
+check "sentiment: and the result is still there" result '"accuracy"' '< 0.7'
 run sentiment
 check "sentiment: without data, says which and from where" refused 'rt-polarity.pos and rt-polarity.neg.*https://www.cs.cornell.edu'
 run sentiment --data no/such/folder
@@ -156,7 +154,7 @@ check "sentiment: refuses fewer sentences than parts" refused 'no_words: has few
 run sentiment --data films --dropout 1
 check "sentiment: refuses a dropout of 1" refused '--dropout'
 skip "sentiment: the real sentences" rt-polarity/rt-polarity.pos || {
-  run sentiment --data "$data/rt-polarity" --embed 8 --hidden 4 --epochs 1 --lr 0.01 --quiet
+  run sentiment --data "$data/rt-polarity" --embed 8 --hidden 4 --epochs 1 --lr 0.01 --quiet  # shortly: the bound is missed
   check "sentiment: the real sentences, and a logistic regression that learns them" result '"bag_of_words"' '> 0.7'
   check "sentiment: all of them" grep -q '^8530 sentences to learn from, 1066 to validate, 1066 to test; ' stdout
 }
