@@ -65,16 +65,14 @@ inline double evaluate(const CharLM& model, const Tensor& ids) {
   const std::size_t batch = std::clamp<std::size_t>(targets / 4000, 1, 64);
   const std::size_t steps = std::min<std::size_t>(targets / batch, 100);
   LSTMState state = model.lstm.zero_state(batch);
-  double sum = 0;
-  std::size_t count = 0;
+  Perplexity loss;
   for (const auto& [x, y, first] : StreamWindows(ids, steps, batch)) {
     Tape tape = Tape::inference();
     auto [logits, next] = model(tape, x, state);
-    sum += cross_entropy(logits, y).item() * static_cast<double>(y.numel());
-    count += y.numel();
+    loss.add(cross_entropy(logits, y).item(), static_cast<double>(y.numel()));
     state = next;
   }
-  return sum / static_cast<double>(count);
+  return loss.nats();
 }
 
 /// Draws an id with the probabilities softmax(logits / temperature); temperature 0 takes the most

@@ -26,6 +26,7 @@ Var dropout_along(const char* op, Tape& tape, const Var& x, double p, std::strin
   check::defined(op, {{"x", x}});
   check::real(op, "x", x.dtype());
   tape.require_same_tape(x, op);
+  check::probability(op, "p", p);
   if (x.shape().rank() != rank) check::wrong_shape(op, "x", x.shape(), rule);
   const std::optional<RandomKey> key = dropout_key(tape, p, site);
   if (!key) return x;

@@ -60,7 +60,6 @@ void Accuracy::add(const Tensor& scores, const Tensor& ids, const MetricOptions&
 double Accuracy::value() const { return counted("Accuracy", right_, count_); }
 
 void Perplexity::add(double mean_loss, double count) {
-  if (std::isnan(mean_loss)) fail<NonFiniteError>("Perplexity", "the loss is NaN");
   if (mean_loss < 0)
     fail<UsageError>("Perplexity", "the loss is {}: it must be at least 0", mean_loss);
   if (!(count >= 0 && std::isfinite(count)))

@@ -34,9 +34,9 @@ class Accuracy {
 /// Perplexity of a language model, e to the mean loss of a token in nats.
 class Perplexity {
  public:
-  /// Counts a mean loss in nats over `count` tokens, as cross_entropy() returns it. Throws UsageError
-  /// unless the loss is >= 0 (infinity is allowed: a token was thought impossible) and the count is
-  /// finite and >= 0; NonFiniteError for a loss of NaN.
+  /// Counts a mean loss in nats over `count` tokens, as cross_entropy() returns it. An infinite loss (a
+  /// token was thought impossible) stays so, and so does a NaN. Throws UsageError for a loss below 0,
+  /// and unless the count is finite and >= 0.
   void add(double mean_loss, double count);
 
   /// Returns the mean loss of a token in nats. Throws UsageError if nothing was counted.

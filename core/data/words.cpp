@@ -29,6 +29,32 @@ void check_word(std::string_view word) {
   if (word == padding_word) fail<Kind>(name, "a text has the word <pad>, which stands for no word");
 }
 
+/// Returns the words that get ids of their own, the most frequent first.
+std::vector<std::string> kept_words(std::span<const std::vector<std::string>> texts,
+                                    const WordVocabularyOptions& options) {
+  if (options.max_size < 2) {
+    fail<UsageError>(name, "max_size is {}: it must be at least 2, for <pad> and <unk>",
+                     options.max_size);
+  }
+  std::unordered_map<std::string, std::size_t> counts;
+  for (const std::vector<std::string>& text : texts) {
+    for (const std::string& word : text) ++counts[word];
+  }
+  std::vector<std::pair<std::string, std::size_t>> ranked;
+  for (const auto& [word, count] : counts) {
+    if (word == unknown_word) continue;
+    check_word<UsageError>(word);
+    if (count >= options.min_count) ranked.emplace_back(word, count);
+  }
+  std::ranges::sort(ranked, [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  });
+  ranked.resize(std::min(ranked.size(), options.max_size - 2));
+  std::vector<std::string> words;
+  for (auto& [word, count] : ranked) words.push_back(std::move(word));
+  return words;
+}
+
 }  // namespace
 
 std::vector<std::string> split_words(std::string_view text, bool lower_case) {
@@ -51,31 +77,7 @@ std::vector<std::string> split_words(std::string_view text, bool lower_case) {
 
 WordVocabulary::WordVocabulary(std::span<const std::vector<std::string>> texts,
                                const WordVocabularyOptions& options)
-    : WordVocabulary([&] {
-        if (options.max_size < 2) {
-          fail<UsageError>(name, "max_size is {}: it must be at least 2, for <pad> and <unk>",
-                           options.max_size);
-        }
-        std::unordered_map<std::string, std::size_t> counts;
-        for (const std::vector<std::string>& text : texts) {
-          for (const std::string& word : text) ++counts[word];
-        }
-        std::vector<std::pair<std::string, std::size_t>> ranked;
-        for (const auto& [word, count] : counts) {
-          if (word == unknown_word) continue;
-          check_word<UsageError>(word);
-          if (count >= options.min_count) ranked.emplace_back(word, count);
-        }
-        std::ranges::sort(ranked, [](const auto& a, const auto& b) {
-          return a.second != b.second ? a.second > b.second : a.first < b.first;
-        });
-        std::vector<std::string> words;
-        for (auto& [word, count] : ranked) {
-          if (words.size() + 2 == options.max_size) break;
-          words.push_back(std::move(word));
-        }
-        return words;
-      }()) {}
+    : WordVocabulary(kept_words(texts, options)) {}
 
 WordVocabulary::WordVocabulary(std::vector<std::string> words) : words_(std::move(words)) {
   words_.insert(words_.begin(), {std::string(padding_word), std::string(unknown_word)});

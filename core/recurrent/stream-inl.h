@@ -27,16 +27,12 @@ struct RowSteps {
   T* c;           // (row) in and out; only of the LSTM
 };
 
-/// Parameters of a layer, torch's layout. Read only.
+/// Parameters of a layer. Read only.
 template <class T>
 struct Weights {
-  const T* weight_ih;           // (G, I)
-  const T* weight_hh;           // (G, H)
-  const T* bias_ih = nullptr;   // (G); null: 0
-  const T* bias_hh = nullptr;   // (G); null: 0
-  const T* h0 = nullptr;        // (H): the first h of all rows; null: 0
-  const T* c0 = nullptr;        // (H), likewise
-  const T* peephole = nullptr;  // (3, H); null: 0
+  lstm::Weights<T> cell;  // G for 4H in its shapes
+  const T* h0 = nullptr;  // (H): the first h of all rows; null: 0
+  const T* c0 = nullptr;  // (H), likewise
 };
 
 /// Variants, as in lstm.h and cells.h; 0: off. gradient_clip changes no value, but the LSTM computes

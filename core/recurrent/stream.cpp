@@ -254,18 +254,20 @@ Stream<T>::Stream(std::optional<cells::Cell> cell, const Sizes& sizes, const Wei
     : cell_(cell),
       sizes_(sizes),
       apart_(cell ? cells::step_table<T>(*cell).apart : 0),
-      with_variant_(weights.peephole != nullptr || v.zoneout_h > 0 || v.zoneout_c > 0 ||
+      with_variant_(weights.cell.peephole != nullptr || v.zoneout_h > 0 || v.zoneout_c > 0 ||
                     v.cell_clip > 0 || v.gradient_clip > 0),
       move_row_(sizes.batch == 1 && !with_variant_ ? choose<T>(cell) : nullptr),
-      weight_ih_(sizes.input, sizes.hidden, {weights.weight_ih, 1, sizes.input}, gates_of(cell)),
-      weight_hh_(sizes.hidden, sizes.hidden, {weights.weight_hh, 1, sizes.hidden}, gates_of(cell)),
+      weight_ih_(sizes.input, sizes.hidden, {weights.cell.weight_ih, 1, sizes.input},
+                 gates_of(cell)),
+      weight_hh_(sizes.hidden, sizes.hidden, {weights.cell.weight_hh, 1, sizes.hidden},
+                 gates_of(cell)),
       row_(weight_hh_.padded_units()),
       bias_((gates() + apart_) * row_),
       projected_(projected_rows() * gates() * row_),
       first_(2 * row_),
       y_((sizes.steps + 1) * sizes.batch * row_),
       c_(cell ? 0 : sizes.batch * row_),
-      peephole_(weights.peephole != nullptr ? 3 * row_ : 0),
+      peephole_(weights.cell.peephole != nullptr ? 3 * row_ : 0),
       zoneout_h_(v.zoneout_h > 0 ? sizes.batch * row_ : 0),
       zoneout_c_(v.zoneout_c > 0 ? sizes.batch * row_ : 0),
       variant_{.zoneout_h = zoneout_h_.get(),
@@ -290,17 +292,17 @@ std::size_t Stream<T>::projected_rows() const {
 template <class T>
 void Stream<T>::load(const Weights<T>& weights) noexcept {
   const std::size_t I = sizes_.input, H = sizes_.hidden;
-  weight_ih_.pack({weights.weight_ih, 1, I});
-  weight_hh_.pack({weights.weight_hh, 1, H});
-  copy_rows(weights.bias_ih, gates(), H, row_, bias_.get());
+  weight_ih_.pack({weights.cell.weight_ih, 1, I});
+  weight_hh_.pack({weights.cell.weight_hh, 1, H});
+  copy_rows(weights.cell.bias_ih, gates(), H, row_, bias_.get());
   std::fill_n(bias_.get() + gates() * row_, apart_ * row_, T{0});
-  for (std::size_t gate = 0; gate < gates() && weights.bias_hh != nullptr; ++gate) {
+  for (std::size_t gate = 0; gate < gates() && weights.cell.bias_hh != nullptr; ++gate) {
     T* const bias = bias_.get() + (gate + 1 < gates() ? gate : gate + apart_) * row_;
-    for (std::size_t j = 0; j < H; ++j) bias[j] += weights.bias_hh[gate * H + j];
+    for (std::size_t j = 0; j < H; ++j) bias[j] += weights.cell.bias_hh[gate * H + j];
   }
   copy_rows(weights.h0, 1, H, row_, first_.get());
   copy_rows(weights.c0, 1, H, row_, first_.get() + row_);
-  if (peephole_.get() != nullptr) copy_rows(weights.peephole, 3, H, row_, peephole_.get());
+  if (peephole_.get() != nullptr) copy_rows(weights.cell.peephole, 3, H, row_, peephole_.get());
 }
 
 template <class T>

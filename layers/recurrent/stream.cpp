@@ -76,13 +76,13 @@ struct Layer {
                 .hidden = weight_hh->value().size(1)},
                weights(), variant(stack.settings().variant)) {}
   kernels::stream::Weights<T> weights() const {
-    return {.weight_ih = data_or_null<T>(weight_ih),
-            .weight_hh = data_or_null<T>(weight_hh),
-            .bias_ih = data_or_null<T>(bias_ih),
-            .bias_hh = data_or_null<T>(bias_hh),
+    return {.cell = {.weight_ih = data_or_null<T>(weight_ih),
+                     .weight_hh = data_or_null<T>(weight_hh),
+                     .bias_ih = data_or_null<T>(bias_ih),
+                     .bias_hh = data_or_null<T>(bias_hh),
+                     .peephole = data_or_null<T>(peephole)},
             .h0 = data_or_null<T>(h0),
-            .c0 = data_or_null<T>(c0),
-            .peephole = data_or_null<T>(peephole)};
+            .c0 = data_or_null<T>(c0)};
   }
 
  private:

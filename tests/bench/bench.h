@@ -145,6 +145,11 @@ inline Options options(int argc, char** argv, const std::vector<Cell>& all,
   return o;
 }
 
+inline double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
 /// 32 bits that look random, of element `k` of tensor `n`: Murmur3's finaliser, which is short in
 /// any language.
 inline std::uint32_t bits(std::uint32_t n, std::uint32_t k) {

@@ -14,14 +14,11 @@
 #include <string_view>
 #include <vector>
 
+#include "bench.h"
+
 using namespace tapegrad;
 
 namespace {
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 /// Milliseconds of one backward pass.
 double backward_ms(LSTM& model, const Tensor& x, bool fused, bool last_step_only) {
@@ -60,7 +57,7 @@ int main(int argc, char** argv) {
     fmt::print(R"(result {{"lstm":"{}","steps":{},"batch":{},"hidden":{},"every_step_ms":{:.2f},)"
                R"("last_step_ms":{:.2f},"ratio":{:.2f}}})"
                "\n",
-               fused ? "fused" : "composed", steps, batch, hidden, median(every), median(last),
-               median(last) / median(every));
+               fused ? "fused" : "composed", steps, batch, hidden, bench::median(every),
+               bench::median(last), bench::median(last) / bench::median(every));
   }
 }

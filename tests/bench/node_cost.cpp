@@ -17,6 +17,8 @@
 #include <string_view>
 #include <vector>
 
+#include "bench.h"
+
 using namespace tapegrad;
 
 namespace {
@@ -24,11 +26,6 @@ namespace {
 double now() {
   using clock = std::chrono::steady_clock;
   return std::chrono::duration<double, std::nano>(clock::now().time_since_epoch()).count();
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
 }
 
 }  // namespace
@@ -67,5 +64,5 @@ int main(int argc, char** argv) {
   fmt::print(
       "result {{\"program\":\"node_cost\",\"size\":{},\"nodes\":{},\"forward_ns\":{:.1f},"
       "\"backward_ns\":{:.1f},\"whole_ns\":{:.1f}}}\n",
-      size, nodes, median(forward), median(backward), median(whole));
+      size, nodes, bench::median(forward), bench::median(backward), bench::median(whole));
 }

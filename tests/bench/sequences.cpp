@@ -17,6 +17,8 @@
 #include <string_view>
 #include <vector>
 
+#include "bench.h"
+
 using namespace tapegrad;
 
 namespace {
@@ -24,11 +26,6 @@ namespace {
 struct Sizes {
   std::size_t steps = 100, batch = 32, hidden = 128, passes = 31;
 };
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 using Pass = std::function<Var(Tape&)>;  // to what is summed as the loss
 
@@ -53,7 +50,8 @@ void compare(std::string_view what, const Sizes& s, const Pass& first, const Pas
   fmt::print(R"(result {{"compared":"{}","steps":{},"batch":{},"hidden":{},"first_ms":{:.4f},)"
              R"("second_ms":{:.4f},"ratio":{:.3f}}})"
              "\n",
-             what, s.steps, s.batch, s.hidden, median(a), median(b), median(a) / median(b));
+             what, s.steps, s.batch, s.hidden, bench::median(a), bench::median(b),
+             bench::median(a) / bench::median(b));
 }
 
 struct Layers {

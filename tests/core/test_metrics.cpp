@@ -77,7 +77,6 @@ TEST_CASE("perplexity: e to the mean loss of a token, whatever the batches") {
   CHECK(p.nats() == doctest::Approx(0.75 * std::numbers::ln2).epsilon(1e-15));
   CHECK(p.bits() == doctest::Approx(0.75).epsilon(1e-15));
   CHECK(p.value() == doctest::Approx(std::pow(2, 0.75)).epsilon(1e-15));
-  CHECK_THROWS_WITH_AS(p.add(std::nan(""), 1), "[Perplexity] the loss is NaN", NonFiniteError);
   CHECK_THROWS_WITH_AS(p.add(-1, 1), "[Perplexity] the loss is -1: it must be at least 0",
                        UsageError);
   CHECK_THROWS_WITH_AS(p.add(1, -1), "[Perplexity] count is -1: it must be finite and at least 0",
@@ -85,4 +84,6 @@ TEST_CASE("perplexity: e to the mean loss of a token, whatever the batches") {
   CHECK(p.bits() == doctest::Approx(0.75).epsilon(1e-15));
   p.add(std::numeric_limits<double>::infinity(), 1);
   CHECK(p.value() == std::numeric_limits<double>::infinity());
+  p.add(std::nan(""), 1);
+  CHECK(std::isnan(p.nats()));
 }

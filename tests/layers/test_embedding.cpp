@@ -105,7 +105,7 @@ TEST_CASE("embedding: dropout takes whole rows, a function of the id, and scales
   }
   Embedding wrong = make_embedding(DType::float32, 1);
   Tape tape = Tape::training({.seed = 1, .pass = 0});
-  CHECK_THROWS_WITH_AS(wrong(tape, ids.slice(0, 1)), "[dropout] p is 1: it must be in [0, 1)",
+  CHECK_THROWS_WITH_AS(wrong(tape, ids.slice(0, 1)), "[row_dropout] p is 1: it must be in [0, 1)",
                        UsageError);
   Tape plain;
   wrong.row_dropout = 0.5;

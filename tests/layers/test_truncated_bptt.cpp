@@ -28,6 +28,7 @@
 #include "../../layers/recurrent/recurrent.h"
 #include "../../layers/recurrent/truncated_bptt.h"
 #include "../support/is_worse.h"
+#include "../support/message.h"
 #include "../support/temp_folder.h"
 
 using namespace tapegrad;
@@ -160,15 +161,6 @@ void check_against_loop(const Model& model) {
                                          {3, 5, 99}}) {
     check_against_loop(model, {.k1 = k1, .k2 = k2, .warm_up = warm_up});
   }
-}
-
-std::string message(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
 }
 
 }  // namespace
@@ -325,7 +317,7 @@ TEST_CASE("truncated_bptt: a wrong window throws, and the stream is where it was
   }
   const auto is = [&](const std::string& text, const auto& model, const Tensor& at) {
     Tape tape;
-    CHECK(message([&] { (void)bptt(tape, model, at); }) == text);
+    CHECK(message_of([&] { (void)bptt(tape, model, at); }) == text);
   };
   is("[TruncatedBPTT] x is undefined: give it a value first", lstm, {});
   is("[TruncatedBPTT] x has shape (0, 2, 2): it must be (T, B, ...) with T >= 1", lstm,
@@ -372,7 +364,7 @@ TEST_CASE("truncated_bptt: a wrong window throws, and the stream is where it was
 TEST_CASE("truncated_bptt: options and states that cannot be meant") {
   const LSTM lstm = make_lstm();
   const auto made = [&](const TruncatedBPTTOptions& options) {
-    return message([&] { (void)TruncatedBPTT(lstm.zero_state(B), options); });
+    return message_of([&] { (void)TruncatedBPTT(lstm.zero_state(B), options); });
   };
   CHECK(made({}) == "[TruncatedBPTT] k1 is 0: a window has at least one step");
   CHECK(
@@ -385,7 +377,7 @@ TEST_CASE("truncated_bptt: options and states that cannot be meant") {
       "at least k1");
   TruncatedBPTT bptt(lstm.zero_state(B + 1), {.k1 = 4});
   Tape tape;
-  CHECK(message([&] { (void)bptt(tape, lstm, sequence(4)); }) ==
+  CHECK(message_of([&] { (void)bptt(tape, lstm, sequence(4)); }) ==
         "[LSTM] x has shape (T, B, I) = (4, 2, 2) but h has shape (L, B, H) = (2, 3, 3): B must "
         "match; "
         "make the state with zero_state(2)");
@@ -416,7 +408,7 @@ TEST_CASE("truncated_bptt: a stream that is continued from a file has the same b
   }
   TruncatedBPTT other(lstm.zero_state(B + 1), {.k1 = 4, .k2 = 7, .warm_up = 1});
   const std::string refused =
-      message([&] { load_state(folder / "state", [&](Archive& a) { a("bptt", other); }); });
+      message_of([&] { load_state(folder / "state", [&](Archive& a) { a("bptt", other); }); });
   CHECK(refused.find("bptt.k2 is '6' in the file but '7' here") != std::string::npos);
   CHECK(refused.find("bptt.state.h is float32 (1, 2, 3) in the file but float32 (1, 3, 3) here") !=
         std::string::npos);
@@ -426,7 +418,7 @@ TEST_CASE("truncated_bptt: a stream that is continued from a file has the same b
     file.metadata[name] = text;
     save_tensors(folder / "wrong", file);
     const std::string said =
-        message([&] { load_state(folder / "wrong", [&](Archive& a) { a("bptt", fits); }); });
+        message_of([&] { load_state(folder / "wrong", [&](Archive& a) { a("bptt", fits); }); });
     return said.substr(said.find("nothing was loaded: "));
   };
   CHECK(said_of("bptt.size.1", "5") ==

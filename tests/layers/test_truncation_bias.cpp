@@ -20,8 +20,10 @@
 #include "../../layers/recurrent/lstm.h"
 #include "../../layers/recurrent/recurrent.h"
 #include "../../layers/recurrent/truncation_bias.h"
+#include "../support/message.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -104,15 +106,6 @@ const LinearProblem growing{.w = -0.9,
                             .h0 = 0.5,
                             .x = {1, -0.5, 2, 0.25, -1, 3, 0.5, -2},
                             .weights = {0.3, -1, 0.7, 1.5, -0.2, 0.9, 1.1, 0.6}};
-
-std::string message(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
-}
 
 }  // namespace
 
@@ -252,7 +245,7 @@ TEST_CASE("truncation_bias: what cannot be meant") {
   const WindowLoss loss = [](Tape&, const Var& y, std::size_t) { return sum(y); };
   const auto said = [&](const Tensor& data, const WindowLoss& l, const Parameters& all,
                         const TruncatedBPTTOptions& options) {
-    return message([&] { (void)truncation_bias(layer, first, data, l, all, options); });
+    return message_of([&] { (void)truncation_bias(layer, first, data, l, all, options); });
   };
   const Parameters all = parameters(layer);
   CHECK(said(x, loss, all, {}) == "[truncation_bias] k1 is 0: a window has at least one step");

@@ -24,8 +24,10 @@
 #include "../../layers/recurrent/recurrent.h"
 #include "../../layers/recurrent/rnn_cell.h"
 #include "../../layers/recurrent/truncated_bptt.h"
+#include "../support/message.h"
 
 using namespace tapegrad;
+using namespace tapegrad::testing;
 
 namespace {
 
@@ -42,13 +44,11 @@ Var stale(const Tensor& value) {
 }
 
 std::string message(const std::function<void(Tape&)>& act) {
-  try {
+  const std::string said = message_of([&] {
     Tape tape;
     act(tape);
-  } catch (const UsageError& e) {
-    return std::regex_replace(e.what(), std::regex("pass [0-9]+"), "pass N");
-  }
-  return "nothing was thrown";
+  });
+  return std::regex_replace(said, std::regex("pass [0-9]+"), "pass N");
 }
 
 const char* const by_tanh = ", by 'tanh' in decoder/step.3,";

@@ -40,12 +40,7 @@ std::vector<Option> options(bool lstm) {
                              {.name = "zoneout", .variant = {.zoneout_h = 0.3, .zoneout_c = 0.2}},
                              {.name = "gradient clip", .variant = {.gradient_clip = 0.05}},
                              {.name = "all",
-                              .variant = {.input_dropout = 0.2,
-                                          .recurrent_dropout = 0.2,
-                                          .weight_dropout = 0.2,
-                                          .zoneout_h = 0.2,
-                                          .zoneout_c = 0.2,
-                                          .cell_clip = 0.5},
+                              .variant = all_variants,
                               .dropout = 0.2,
                               .output_dropout = 0.2,
                               .peepholes = true}};
