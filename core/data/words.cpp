@@ -51,6 +51,7 @@ std::vector<std::string> kept_words(std::span<const std::vector<std::string>> te
   });
   ranked.resize(std::min(ranked.size(), options.max_size - 2));
   std::vector<std::string> words;
+  words.reserve(ranked.size());
   for (auto& [word, count] : ranked) words.push_back(std::move(word));
   return words;
 }
