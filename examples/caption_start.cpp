@@ -153,7 +153,7 @@ double learn(const Options& o, Start start, const char* name, const Pictures& da
   Captioner model(start, o.hidden, rng);
   Adam adam(parameters(model));
   Progress progress(o.common.quiet);
-  for (std::size_t update = 0; update < o.updates && stop_signal() == nullptr; ++update) {
+  for (std::size_t update = 0; update < o.updates && SignalGuard::received() == 0; ++update) {
     Tape tape = Tape::training({.seed = o.common.seed, .pass = update});
     const Var loss = model.loss(tape, data.draw(o.steps, o.batch, fresh));
     adam.zero_grad();
@@ -178,7 +178,7 @@ int compare(const Options& o) {
   const double seeing = best_possible(test, true), blind = best_possible(test, false);
   print(fmt::format("nats a word: best who sees the picture {:.4f}, best who does not {:.4f}\n",
                     seeing, blind));
-  const Stopping stopping;
+  const SignalGuard guard;
   std::vector<Json> results;
   bool missed = false;
   for (const auto& [start, name] : {std::pair(Start::nothing, "nothing"),

@@ -109,12 +109,12 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(options, model);
   const double clip = options.clip > 0 ? options.clip : std::numeric_limits<double>::infinity();
   Progress progress(options.common.quiet);
-  const Stopping stopping;
+  const SignalGuard guard;
   Trained result;
   CharLM best;
   const double used_before = budget_used(options, 0, windows.size(), clock.seconds());
   double used = used_before, validated = used_before;
-  while (used < 1 && !stop_signal()) {
+  while (used < 1 && SignalGuard::received() == 0) {
     TruncatedBPTT bptt(model.lstm.zero_state(options.batch), {.k1 = options.seq});
     for (const auto& [x, y, first] : windows) {
       const Stopwatch step;
@@ -136,11 +136,11 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
             static_cast<double>(result.steps) / static_cast<double>(windows.size()), result.steps,
             result.loss_train, norm.before, static_cast<double>(result.characters) / result.seconds,
             std::max(0.0, result.seconds * (1 - used) / (used - used_before))));
-      if (used >= 1 || stop_signal()) break;
+      if (used >= 1 || SignalGuard::received() != 0) break;
     }
 
     // Epochs over a short text are short too.
-    if (used < 1 && !stop_signal() && used - validated < 0.05) continue;
+    if (used < 1 && SignalGuard::received() == 0 && used - validated < 0.05) continue;
     validated = used;
     const double loss_valid = evaluate(model, data.valid);
     if (!std::isfinite(loss_valid))
@@ -159,7 +159,7 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
         "no model was made: there was no time for a single step (--seconds {})", options.seconds));
   parameters(model).copy_values(parameters(best));
   progress.clear();
-  if (const char* signal = stop_signal())
+  if (const char* signal = SignalGuard::name())
     say(fmt::format("{} after {} steps: what was learned is in {}", signal, result.steps,
                     options.out));
   return result;

@@ -127,7 +127,7 @@ class Contest {
       }
       if (progress.due())
         progress.show(fmt::format("{}  update {}  loss {:.5f}", name, update, loss.item()));
-    } while (update < o_.updates && stop_signal() == nullptr);
+    } while (update < o_.updates && SignalGuard::received() == 0);
     progress.clear();
     const Outcome made{name, error < task_.bound(), update, error, clock.seconds()};
     print(fmt::format("{:<7}{:>10}{:>12}{:>14.6f}{:>10.1f}{:>10}\n", name, update,
@@ -147,7 +147,7 @@ int compare(const char* program, const Task& task, const ContestOptions& o) {
   set_threads(o.common.threads);
   print(fmt::format("T = {}; without memory {:.6f}, solved below {:.6f}\npublished: {}\n", o.steps,
                     task.baseline(), task.bound(), Task::published));
-  const Stopping stopping;
+  const SignalGuard guard;
   std::string missed;
   std::vector<Json> layers;
   for (const Outcome& made : Contest(task, o, 1000).run()) {

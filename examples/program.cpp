@@ -2,17 +2,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -61,31 +58,9 @@ void occupy_standard_streams() {
 
 std::string program_name;
 
-constexpr std::array<std::pair<int, const char*>, 3> stop_signals{
-    {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGHUP, "SIGHUP"}}};
-volatile std::sig_atomic_t stopped_by = 0;
-
-void note_signal(int signal) {
-  if (stopped_by != 0) {
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
-  stopped_by = signal;
-}
-
 /// JSON text of a list: `brackets` around the items, commas between them.
 std::string joined(const std::vector<std::string>& items, const char* brackets) {
   return fmt::format("{}{}{}", brackets[0], fmt::join(items, ","), brackets[1]);
-}
-
-bool is_terminal() {
-  const char* kind = std::getenv("TERM");
-  return isatty(STDERR_FILENO) == 1 && kind != nullptr && std::string_view(kind) != "dumb";
-}
-
-std::size_t terminal_columns() {
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80u;
 }
 
 }  // namespace
@@ -244,31 +219,13 @@ int CommandLine::run(int argc, char** argv, const std::function<int()>& program)
     say("what it printed could not all be written to stdout");
     if (status == 0) status = failed;
   }
-  return stopped_by == 0 ? status : 128 + stopped_by;
+  const int signal = tapegrad::SignalGuard::received();
+  return signal == 0 ? status : 128 + signal;
 }
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 void say(const std::string& line) {
   std::fputs(fmt::format("{}: {}\n", program_name, line).c_str(), stderr);
-}
-
-Stopping::Stopping() {
-  for (const auto& [signal, name] : stop_signals) {
-    const bool is_ignored = std::signal(signal, note_signal) == SIG_IGN;
-    // Under nohup. (A shell without job control ignores SIGINT for what runs beside it, but whoever
-    // sends it there means it.)
-    if (is_ignored && signal == SIGHUP) std::signal(signal, SIG_IGN);
-  }
-}
-Stopping::~Stopping() {
-  for (const auto& [signal, name] : stop_signals)
-    if (std::signal(signal, SIG_DFL) == SIG_IGN) std::signal(signal, SIG_IGN);
-}
-
-const char* stop_signal() {
-  const auto found = std::ranges::find(stop_signals, static_cast<int>(stopped_by),
-                                       [](const auto& s) { return s.first; });
-  return found == stop_signals.end() ? nullptr : found->second;
 }
 
 std::string shell_word(const std::string& word) {
@@ -280,31 +237,6 @@ std::string shell_word(const std::string& word) {
   std::string quoted = "'";
   for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";
-}
-
-Progress::Progress(bool quiet) : quiet_(quiet), terminal_(is_terminal()) {}
-
-bool Progress::due() const { return !quiet_ && clock_.seconds() >= next_; }
-
-void Progress::show(const std::string& line) {
-  if (quiet_) return;
-  if (terminal_) {
-    // Shorter than the terminal is wide: a line that wraps cannot be rewritten.
-    const std::string shown = line.substr(0, terminal_columns() - 1);
-    std::fputs(fmt::format("\r{:<{}}", shown, std::max(columns_, shown.size())).c_str(), stderr);
-    columns_ = shown.size();
-  } else {
-    std::fputs((line + "\n").c_str(), stderr);
-  }
-  std::fflush(stderr);
-  next_ = clock_.seconds() + (terminal_ ? 0.2 : 5);
-}
-
-void Progress::clear() {
-  if (columns_ == 0) return;
-  std::fputs(fmt::format("\r{:{}}\r", "", columns_).c_str(), stderr);
-  std::fflush(stderr);
-  columns_ = 0;
 }
 
 Json::Json(double number) : text_(nlohmann::json(number).dump()) {}

@@ -2,7 +2,6 @@
 
 #include <tapegrad/tapegrad.h>
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -16,7 +15,7 @@
 /// What all example programs share, so that scripts can use any of them: results go to stdout,
 /// whose last line is `result {json}`; progress goes to stderr. The exit status is 0 if all went
 /// well, 1 if a stated bound was missed, the run failed, or stdout could not be written; 2 if the
-/// program was used wrongly, which is found before it begins; 128 + n if signal n stopped it.
+/// program was used wrongly, which is found before it begins; 128 + n if signal n stopped it (SignalGuard).
 ///
 /// No stream that is closed, full or a broken pipe ends a run.
 namespace examples {
@@ -104,57 +103,8 @@ void print(const std::string& text);
 /// Prints a line to stderr, after the program's name; a failure is of no account.
 void say(const std::string& line);
 
-/// While it lives, SIGINT, SIGTERM and SIGHUP do not end the program: it is to finish its step, keep
-/// what it has, and return; run() then returns 128 + n. A second signal ends it at once. Under
-/// nohup SIGHUP stays ignored.
-class Stopping {
- public:
-  Stopping();
-  Stopping(const Stopping&) = delete;
-  Stopping& operator=(const Stopping&) = delete;
-  ~Stopping();
-};
-/// The name of the signal that has come, as in "SIGINT"; null if there was none.
-const char* stop_signal();
-
 /// A word as a shell reads it back: in single quotes unless it is plain.
 std::string shell_word(const std::string& word);
-
-/// Seconds since it was made.
-class Stopwatch {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-/// How far a program is, on stderr: one line, rewritten, on a terminal; else a line every few
-/// seconds. It has no colours and no control characters but the carriage return, so NO_COLOR has
-/// nothing to switch off.
-///
-///   if (progress.due()) progress.show(fmt::format("step {}", step));
-class Progress {
- public:
-  explicit Progress(bool quiet);
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-  ~Progress() { clear(); }
-
-  /// True if the last show() is long enough ago.
-  bool due() const;
-  void show(const std::string& line);
-  /// Takes the line off a terminal, so that something else can be printed there.
-  void clear();
-
- private:
-  bool quiet_, terminal_;
-  Stopwatch clock_;
-  double next_ = 0;          // seconds on the clock
-  std::size_t columns_ = 0;  // of the line that stands on the terminal
-};
 
 /// A value as JSON text: a number, a string, a list, or names with their values.
 class Json {

@@ -1,0 +1,169 @@
+#include "history.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
+
+#include "../../core/fail-inl.h"
+#include "../../core/io/atomic_file.h"
+
+namespace tapegrad {
+namespace {
+
+constexpr const char* log_name = "TrainingLog";
+constexpr std::size_t max_log_bytes = std::size_t{1} << 30;
+
+/// A field of CSV, in quotes where it must be (RFC 4180, section 2).
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + '"';
+}
+std::string csv_header(const Figures& figures) {
+  std::string line = "epoch";
+  for (const auto& [name, value] : figures) line += ',' + csv_field(name);
+  return line + '\n';
+}
+std::string csv_line(std::uint64_t epoch, const Figures& figures) {
+  std::string line = fmt::to_string(epoch);
+  for (const auto& [name, value] : figures)
+    line += std::isnan(value) ? ",nan" : fmt::format(",{}", value);  // never "-nan"
+  return line + '\n';
+}
+std::string json_line(std::uint64_t epoch, const Figures& figures) {
+  nlohmann::ordered_json line{{"epoch", epoch}};
+  for (const auto& [name, value] : figures) line[name] = value;
+  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+}
+
+}  // namespace
+
+void History::add(const Figures& figures) {
+  const bool is_first = names_.empty();
+  std::vector<std::string> names = names_;
+  if (is_first)
+    for (const auto& [name, value] : figures) names.push_back(name);
+  std::vector<double> values;
+  for (const std::string& name : names) {
+    const auto found = std::ranges::find(figures, name, &Figures::value_type::first);
+    if (found != figures.end()) values.push_back(found->second);
+  }
+  if (values.size() != names.size() || figures.size() != names.size() || names.empty()) {
+    std::vector<std::string_view> given;
+    for (const auto& [name, value] : figures) given.push_back(name);
+    fail<UsageError>(
+        "History",
+        "epoch {} has the figures ({}): they must be those of the first epoch, ({}), at "
+        "least one, each once",
+        size() + 1, fmt::format("{}", fmt::join(given, ", ")),
+        fmt::format("{}", fmt::join(names_, ", ")));
+  }
+  values_.insert(values_.end(), values.begin(), values.end());
+  names_ = std::move(names);
+}
+std::string History::on_epoch(const TrainingEpoch& epoch) {
+  add(epoch.figures);
+  return "";
+}
+
+std::vector<double> History::operator[](std::string_view name) const {
+  const auto found = std::ranges::find(names_, name);
+  if (found == names_.end()) {
+    fail<UsageError>("History", "there is no figure {}: there are {}", name,
+                     fmt::format("{}", fmt::join(names_, ", ")));
+  }
+  std::vector<double> values;
+  for (auto k = static_cast<std::size_t>(found - names_.begin()); k < values_.size();
+       k += names_.size()) {
+    values.push_back(values_[k]);
+  }
+  return values;
+}
+
+Figures History::figures_of(std::size_t epoch) const {
+  Figures figures;
+  for (std::size_t k = 0; k < names_.size(); ++k)
+    figures.emplace_back(names_[k], values_[epoch * names_.size() + k]);
+  return figures;
+}
+
+void History::write_csv(const std::filesystem::path& path) const {
+  std::string text = size() == 0 ? "epoch\n" : csv_header(figures_of(0));
+  for (std::size_t n = 0; n < size(); ++n) text += csv_line(n + 1, figures_of(n));
+  write_file_atomically(path, text, "write_csv");
+}
+void History::write_jsonl(const std::filesystem::path& path) const {
+  std::string text;
+  for (std::size_t n = 0; n < size(); ++n) text += json_line(n + 1, figures_of(n));
+  write_file_atomically(path, text, "write_jsonl");
+}
+
+void History::state(Archive& a) {
+  constexpr std::uint64_t most = 1000;  // figures: a file may promise any number
+  std::uint64_t columns = a.peek("columns", names_.size()), epochs = a.peek("epochs", size());
+  a("columns", columns, std::uint64_t{0}, most);
+  a("epochs", epochs);
+  std::vector<std::string> names = names_;
+  names.resize(std::min(columns, most));
+  for (std::size_t k = 0; k < names.size(); ++k) a(fmt::format("name.{}", k), names[k]);
+  const Shape shape{epochs, names.size()};
+  Tensor values;
+  if (!a.loading() && size() > 0) values = Tensor::from<double>({size(), names_.size()}, values_);
+  a.tensor("values", values, epochs > 0, shape, DType::float64);
+  if (!a.loading()) return;
+  names_ = std::move(names);
+  values_.clear();
+  if (epochs > 0) values_.assign(values.values<double>().begin(), values.values<double>().end());
+}
+
+TrainingLog::TrainingLog(std::filesystem::path path) : path_(std::move(path)) {
+  const std::filesystem::path kind = path_.extension();
+  if (kind != ".csv" && kind != ".jsonl") {
+    fail<UsageError>(log_name, "{}: its name must end in .csv or .jsonl", path_.string());
+  }
+  check_writable(path_, log_name);
+}
+
+/// Cuts off what follows the last whole line; returns whether a line is left.
+bool TrainingLog::mend(const std::string& header) const {
+  std::error_code error;
+  if (!std::filesystem::exists(path_, error) && !error) return false;
+  const std::string text = read_file(path_, max_log_bytes, log_name);
+  const std::size_t end = text.rfind('\n');
+  const std::size_t whole = end == std::string::npos ? 0 : end + 1;
+  if (!header.empty() && whole > 0 && !text.starts_with(header)) {
+    fail<FileError>(log_name, "{}: its first line is {} but the columns are {}: give another file",
+                    path_.string(), text.substr(0, text.find('\n')),
+                    header.substr(0, header.size() - 1));
+  }
+  if (whole < text.size()) std::filesystem::resize_file(path_, whole, error);
+  if (error) fail<FileError>(log_name, "{}: cannot be cut: {}", path_.string(), error.message());
+  return whole > 0;
+}
+
+void TrainingLog::add(std::uint64_t epoch, const Figures& figures) {
+  const bool is_csv = path_.extension() == ".csv";
+  const std::string header = is_csv ? csv_header(figures) : "";
+  std::string text = mend(header) ? "" : header;
+  text += is_csv ? csv_line(epoch, figures) : json_line(epoch, figures);
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path_.c_str(), "ab"),
+                                                             std::fclose);
+  if (!file || std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() ||
+      std::fflush(file.get()) != 0) {
+    fail<FileError>(log_name, "{}: cannot be written: {}", path_.string(),
+                    std::generic_category().message(errno));
+  }
+}
+std::string TrainingLog::on_epoch(const TrainingEpoch& epoch) {
+  add(epoch.epoch, epoch.figures);
+  return "";
+}
+
+}  // namespace tapegrad
