@@ -8,7 +8,7 @@
 
 namespace tapegrad {
 
-/// A line on stderr that says how far a program is: one line, rewritten, on a terminal; else a line every few
+/// A line on stderr that says how far a program is: rewritten on a terminal, else a new one every few
 /// seconds. It has no colours and no control characters but the carriage return, so NO_COLOR has
 /// nothing to switch off.
 ///
