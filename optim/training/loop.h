@@ -111,8 +111,7 @@ class TrainingLoop {
         if (!end_.why.empty()) break;
       }
       check_not_empty(place);
-      if (!end_.why.empty())
-        break;  // after the last step of an epoch, too: its end is still to come
+      if (!end_.why.empty()) break;  // the end of its epoch is still to come
       [[maybe_unused]] const TrainingEpoch epoch = end_epoch(evaluate());
       (stop(call_on_epoch(callbacks, epoch)), ...);
     }
