@@ -68,6 +68,12 @@ concept TrainingCallback = requires(C& c, const TrainingStep& s) {
 }
 || requires(C& c, const TrainingEnd& e) { c.on_end(e); };
 
+/// A function that evaluates a model at the end of an epoch.
+template <class F>
+concept EpochEvaluation = requires(F& f) {
+  { f() } -> std::convertible_to<Figures>;
+};
+
 /// A loop over epochs and steps that tells callbacks how far it is. It owns nothing but its position;
 /// all callbacks do without it, in a loop written by hand.
 ///
@@ -94,10 +100,9 @@ class TrainingLoop {
   /// if one ends the training. An exception of theirs leaves the position behind the last whole step.
   ///
   /// Throws UsageError for an epoch without elements, and for a count that is not finite and > 0.
-  template <class Source, class Train, class Evaluate, TrainingCallback... Callbacks>
-  requires std::convertible_to<std::invoke_result_t<Evaluate&>, Figures> TrainingEnd
-  run(std::uint64_t epochs, Source&& source, Train&& train, Evaluate&& evaluate,
-      Callbacks&... callbacks) {
+  template <class Source, class Train, EpochEvaluation Evaluate, TrainingCallback... Callbacks>
+  TrainingEnd run(std::uint64_t epochs, Source&& source, Train&& train, Evaluate&& evaluate,
+                  Callbacks&... callbacks) {
     begin(epochs);
     while (end_.why.empty() && epoch_ < epochs) {
       auto&& range = epoch_of(source);
