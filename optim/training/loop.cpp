@@ -51,7 +51,7 @@ TrainingStep TrainingLoop::add(const StepLoss& loss, std::uint64_t steps) {
                         step_, epoch_ + 1, std::isnan(loss.loss) ? "nan" : "infinite")};
   }
   const double of_epoch =
-      steps == 0 ? NAN : static_cast<double>(steps_of_epoch_) / static_cast<double>(steps);
+      steps == 0 ? 0 : static_cast<double>(steps_of_epoch_) / static_cast<double>(steps);
   return {.step = step_,
           .epoch = epoch_ + 1,
           .epochs = epochs_,

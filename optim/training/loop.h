@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -32,7 +33,9 @@ struct TrainingStep {
   std::uint64_t epochs;  // that are asked for
   double loss;           // of this step
   double mean_loss;      // of this epoch so far, over its targets
-  double done;  // share of the epochs asked for, in [0, 1]; NaN if the steps have no number
+  /// Share that is used up, in [0, 1], of the epochs asked for or of a callback's limit. Within an epoch
+  /// whose steps have no number it does not grow.
+  double done;
 };
 
 /// An epoch of a training that has been done.
@@ -59,6 +62,8 @@ struct TrainingEnd {
 ///   std::string on_step(const TrainingStep&)     returns why the training is to end, or ""
 ///   std::string on_epoch(const TrainingEpoch&)   likewise
 ///   void on_end(const TrainingEnd&)
+///
+/// and may have `double used()`, the share of a limit of its own that is used up, in [0, 1].
 template <class C>
 concept TrainingCallback = requires(C& c, const TrainingStep& s) {
   { c.on_step(s) } -> std::same_as<std::string>;
@@ -111,7 +116,8 @@ class TrainingLoop {
       std::uint64_t place = 0;
       for (auto&& element : range) {
         if (place++ < steps_of_epoch_) continue;  // done before the training was interrupted
-        [[maybe_unused]] const TrainingStep step = add(train(element), size);
+        [[maybe_unused]] TrainingStep step = add(train(element), size);
+        ((step.done = std::max(step.done, used(callbacks))), ...);
         (stop(call_on_step(callbacks, step)), ...);
         if (!end_.why.empty()) break;
       }
@@ -145,6 +151,11 @@ class TrainingLoop {
     } else {
       return (source);
     }
+  }
+  template <class C>
+  static double used(C& callback) {
+    if constexpr (requires { callback.used(); }) return callback.used();
+    return 0;
   }
   template <class C>
   static std::string call_on_step(C& callback, const TrainingStep& step) {

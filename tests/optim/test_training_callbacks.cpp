@@ -16,6 +16,7 @@
 #include "../../optim/training/early_stopping.h"
 #include "../../optim/training/history.h"
 #include "../../optim/training/signal_guard.h"
+#include "../../optim/training/time_limit.h"
 #include "../support/message.h"
 #include "../support/temp_folder.h"
 
@@ -293,6 +294,23 @@ TEST_CASE("a training that was stopped and resumed ends with the bits of one tha
     CHECK(run.history["train"] == whole.history["train"]);
     CHECK(run.best.best_epoch() == whole.best.best_epoch());
   }
+}
+
+TEST_CASE("TimeLimit: ends the training, and counts what was used before") {
+  const TempFolder folder;
+  CHECK(TimeLimit(INFINITY).on_step({}).empty());
+  CHECK(TimeLimit(INFINITY).used() == 0);
+  TimeLimit limit(1e-9), long_one(3600);
+  CHECK(limit.on_step({.step = 7}) == "the 1e-09 seconds were over after step 7");
+  CHECK(limit.used() == 1);
+  CHECK(long_one.on_step({}).empty());
+  CHECK(long_one.used() < 0.5);
+  double used = 3000;
+  save_state(folder / "s", [&](Archive& a) { a("seconds", used); });
+  load_state(folder / "s", [&](Archive& a) { long_one.state(a); });
+  CHECK(long_one.seconds() >= 3000);
+  CHECK(long_one.used() > 0.8);
+  CHECK(message_of([] { TimeLimit never(0); }) == "[TimeLimit] seconds is 0: it must be > 0");
 }
 
 TEST_CASE("SignalGuard: a signal ends the training after its step; afterwards all is as before") {

@@ -153,7 +153,21 @@ TEST_CASE("TrainingLoop: an epoch may be made for its number, and without a size
   (void)other.run(
       1, Endless{}, [](double x) { return x; }, blind);
   CHECK(blind.steps.size() == 2);
-  CHECK(std::isnan(blind.steps[0].done));
+  CHECK(blind.steps[1].done == 0);
+}
+
+TEST_CASE("TrainingLoop: a callback's limit counts where it is nearer than the last epoch") {
+  struct Limit {
+    double share;
+    std::string on_step(const TrainingStep&) const { return ""; }
+    double used() const { return share; }
+  };
+  TrainingLoop loop;
+  Limit far{0.1}, near{0.5};
+  Witness witness;
+  (void)loop.run(1, three, halved, far, near, witness);
+  CHECK(witness.steps[0].done == 0.5);
+  CHECK(witness.steps[1].done == doctest::Approx(2.0 / 3));
 }
 
 TEST_CASE("TrainingLoop: its position is saved and restored in the middle of an epoch") {
