@@ -76,6 +76,23 @@ std::vector<std::string> split_words(std::string_view text, bool lower_case) {
   return words;
 }
 
+std::vector<std::string> split_at_spaces(std::string_view text, std::string_view line_end) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    while (!line.empty()) {
+      const auto word_end = std::ranges::find_if(line, is_space);
+      if (word_end != line.begin()) words.emplace_back(line.begin(), word_end);
+      const auto length = static_cast<std::size_t>(word_end - line.begin());
+      line.remove_prefix(std::min(length + 1, line.size()));
+    }
+    if (!line_end.empty()) words.emplace_back(line_end);
+  }
+  return words;
+}
+
 WordVocabulary::WordVocabulary(std::span<const std::vector<std::string>> texts,
                                const WordVocabularyOptions& options)
     : WordVocabulary(kept_words(texts, options)) {}

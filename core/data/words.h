@@ -19,6 +19,10 @@ namespace tapegrad {
 /// stays whole. With `lower_case` the letters A to Z are made small.
 std::vector<std::string> split_words(std::string_view text, bool lower_case = true);
 
+/// Returns the words of a text that was made into words before: what stands between spaces. `line_end`
+/// becomes a word after each line, unless it is empty; a last line without a line break is a line, too.
+std::vector<std::string> split_at_spaces(std::string_view text, std::string_view line_end = "");
+
 struct WordVocabularyOptions {
   std::size_t min_count = 1;        // words that occur more rarely are unknown
   std::size_t max_size = SIZE_MAX;  // ids at most, the two below included

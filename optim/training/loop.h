@@ -109,6 +109,7 @@ class TrainingLoop {
   TrainingEnd run(std::uint64_t epochs, Source&& source, Train&& train, Evaluate&& evaluate,
                   Callbacks&... callbacks) {
     begin(epochs);
+    (stop(used(callbacks) >= 1 ? "a limit was used up before the first step" : ""), ...);
     while (end_.why.empty() && epoch_ < epochs) {
       auto&& range = epoch_of(source);
       std::uint64_t size = 0;

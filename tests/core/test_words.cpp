@@ -34,6 +34,14 @@ TEST_CASE("words: white space and punctuation end them, what joins two parts doe
   CHECK(split_words(std::string("a\0b", 3)) == Words{std::string("a\0b", 3)});
 }
 
+TEST_CASE(
+    "words: of a text that has them already, spaces separate them, and a line may end in one") {
+  CHECK(split_at_spaces("") == Words{});
+  CHECK(split_at_spaces(" the <unk> 's\t n't \n\n a") == Words{"the", "<unk>", "'s", "n't", "a"});
+  CHECK(split_at_spaces("a b\n\n c", "<eos>") == Words{"a", "b", "<eos>", "<eos>", "c", "<eos>"});
+  CHECK(split_at_spaces("a\n", "<eos>") == Words{"a", "<eos>"});
+}
+
 TEST_CASE("words: ids by frequency, then by bytes, after padding and unknown") {
   const WordVocabulary all(texts);
   CHECK(all.size() == 6);

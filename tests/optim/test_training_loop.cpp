@@ -168,6 +168,9 @@ TEST_CASE("TrainingLoop: a callback's limit counts where it is nearer than the l
   (void)loop.run(1, three, halved, far, near, witness);
   CHECK(witness.steps[0].done == 0.5);
   CHECK(witness.steps[1].done == doctest::Approx(2.0 / 3));
+  Limit over{1};
+  CHECK(loop.run(2, three, halved, over, witness).why == "a limit was used up before the first step");
+  CHECK(loop.step() == 3);
 }
 
 TEST_CASE("TrainingLoop: its position is saved and restored in the middle of an epoch") {
