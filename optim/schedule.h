@@ -11,8 +11,8 @@
 
 namespace tapegrad {
 
-/// Factor of a learning rate as a function of time t >= 0, counted in whatever the caller counts in:
-/// steps, epochs, or the share of a training that is done.
+/// Factor of a learning rate as a function of time t >= 0, counted in whatever the caller counts
+/// in: steps, epochs, or the share of a training that is done.
 ///
 ///   const Schedule s = schedule::warm_up(100).then(100, schedule::cosine(900));
 ///   adam.set_learning_rate(1e-3 * s(t));
@@ -36,22 +36,22 @@ class Schedule {
 /// The schedules of the field. All throw UsageError for an argument out of its range.
 namespace schedule {
 
-/// f, >= 0, at any time.
+/// Returns f, >= 0, at any time.
 Schedule constant(double f = 1);
-/// gamma^floor(t / period): period > 0, gamma >= 0 (torch's StepLR).
+/// Returns gamma^floor(t / period): period > 0, gamma >= 0 (torch's StepLR).
 Schedule step(double period, double gamma = 0.1);
-/// gamma^k, where k of the times are <= t; they must not fall (torch's MultiStepLR).
+/// Returns gamma^k, where k of the times are <= t; they must not fall (torch's MultiStepLR).
 Schedule steps(std::vector<double> times, double gamma = 0.1);
-/// gamma^t, gamma in [0, 1] (torch's ExponentialLR).
+/// Returns gamma^t, gamma in [0, 1] (torch's ExponentialLR).
 Schedule exponential(double gamma);
-/// 1 / (1 + rate t), rate >= 0.
+/// Returns 1 / (1 + rate t), rate >= 0.
 Schedule inverse_time(double rate);
-/// (1 - t / end)^power, and 0 from `end` > 0 on; power > 0 (torch's PolynomialLR).
+/// Returns (1 - t / end)^power, and 0 from `end` > 0 on; power > 0 (torch's PolynomialLR).
 Schedule polynomial(double end, double power = 1);
-/// floor + (1 - floor) (1 + cos(pi t / end)) / 2, and `floor`, in [0, 1], from `end` > 0 on (Loshchilov
-/// and Hutter 2017, eq. 5, one period; torch's CosineAnnealingLR up to its end).
+/// Returns floor + (1 - floor) (1 + cos(pi t / end)) / 2, and `floor`, in [0, 1], from `end` > 0 on
+/// (Loshchilov and Hutter 2017, eq. 5, one period; torch's CosineAnnealingLR up to its end).
 Schedule cosine(double end, double floor = 0);
-/// The same again and again: the first period lasts `period` > 0, each further one `longer` >= 1 times
+/// Repeats cosine(): the first period lasts `period` > 0, each further one `longer` >= 1 times
 /// as long as the one before (SGDR; torch's CosineAnnealingWarmRestarts).
 Schedule cosine_restarts(double period, double longer = 1, double floor = 0);
 /// Grows from `start`, in [0, 1], to 1 at `end` > 0, linearly (torch's LinearLR).
@@ -62,18 +62,19 @@ struct OneCycleOptions {
   double first = 1.0 / 25;       // in [0, 1]: factor at the beginning
   double last = 1.0 / 25 / 1e4;  // in [0, 1]: at the end
 };
-/// Grows from `first` to 1 and falls to `last` at `end` > 0, along half cosines (Smith and Topin 2018;
-/// torch's OneCycleLR of n steps, whose max_lr is the learning rate, has end = n - 1 and
+/// Grows from `first` to 1 and falls to `last` at `end` > 0, along half cosines (Smith and Topin
+/// 2018; torch's OneCycleLR of n steps, whose max_lr is the learning rate, has end = n - 1 and
 /// warm_up = (0.3 n - 1) / (n - 1)).
 Schedule one_cycle(double end, const OneCycleOptions& options = {});
 
 }  // namespace schedule
 
-/// Times that a schedule can be a function of: steps or epochs that were done, or the share that is used
-/// up of what a TrainingLoop is to do.
+/// Times that a schedule can be a function of: steps or epochs that were done, or the share that is
+/// used up of what a TrainingLoop is to do.
 enum class ScheduleTime : std::uint8_t { steps, epochs, share };
 
-/// A schedule at work on an optimizer: each group's learning rate is the one it had, times the factor.
+/// A schedule at work on an optimizer: each group's learning rate is the one it had, times the
+/// factor.
 ///
 ///   LearningRate lr(adam, schedule::polynomial(1), ScheduleTime::share);
 ///   loop.run(epochs, source, train, lr, ...);       // or by hand: lr.set(t) before a step
@@ -82,8 +83,8 @@ class LearningRate {
   /// Takes the present rates, and sets those of t = 0. It refers to the optimizer.
   LearningRate(Optimizer& optimizer, Schedule schedule, ScheduleTime time = ScheduleTime::steps);
 
-  /// Sets the rates of time t. Throws UsageError unless t >= 0, or for a factor that is negative, NaN or
-  /// infinite.
+  /// Sets the rates of time t. Throws UsageError unless t >= 0, or for a factor that is negative,
+  /// NaN or infinite.
   void set(double t);
   std::string on_step(const TrainingStep& step);
   std::string on_epoch(const TrainingEpoch& epoch);

@@ -7,23 +7,23 @@
 
 namespace tapegrad {
 
-/// Any cell, a stack of cells among them, that is run as its input comes: Recurrent with a state that
-/// is kept from call to call. A Stream, of LSTM, GRU or RNN, is for real time; this is made of ops, so
-/// a call takes longer, and memory of the pool.
+/// Any cell, a stack of cells among them, that is run as its input comes: Recurrent with a state
+/// that is kept from call to call. A Stream, of LSTM, GRU or RNN, is for real time; this is made of
+/// ops, so a call takes longer, and memory of the pool.
 ///
 ///   Recurrent layer(StackedCells(LSTMCell(...), Residual(MyCell(...))));
 ///   CellStream stream(layer);
 ///   const Tensor y = stream.step(x);          // x (1, 1, I): a step of one session
 ///
-/// It refers to the layer, whose Parameters may change meanwhile, and belongs to one thread at a time;
-/// any number of them can be made of one layer.
+/// It refers to the layer, whose Parameters may change meanwhile, and belongs to one thread at a
+/// time; any number of them can be made of one layer.
 template <RecurrentCell Cell>
 class CellStream {
  public:
   using State = StateOf<Cell>;
 
-  /// Begins at the layer's first state, of B independent sessions. Throws as the cell's zero_state()
-  /// does.
+  /// Begins at the layer's first state, of B independent sessions. Throws as the cell's
+  /// zero_state() does.
   explicit CellStream(const Recurrent<Cell>& layer, std::size_t sessions = 1)
       : layer_(&layer), sessions_(sessions) {
     reset();

@@ -16,7 +16,8 @@ struct CheckpointOptions {
   std::uint64_t epochs = 1;  // >= 1, from one to the next at the ends of epochs
 };
 
-/// The state of a training in a file, written now and then, so that a program that was killed goes on:
+/// The state of a training in a file, written now and then, so that a program that was killed goes
+/// on:
 ///
 ///   Checkpoint checkpoint("run.state", [&](Archive& a) {
 ///     a("loop", loop); a("model", parameters(model)); a("adam", adam); a("best", best);
@@ -32,8 +33,8 @@ class Checkpoint {
   Checkpoint(std::filesystem::path path, std::function<void(Archive&)> state,
              CheckpointOptions options = {});
 
-  /// Restores what the file has, and returns whether there is a file. Throws FileError as load_state()
-  /// does, and then nothing has been changed.
+  /// Restores what the file has, and returns whether there is a file. Throws FileError as
+  /// load_state() does, and then nothing has been changed.
   bool resume();
   /// Saves now. Throws FileError.
   void save();

@@ -15,8 +15,8 @@ struct EarlyStoppingOptions {
   std::string figure = "valid";  // of an epoch's, to be small
   bool maximise = false;         // or to be large
   double min_change = 0;         // >= 0: a smaller improvement is none
-  /// Epochs in a row without improvement after which the training ends; by default it never does, and
-  /// the best weights are kept all the same.
+  /// Epochs in a row without improvement after which the training ends; by default it never does,
+  /// and the best weights are kept all the same.
   std::uint64_t patience = std::numeric_limits<std::uint64_t>::max();
 };
 
@@ -33,8 +33,8 @@ class EarlyStopping {
   /// Throws UsageError for no parameters, a patience of 0, or a min_change that is negative or NaN.
   explicit EarlyStopping(Parameters parameters, EarlyStoppingOptions options = {});
 
-  /// Notes the figure of the next epoch, and copies the weights if it is the best so far. NaN is never
-  /// better. Returns why the training is to end, or "".
+  /// Notes the figure of the next epoch, and copies the weights if it is the best so far. NaN is
+  /// never better. Returns why the training is to end, or "".
   std::string add(double figure);
   /// Does so with the figure that the options name. Throws UsageError if the epoch has none.
   std::string on_epoch(const TrainingEpoch& epoch);

@@ -28,8 +28,8 @@ class History {
   /// Returns the figure of that name, an element an epoch. Throws UsageError for an unknown name.
   std::vector<double> operator[](std::string_view name) const;
 
-  /// Writes a line for each epoch, "epoch" (from 1 on) and the figures, whole or not at all: as CSV, or
-  /// as JSON texts, whose numbers that are not finite are null. Throws FileError.
+  /// Writes a line for each epoch, "epoch" (from 1 on) and the figures, whole or not at all: as
+  /// CSV, or as JSON texts, whose numbers that are not finite are null. Throws FileError.
   void write_csv(const std::filesystem::path& path) const;
   void write_jsonl(const std::filesystem::path& path) const;
 
@@ -42,19 +42,20 @@ class History {
   std::vector<double> values_;  // of each epoch, in the order of the names
 };
 
-/// A file that gets a line for each epoch as soon as it is done, which History::write_csv() or, if its
-/// name ends in ".jsonl", write_jsonl() would write at the end. A file that is there is continued: what
-/// follows its last whole line, left by a program that was killed, is cut off.
+/// A file that gets a line for each epoch as soon as it is done, which History::write_csv() or, if
+/// its name ends in ".jsonl", write_jsonl() would write at the end. A file that is there is
+/// continued: what follows its last whole line, left by a program that was killed, is cut off.
 ///
 ///   TrainingLog log("run.jsonl");
 ///   loop.run(50, batches, train, evaluate, log);
 class TrainingLog {
  public:
-  /// Throws UsageError unless the name ends in .csv or .jsonl; FileError if the file cannot be written.
+  /// Throws UsageError unless the name ends in .csv or .jsonl; FileError if the file cannot be
+  /// written.
   explicit TrainingLog(std::filesystem::path path);
 
-  /// Appends a line. Throws FileError if it cannot be written, or if the file's first line names other
-  /// columns.
+  /// Appends a line. Throws FileError if it cannot be written, or if the file's first line names
+  /// other columns.
   void add(std::uint64_t epoch, const Figures& figures);
   std::string on_epoch(const TrainingEpoch& epoch);
 

@@ -33,8 +33,8 @@ struct TrainingStep {
   std::uint64_t epochs;  // that are asked for
   double loss;           // of this step
   double mean_loss;      // of this epoch so far, over its targets
-  /// Share that is used up, in [0, 1], of the epochs asked for or of a callback's limit. Within an epoch
-  /// whose steps have no number it does not grow.
+  /// Share that is used up, in [0, 1], of the epochs asked for or of a callback's limit. Within an
+  /// epoch whose steps have no number it does not grow.
   double done;
 };
 
@@ -79,8 +79,8 @@ concept EpochEvaluation = requires(F& f) {
   { f() } -> std::convertible_to<Figures>;
 };
 
-/// A loop over epochs and steps that tells callbacks how far it is. It owns nothing but its position;
-/// all callbacks do without it, in a loop written by hand.
+/// A loop over epochs and steps that tells callbacks how far it is. It owns nothing but its
+/// position; all callbacks do without it, in a loop written by hand.
 ///
 ///   TrainingLoop loop;
 ///   Progress progress;
@@ -91,18 +91,19 @@ concept EpochEvaluation = requires(F& f) {
 ///   }, [&] { return Figures{{"valid", evaluate(model)}}; }, progress, best);
 ///   best.restore();
 ///
-/// Called again, it goes on where it ended; so does a training whose position was restored, from the
-/// next step of its epoch on.
+/// Called again, it goes on where it ended; so does a training whose position was restored, from
+/// the next step of its epoch on.
 class TrainingLoop {
  public:
   /// Trains until `epochs` epochs in all are done, or a callback ends it, or a loss is not finite:
   /// then the weights of this step are useless, whoever kept those of an epoch before has the last
   /// good ones.
   ///
-  /// `source` is what an epoch goes through: a range, the same in each epoch, or a function that maps
-  /// the number of an epoch, from 0 on, to a range. `train` maps an element of the range to a StepLoss.
-  /// `evaluate` returns the Figures of an epoch. Callbacks are called in their order, all of them even
-  /// if one ends the training. An exception of theirs leaves the position behind the last whole step.
+  /// `source` is what an epoch goes through: a range, the same in each epoch, or a function that
+  /// maps the number of an epoch, from 0 on, to a range. `train` maps an element of the range to a
+  /// StepLoss. `evaluate` returns the Figures of an epoch. Callbacks are called in their order, all
+  /// of them even if one ends the training. An exception of theirs leaves the position behind the
+  /// last whole step.
   ///
   /// Throws UsageError for an epoch without elements, and for a count that is not finite and > 0.
   template <class Source, class Train, EpochEvaluation Evaluate, TrainingCallback... Callbacks>

@@ -8,9 +8,9 @@
 
 namespace tapegrad {
 
-/// A line on stderr that says how far a program is: rewritten on a terminal, else a new one every few
-/// seconds. It has no colours and no control characters but the carriage return, so NO_COLOR has
-/// nothing to switch off.
+/// A line on stderr that says how far a program is: rewritten on a terminal, else a new one every
+/// few seconds. It has no colours and no control characters but the carriage return, so NO_COLOR
+/// has nothing to switch off.
 ///
 ///   if (progress.due()) progress.show(fmt::format("step {}", step));
 class Progress {

@@ -7,8 +7,8 @@
 namespace tapegrad {
 
 /// While it lives, SIGINT (Ctrl-C), SIGTERM and SIGHUP do not end the program: a training finishes
-/// its step and keeps what it has. A second signal ends the program at once. Under nohup SIGHUP stays
-/// ignored. What a signal did before is done again afterwards. One at a time.
+/// its step and keeps what it has. A second signal ends the program at once. Under nohup SIGHUP
+/// stays ignored. What a signal did before is done again afterwards. One at a time.
 ///
 ///   SignalGuard guard;
 ///   const TrainingEnd end = loop.run(50, batches, train, evaluate, guard, checkpoint);

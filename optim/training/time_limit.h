@@ -7,8 +7,8 @@
 
 namespace tapegrad {
 
-/// Limit of the time that a training takes, from its making on; what a training that goes on has used
-/// before is counted.
+/// Limit of the time that a training takes, from its making on; what a training that goes on has
+/// used before is counted.
 class TimeLimit {
  public:
   /// Throws UsageError unless `seconds` > 0; infinity is no limit.
