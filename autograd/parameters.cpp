@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -17,43 +16,21 @@
 namespace tapegrad {
 namespace {
 
-/// Number of letters to change, add or remove (Levenshtein 1966) to get from `a` to `b`, or to
-/// what `b` begins with.
-std::size_t distance(std::string_view a, std::string_view b, bool beginning) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t k = 0; k < b.size(); ++k) {
-      const std::size_t changed = diagonal + (a[i] == b[k] ? 0 : 1);
-      diagonal = row[k + 1];
-      row[k + 1] = std::min({row[k] + 1, diagonal + 1, changed});
-    }
-  }
-  return beginning ? std::ranges::min(row) : row.back();
-}
-
 template <class Predicate>
 bool any_name(const NamedParameter& p, Predicate is_it) {
   return is_it(p.name) || std::ranges::any_of(p.ties, is_it);
 }
 
-/// "is it a, b, c?": at most three, and none twice as far as the nearest.
+/// Returns the names, ties too, that `wanted` may have meant.
 std::string near(const Parameters& parameters, std::string_view wanted, bool beginning) {
-  std::vector<std::pair<std::size_t, std::string>> names;
+  std::vector<std::string> names;
   for (const NamedParameter& p : parameters) {
     any_name(p, [&](const std::string& name) {
-      names.emplace_back(distance(wanted, name, beginning), name);
+      names.push_back(name);
       return false;
     });
   }
-  if (names.empty()) return "there are no parameters";
-  std::ranges::stable_sort(names, {}, [](const auto& pair) { return pair.first; });
-  names.resize(std::min<std::size_t>(names.size(), 3));
-  std::string list = "is it " + names[0].second;
-  for (std::size_t i = 1; i < names.size() && names[i].first < 2 * names[0].first; ++i)
-    list += ", " + names[i].second;
-  return list + "?";
+  return names.empty() ? "there are no parameters" : near_names(wanted, names, beginning);
 }
 
 std::size_t bytes(const Tensor& t) { return t.defined() ? t.numel() * size_of(t.dtype()) : 0; }

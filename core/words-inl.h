@@ -30,6 +30,11 @@ std::string shown(std::string_view text);
 /// Returns a path as a message may carry it: escaped only if it has control characters.
 std::string shown_path(const std::filesystem::path& path);
 
+/// Returns "is it a, b, c?": of `names`, of which there must be one, those nearest to `wanted`, or
+/// beginning nearest to it; at most three, and none twice as far as the nearest.
+std::string near_names(std::string_view wanted, std::span<const std::string> names,
+                       bool beginning = false);
+
 /// A list in a message: the first items, as many as a reader may want to see, and the number of the
 /// others.
 class Listing {

@@ -4,9 +4,30 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 namespace tapegrad {
+namespace {
+
+/// Number of letters to change, add or remove (Levenshtein 1966) to get from `a` to `b`, or to
+/// what `b` begins with.
+std::size_t distance(std::string_view a, std::string_view b, bool beginning) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t k = 0; k < b.size(); ++k) {
+      const std::size_t changed = diagonal + (a[i] == b[k] ? 0 : 1);
+      diagonal = row[k + 1];
+      row[k + 1] = std::min({row[k] + 1, diagonal + 1, changed});
+    }
+  }
+  return beginning ? std::ranges::min(row) : row.back();
+}
+
+}  // namespace
 
 std::string joined(std::span<const std::string> words, std::string_view between) {
   std::string text;
@@ -43,6 +64,20 @@ std::string shown_path(const std::filesystem::path& path) {
   const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
   const std::string& text = path.native();
   return std::ranges::any_of(text, is_control) ? escaped(text) : text;
+}
+
+std::string near_names(std::string_view wanted, std::span<const std::string> names,
+                       bool beginning) {
+  std::vector<std::pair<std::size_t, std::string_view>> ranked;
+  for (const std::string& name : names) {
+    ranked.emplace_back(distance(wanted, name, beginning), name);
+  }
+  std::ranges::stable_sort(ranked, {}, [](const auto& pair) { return pair.first; });
+  ranked.resize(std::min<std::size_t>(ranked.size(), 3));
+  std::string list = "is it " + shown(ranked[0].second);
+  for (std::size_t i = 1; i < ranked.size() && ranked[i].first < 2 * ranked[0].first; ++i)
+    list += ", " + shown(ranked[i].second);
+  return list + "?";
 }
 
 void Listing::add(std::string_view item) {

@@ -3,10 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <charconv>
-#include <cmath>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -22,6 +20,7 @@
 #include "../words-inl.h"
 #include "../write-inl.h"
 #include "atomic_file.h"
+#include "elements-inl.h"
 #include "name_index-inl.h"
 #include "safetensors_header-inl.h"
 
@@ -30,13 +29,7 @@ namespace {
 
 using namespace safetensors;
 
-static_assert(std::endian::native == std::endian::little, "elements are written as they lie");
-
 constexpr std::size_t alignment = sizeof(double);
-
-std::span<const std::byte> bytes_of(const Tensor& tensor) {
-  return dispatch(tensor.dtype(), [&]<class T>(T) { return std::as_bytes(tensor.values<T>()); });
-}
 
 std::span<std::byte> writable_bytes_of(Tensor& tensor) {
   return dispatch(tensor.dtype(), [&]<class T>(T) {
@@ -96,9 +89,7 @@ class HeaderWriter {
                       "into tensors",
                       tensors.size(), metadata.size()));
     }
-    const auto size =
-        std::bit_cast<std::array<char, sizeof(std::uint64_t)>>(std::uint64_t{header.size()});
-    return std::string(size.begin(), size.end()) + header;
+    return bytes_of_number(header.size(), sizeof(std::uint64_t)) + header;
   }
 
  private:
@@ -136,16 +127,11 @@ void check_size(const InputFile& file, const Entry& entry) {
   if (begin > end) {
     fail(fmt::format("data_offsets ({}, {}) end before they begin", begin, end));
   }
-  std::size_t count = 1, elements = 1;
-  for (const std::size_t size : dims) {
-    // A size of 0 must not hide an overflow of the others.
-    if (size > 1 && count > PTRDIFF_MAX / sizeof(double) / size) {
-      fail(fmt::format("shape ({}) has more elements than memory can address", joined(dims, ", ")));
-    }
-    count *= std::max<std::size_t>(size, 1);
-    elements *= size;
+  const std::optional<std::size_t> elements = element_count(dims);
+  if (!elements) {
+    fail(fmt::format("shape ({}) has more elements than memory can address", joined(dims, ", ")));
   }
-  const std::size_t bits = elements * entry.format->bits;
+  const std::size_t bits = *elements * entry.format->bits;
   if (bits % 8 != 0) {
     fail(fmt::format("shape ({}) of {} is not a whole number of bytes", joined(dims, ", "),
                      entry.format->name));
@@ -329,32 +315,14 @@ class Reader {
 
   /// Reads 16-bit numbers into a float32 tensor.
   void widen(std::uint64_t begin, const Format& format, Tensor& tensor) const {
-    std::span<float> wide(detail::write<float>(tensor), tensor.numel());
-    std::array<std::uint16_t, 4096> narrow;
     const auto widened = format.name == "BF16" ? of_bfloat16 : of_float16;
-    while (!wide.empty()) {
-      const std::size_t count = std::min(wide.size(), narrow.size());
-      file_.read_exactly_at(begin, std::as_writable_bytes(std::span(narrow).first(count)));
-      std::transform(narrow.begin(), narrow.begin() + static_cast<std::ptrdiff_t>(count),
-                     wide.begin(), widened);
-      wide = wide.subspan(count);
-      begin += count * sizeof(std::uint16_t);
-    }
+    read_converted<std::uint16_t>(file_, begin,
+                                  std::span(detail::write<float>(tensor), tensor.numel()),
+                                  [&](std::uint16_t bits, std::size_t) { return widened(bits); });
   }
 
   static float of_bfloat16(std::uint16_t bits) {
     return std::bit_cast<float>(std::uint32_t{bits} << 16);
-  }
-  /// IEEE 754, binary16: sign, 5 bits of exponent with bias 15, 10 of significand.
-  static float of_float16(std::uint16_t bits) {
-    const std::uint32_t sign = std::uint32_t{bits & 0x8000U} << 16;
-    const std::uint32_t exponent = bits >> 10 & 0x1FU, significand = bits & 0x3FFU;
-    if (exponent == 0) {  // zero or subnormal: a multiple of 2^-24
-      const float size = std::ldexp(static_cast<float>(significand), -24);
-      return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(size));
-    }
-    const std::uint32_t wide_exponent = exponent == 0x1F ? 0xFF : exponent + (127 - 15);
-    return std::bit_cast<float>(sign | wide_exponent << 23 | significand << 13);
   }
 
   InputFile file_;
