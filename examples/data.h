@@ -3,11 +3,10 @@
 #include <tapegrad/tapegrad.h>
 
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
-/// What the programs that learn from public data share: reading it, and batches.
+/// What the programs that learn from public data share: reading it.
 namespace examples {
 
 /// Reads a file of public data. WrongUse if `path` is empty (the user gave no --data) or no file
@@ -18,10 +17,5 @@ std::string read_data(const std::string& path, const std::string& source);
 using FrameLists = std::map<std::string, std::vector<std::vector<std::vector<double>>>>;
 /// Reads {"part": [[[number, ...], ...], ...], ...}. WrongUse, with `path`, for anything else.
 FrameLists parse_frame_lists(const std::string& json, const std::string& path);
-
-/// The places 0 ... count - 1 in batches of `size`, the last one perhaps smaller; in random order,
-/// or in theirs without an Rng.
-std::vector<std::vector<std::size_t>> batches(std::size_t count, std::size_t size,
-                                              tapegrad::Rng* rng = nullptr);
 
 }  // namespace examples

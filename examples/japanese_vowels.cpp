@@ -101,13 +101,6 @@ Utterances read_utterances(const std::string& folder, const char* name, Ids& spe
   return read;
 }
 
-/// Returns the ids of the chosen utterances' speakers, (B).
-Tensor speakers_of(const Utterances& some, const std::vector<std::size_t>& chosen) {
-  std::vector<std::int32_t> ids;
-  for (const std::size_t k : chosen) ids.push_back(some.speakers[k]);
-  return Tensor::from({ids.size()}, ids);
-}
-
 struct Model {
   LSTM lstm;
   Dropout dropout;
@@ -146,11 +139,14 @@ int classify(const Options& o) {
   Progress progress(o.common.quiet);
   const Stopwatch clock;
   std::size_t step = 0;
+  Batches batches(train.sequences.size(), o.batch, {.shuffle = o.common.seed});
   for (std::size_t epoch = 0; epoch < o.epochs; ++epoch) {
-    for (const auto& chosen : batches(train.sequences.size(), o.batch, &rng)) {
+    for (const auto& chosen : batches) {
       Tape tape = Tape::training({.seed = o.common.seed, .pass = step++});
       const Var logits = model(tape, pad_sequences(train.sequences, chosen));
-      const Var loss = cross_entropy(logits, speakers_of(train, chosen));
+      std::vector<std::int32_t> ids;
+      for (const std::size_t k : chosen) ids.push_back(train.speakers[k]);
+      const Var loss = cross_entropy(logits, Tensor::from({ids.size()}, ids));
       adam.zero_grad();
       tape.backward(loss);
       adam.step({.clip_norm = o.clip});
@@ -159,22 +155,22 @@ int classify(const Options& o) {
   }
   progress.clear();
 
-  const std::vector<std::size_t> all = batches(test.sequences.size(), test.sequences.size())[0];
+  const std::size_t n = test.sequences.size();
   Tape tape = Tape::inference();
   Accuracy counted;
-  counted.add(model(tape, pad_sequences(test.sequences, all)).value(), speakers_of(test, all));
+  counted.add(model(tape, pad_sequences(test.sequences)).value(), Tensor::from({n}, test.speakers));
   std::ptrdiff_t most = 0;
   for (const std::int32_t speaker : test.speakers) {
     most = std::max(most, std::ranges::count(test.speakers, speaker));
   }
   const double accuracy = counted.value(), seconds = clock.seconds(),
-               baseline = static_cast<double>(most) / static_cast<double>(all.size());
+               baseline = static_cast<double>(most) / static_cast<double>(n);
   print(
       fmt::format("{} utterances to learn from, {} to test, {} speakers; {} weights, {:.1f} s\n"
                   "test accuracy: {:.1f} %\n"
                   "  always the most frequent speaker: {:.1f} %\n"
                   "  published: LSTM 79.7 %, dynamic time warping 94.9 %, ROCKET 96.2 %\n",
-                  train.sequences.size(), all.size(), known, parameters(model).count(), seconds,
+                  train.sequences.size(), n, known, parameters(model).count(), seconds,
                   100 * accuracy, 100 * baseline));
   if (accuracy < bound) print(fmt::format("MISSED: the bound is {:.0f} %\n", 100 * bound));
   print_result({{"program", "japanese_vowels"},

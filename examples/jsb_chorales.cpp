@@ -105,7 +105,8 @@ struct Model {
 template <class Layer>
 double evaluate(const Model<Layer>& model, const std::vector<Tensor>& rolls) {
   Tape tape = Tape::inference();
-  return model.loss(tape, make_batch(rolls, batches(rolls.size(), rolls.size())[0])).item();
+  Batches all(rolls.size(), rolls.size());
+  return model.loss(tape, make_batch(rolls, *all.begin())).item();
 }
 
 /// The loss of the keys' frequencies in training, where each has one count of either kind more.
@@ -142,9 +143,10 @@ int learn(const Options& o, double published) {
   const Stopwatch clock;
   double nll_valid = std::numeric_limits<double>::infinity();
   std::size_t step = 0;
+  Batches batches(train.size(), o.batch, {.shuffle = o.common.seed});
   for (std::size_t epoch = 0; epoch < o.epochs; ++epoch) {
     adam.set_learning_rate(o.lr * (1 - static_cast<double>(epoch) / static_cast<double>(o.epochs)));
-    for (const auto& chosen : batches(train.size(), o.batch, &rng)) {
+    for (const auto& chosen : batches) {
       Tape tape = Tape::training({.seed = o.common.seed, .pass = step++});
       const Var loss = model.loss(tape, make_batch(train, chosen));
       adam.zero_grad();

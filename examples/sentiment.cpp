@@ -150,7 +150,7 @@ struct Reader {
 template <class Model>
 double accuracy_of(const Model& model, const Part& part) {
   Accuracy accuracy;
-  for (const auto& chosen : batches(part.ids.size(), 256)) {
+  for (const auto& chosen : Batches(part.ids.size(), 256)) {
     Tape tape = Tape::inference();
     accuracy.add(model(tape, pad_sequences(part.ids, chosen)).value(), kinds_of(part, chosen));
   }
@@ -168,13 +168,13 @@ struct Learnt {
 template <class Model>
 Learnt<Model> learn(Model model, const Parts& parts, const Options& o,
                     const AdamOptions& adam_options, std::size_t epochs, const std::string& name) {
-  Rng rng(o.common.seed, name);
   Adam adam(parameters(model), adam_options);
   Progress progress(o.common.quiet);
   Learnt<Model> best;
   std::size_t step = 0;
+  Batches batches(parts.train.ids.size(), o.batch, {.shuffle = o.common.seed});
   for (std::size_t epoch = 1; epoch <= epochs; ++epoch) {
-    for (const auto& chosen : batches(parts.train.ids.size(), o.batch, &rng)) {
+    for (const auto& chosen : batches) {
       Tape tape = Tape::training({.seed = o.common.seed, .pass = step++});
       const Var logits = model(tape, pad_sequences(parts.train.ids, chosen));
       const Var loss = cross_entropy(logits, kinds_of(parts.train, chosen));
@@ -197,9 +197,8 @@ int classify(const Options& o) {
   read_sentences(o.data, "rt-polarity.neg", 0, read);
   read_sentences(o.data, "rt-polarity.pos", 1, read);
   if (read.size() < 10) throw WrongUse(o.data + ": has fewer than 10 sentences");
-  Rng split_rng(o.common.seed, "split");
-  const std::vector<std::size_t> order = batches(read.size(), read.size(), &split_rng)[0];
-  for (const std::size_t k : order) sentences.push_back(read[k]);
+  Batches all(read.size(), read.size(), {.shuffle = o.common.seed});
+  for (const std::size_t k : *all.begin()) sentences.push_back(read[k]);
 
   const Stopwatch clock;
   std::vector<std::vector<std::string>> texts;

@@ -16,6 +16,8 @@ constexpr std::size_t max_text_bytes = std::size_t{4} << 30;
 constexpr char32_t last_character = 0x10FFFF;
 constexpr std::string_view bytes_prefix = "bytes:";
 constexpr std::string_view characters_prefix = "characters:";
+constexpr std::string_view padding_prefix = "padding ";
+constexpr std::string_view unknown_prefix = "unknown ";
 
 unsigned char byte_at(std::string_view text, std::size_t offset) {
   return static_cast<unsigned char>(text[offset]);
@@ -92,7 +94,9 @@ std::string name_of(char32_t symbol, TextUnit unit) {
   return fmt::format("character '{}' (U+{:04X})", encode_utf8(symbol), code);
 }
 
-std::vector<char32_t> parse_bytes(std::string_view digits) {
+/// The bytes whose digits begin at an offset of what is stored.
+std::vector<char32_t> parse_bytes(std::string_view stored, std::size_t begin) {
+  const std::string_view digits = stored.substr(begin);
   if (digits.size() > 2 * 256) {
     fail<FileError>("CharVocabulary", "more bytes are stored than there are");
   }
@@ -104,7 +108,7 @@ std::vector<char32_t> parse_bytes(std::string_view digits) {
     if (error != std::errc() || end != pair.data() + 2) {
       fail<FileError>("CharVocabulary",
                       "the stored bytes are not pairs of hexadecimal digits at offset {}",
-                      bytes_prefix.size() + i);
+                      begin + i);
     }
     bytes.push_back(value);
   }
@@ -160,13 +164,15 @@ std::string encode_utf8(char32_t character) {
           continuation(0)};
 }
 
-CharVocabulary::CharVocabulary(std::string_view text, TextUnit unit)
-    : CharVocabulary(symbols_of(text, unit), unit) {}
+CharVocabulary::CharVocabulary(std::string_view text, TextUnit unit,
+                               const CharVocabularyOptions& options)
+    : CharVocabulary(symbols_of(text, unit), unit, options) {}
 
-CharVocabulary::CharVocabulary(std::vector<char32_t> symbols, TextUnit unit)
-    : unit_(unit), symbols_(std::move(symbols)) {
+CharVocabulary::CharVocabulary(std::vector<char32_t> symbols, TextUnit unit,
+                               const CharVocabularyOptions& options)
+    : unit_(unit), options_(options), symbols_(std::move(symbols)) {
   ids_.assign(*std::ranges::max_element(symbols_) + 1, -1);
-  std::int32_t next = 0;
+  auto next = static_cast<std::int32_t>(first_symbol());
   for (const char32_t symbol : symbols_) {
     // Only a stored vocabulary can have duplicates.
     if (std::exchange(ids_[symbol], next++) >= 0) {
@@ -178,10 +184,19 @@ CharVocabulary::CharVocabulary(std::vector<char32_t> symbols, TextUnit unit)
 CharVocabulary CharVocabulary::from_string(std::string_view stored) {
   std::vector<char32_t> symbols;
   TextUnit unit = TextUnit::bytes;
-  if (stored.starts_with(bytes_prefix)) {
-    symbols = parse_bytes(stored.substr(bytes_prefix.size()));
-  } else if (stored.starts_with(characters_prefix)) {
-    symbols = parse_characters(stored.substr(characters_prefix.size()));
+  CharVocabularyOptions options;
+  std::size_t begin = 0;
+  const auto follows = [&](std::string_view prefix) {
+    const bool there = stored.substr(begin).starts_with(prefix);
+    if (there) begin += prefix.size();
+    return there;
+  };
+  options.padding = follows(padding_prefix);
+  options.unknown = follows(unknown_prefix);
+  if (follows(bytes_prefix)) {
+    symbols = parse_bytes(stored, begin);
+  } else if (follows(characters_prefix)) {
+    symbols = parse_characters(stored.substr(begin));
     unit = TextUnit::characters;
   } else {
     fail<FileError>("CharVocabulary",
@@ -189,12 +204,15 @@ CharVocabulary CharVocabulary::from_string(std::string_view stored) {
   }
   if (symbols.empty())
     fail<FileError>("CharVocabulary", "nothing is stored: there must be a symbol");
-  return {std::move(symbols), unit};
+  return {std::move(symbols), unit, options};
 }
 
 std::string CharVocabulary::to_string() const {
   const bool is_bytes = unit_ == TextUnit::bytes;
-  std::string stored(is_bytes ? bytes_prefix : characters_prefix);
+  std::string stored;
+  if (options_.padding) stored += padding_prefix;
+  if (options_.unknown) stored += unknown_prefix;
+  stored += is_bytes ? bytes_prefix : characters_prefix;
   for (const char32_t symbol : symbols_) {
     stored +=
         is_bytes ? fmt::format("{:02x}", static_cast<std::uint32_t>(symbol)) : encode_utf8(symbol);
@@ -202,11 +220,20 @@ std::string CharVocabulary::to_string() const {
   return stored;
 }
 
+std::optional<std::int32_t> CharVocabulary::padding() const {
+  return options_.padding ? std::optional(0) : std::nullopt;
+}
+
+std::optional<std::int32_t> CharVocabulary::unknown() const {
+  return options_.unknown ? std::optional(options_.padding ? 1 : 0) : std::nullopt;
+}
+
 Tensor CharVocabulary::encode(std::string_view text) const {
   Tensor ids = Tensor::empty({count_symbols(text, unit_)}, DType::int32);
   std::int32_t* next = ids.mutable_data<std::int32_t>();
   for_each_symbol(text, unit_, [&](char32_t symbol, std::size_t offset) {
-    const std::int32_t id = symbol < ids_.size() ? ids_[symbol] : -1;
+    std::int32_t id = symbol < ids_.size() ? ids_[symbol] : -1;
+    if (id < 0) id = unknown().value_or(-1);
     if (id < 0) {
       fail<UsageError>("encode", "{} at offset {} is not in the vocabulary of {} {}",
                        name_of(symbol, unit_), offset, size(),
@@ -218,6 +245,7 @@ Tensor CharVocabulary::encode(std::string_view text) const {
 }
 
 std::string CharVocabulary::decode(std::span<const std::int32_t> ids) const {
+  const char32_t replacement = unit_ == TextUnit::bytes ? U'?' : U'\uFFFD';
   std::string text;
   text.reserve(ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -225,7 +253,10 @@ std::string CharVocabulary::decode(std::span<const std::int32_t> ids) const {
       fail<UsageError>("decode", "id {} at position {} is not in the vocabulary: ids are 0 to {}",
                        ids[i], i, size() - 1);
     }
-    const char32_t symbol = symbols_[static_cast<std::size_t>(ids[i])];
+    if (ids[i] == padding()) continue;
+    const char32_t symbol = ids[i] == unknown()
+                                ? replacement
+                                : symbols_[static_cast<std::size_t>(ids[i]) - first_symbol()];
     if (unit_ == TextUnit::bytes) {
       text += static_cast<char>(symbol);
     } else {

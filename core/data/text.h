@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,41 +28,62 @@ std::string encode_utf8(char32_t character);
 /// Unit of text that is one symbol: a character of UTF-8 text, or a byte of any file.
 enum class TextUnit : std::uint8_t { bytes, characters };
 
-/// The symbols of a text and their ids: id k is the k-th symbol in the order of code points or
+struct CharVocabularyOptions {
+  bool padding = false;  // the first id is for steps behind the end of a sequence
+  bool unknown = false;  // the id behind that one is for every symbol that has none
+
+  bool operator==(const CharVocabularyOptions&) const = default;
+};
+
+/// The symbols of a text and their ids: after those of the options, in the order of code points or
 /// bytes.
+///
+///     const CharVocabulary letters(names, TextUnit::characters, {.padding = true, .unknown = true});
+///     pad_sequences(encoded_names, *letters.padding())
 class CharVocabulary {
  public:
   /// Returns the symbols that occur in `text`. Throws UsageError if it is empty, or if it is to be
   /// characters and is not UTF-8.
-  explicit CharVocabulary(std::string_view text, TextUnit unit = TextUnit::characters);
+  explicit CharVocabulary(std::string_view text, TextUnit unit = TextUnit::characters,
+                          const CharVocabularyOptions& options = {});
 
   /// Reads what `to_string` wrote. Throws FileError if it is something else, is empty, or has a
   /// symbol twice.
   static CharVocabulary from_string(std::string_view stored);
   /// Writes the vocabulary as UTF-8 in one line of text, for a model file's metadata: "characters:"
   /// and the characters in the order of their ids, or "bytes:" and two hexadecimal digits for each
-  /// byte.
+  /// byte; before that "padding " and "unknown " if there are such ids.
   std::string to_string() const;
 
   /// Returns the number of symbols, V: ids are 0 to V - 1.
-  std::size_t size() const { return symbols_.size(); }
+  std::size_t size() const { return first_symbol() + symbols_.size(); }
   TextUnit unit() const { return unit_; }
+  /// Returns the id of steps behind an end, and of symbols that have none, if there is one.
+  std::optional<std::int32_t> padding() const;
+  std::optional<std::int32_t> unknown() const;
 
   /// Returns the ids of `text`'s symbols: int32, shape (n). Throws UsageError, with its offset, for
-  /// a symbol that is not in the vocabulary, and for characters that are not UTF-8.
+  /// a symbol that is not in the vocabulary unless there is an id for the unknown, and for
+  /// characters that are not UTF-8.
   Tensor encode(std::string_view text) const;
-  /// Returns the text of ids of any shape, row-major. Throws UsageError for an id out of range,
-  /// DtypeError unless they are int32.
+  /// Returns the text of ids of any shape, row-major: nothing for padding, and U+FFFD or the byte
+  /// '?' for the unknown. Throws UsageError for an id out of range, DtypeError unless they are
+  /// int32.
   std::string decode(const Tensor& ids) const { return decode(ids.values<std::int32_t>()); }
   std::string decode(std::span<const std::int32_t> ids) const;
 
   bool operator==(const CharVocabulary&) const = default;
 
  private:
-  CharVocabulary(std::vector<char32_t> symbols, TextUnit unit);
+  CharVocabulary(std::vector<char32_t> symbols, TextUnit unit,
+                 const CharVocabularyOptions& options);
+  std::size_t first_symbol() const {
+    return std::size_t{options_.padding} + std::size_t{options_.unknown};
+  }
 
   TextUnit unit_;
-  std::vector<char32_t> symbols_;  // by id; bytes are 0 to 255
+  CharVocabularyOptions options_;
+  std::vector<char32_t> symbols_;  // by id, from first_symbol() on; bytes are 0 to 255
   std::vector<std::int32_t> ids_;  // by symbol; -1 for none
 };
 

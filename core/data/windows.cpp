@@ -1,34 +1,12 @@
 #include "windows.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "../fail-inl.h"
 #include "../io/archive.h"
 
 namespace tapegrad {
-
-Split split_in_time(const Tensor& sequence, double valid_fraction) {
-  if (sequence.rank() == 0) {
-    fail<ShapeError>("split_in_time", "the sequence is a scalar: its first axis must be time");
-  }
-  // Written so that NaN is refused, too.
-  if (!(valid_fraction > 0 && valid_fraction < 1)) {
-    fail<UsageError>("split_in_time", "valid_fraction is {} but must be between 0 and 1",
-                     valid_fraction);
-  }
-  const std::size_t n = sequence.size(0);
-  const auto valid =
-      static_cast<std::size_t>(std::llround(valid_fraction * static_cast<double>(n)));
-  if (valid == 0 || valid >= n) {
-    fail<UsageError>("split_in_time",
-                     "a valid_fraction of {} leaves {} of {} entries for training and {} for "
-                     "validation: both need one",
-                     valid_fraction, n - std::min(valid, n), n, valid);
-  }
-  return {sequence.slice(0, n - valid), sequence.slice(n - valid, n)};
-}
 
 StreamWindows::StreamWindows(Tensor ids, std::size_t steps, std::size_t batch)
     : ids_(std::move(ids)), steps_(steps), batch_(batch) {

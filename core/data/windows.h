@@ -5,22 +5,10 @@
 
 #include "../tensor.h"
 
-/// A long sequence cut up for training: into parts by time, and into windows for truncated BPTT.
+/// A long sequence of ids cut into windows for truncated BPTT.
 namespace tapegrad {
 
 class Archive;
-
-struct Split {
-  Tensor train, valid;
-};
-
-/// Cuts a sequence in two along its first axis, the time: the last `valid_fraction` of its n
-/// entries, rounded to a whole number of them, is `valid`, all before is `train`. The order is kept
-/// and the parts are views.
-///
-/// Throws ShapeError for a scalar, UsageError unless 0 < valid_fraction < 1 and both parts have an
-/// entry.
-Split split_in_time(const Tensor& sequence, double valid_fraction);
 
 /// One piece of the streams: what the model reads and what it is to predict.
 struct Window {

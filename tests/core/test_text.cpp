@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -241,4 +242,49 @@ TEST_CASE("text: files") {
                        (at + "/none: cannot open: No such file or directory").c_str(), FileError);
   CHECK_THROWS_WITH_AS(read_text_file(folder.path()),
                        (at + ": is a directory: a regular file is wanted").c_str(), FileError);
+}
+
+TEST_CASE("vocabulary: ids for padding and for the unknown, if asked for") {
+  const CharVocabulary both("cab", TextUnit::characters, {.padding = true, .unknown = true});
+  CHECK(both.size() == 5);
+  CHECK(both.padding() == 0);
+  CHECK(both.unknown() == 1);
+  CHECK(ids_of(both.encode("abcé")) == Ids{2, 3, 4, 1});
+  CHECK(both.decode(Tensor::from({5}, {4, 1, 2, 0, 0})) == "c\uFFFDa");
+  CHECK(both.to_string() == "padding unknown characters:abc");
+  CHECK(CharVocabulary::from_string(both.to_string()) == both);
+
+  const CharVocabulary padding("ab", TextUnit::bytes, {.padding = true});
+  CHECK(padding.size() == 3);
+  CHECK(padding.unknown() == std::nullopt);
+  CHECK(ids_of(padding.encode("ba")) == Ids{2, 1});
+  CHECK(padding.to_string() == "padding bytes:6162");
+  CHECK(CharVocabulary::from_string(padding.to_string()) == padding);
+  CHECK_THROWS_WITH_AS(padding.encode("abz"),
+                       "[encode] byte 0x7a at offset 2 is not in the vocabulary of 3 bytes",
+                       UsageError);
+  CHECK_THROWS_WITH_AS(padding.decode(Tensor::from({1}, {3})),
+                       "[decode] id 3 at position 0 is not in the vocabulary: ids are 0 to 2",
+                       UsageError);
+
+  const CharVocabulary unknown("ab", TextUnit::bytes, {.unknown = true});
+  CHECK(unknown.padding() == std::nullopt);
+  CHECK(unknown.unknown() == 0);
+  CHECK(ids_of(unknown.encode("a\xff")) == Ids{1, 0});
+  CHECK(unknown.decode(Tensor::from({2}, {0, 2})) == "?b");
+  CHECK(CharVocabulary::from_string("unknown bytes:6162") == unknown);
+
+  // Without them all is as it was: ids from 0 on, and what is stored.
+  const CharVocabulary none("ab");
+  CHECK(none.padding() == std::nullopt);
+  CHECK(none.to_string() == "characters:ab");
+  CHECK_FALSE(none == CharVocabulary("ab", TextUnit::characters, {.padding = true}));
+  CHECK_THROWS_WITH_AS(CharVocabulary::from_string("unknown padding bytes:61"),
+                       "[CharVocabulary] what is stored begins neither with 'bytes:' nor with "
+                       "'characters:'",
+                       FileError);
+  CHECK_THROWS_WITH_AS(
+      CharVocabulary::from_string("padding bytes:6x"),
+      "[CharVocabulary] the stored bytes are not pairs of hexadecimal digits at offset 14",
+      FileError);
 }

@@ -1,13 +1,11 @@
 // Covers core/data/windows: every id is a target exactly once but for the first and fewer than B at
-// the end, inputs are one step before, windows of a stream follow one another; splits; errors.
+// the end, inputs are one step before, windows of a stream follow one another; errors.
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <iterator>
-#include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -162,48 +160,4 @@ TEST_CASE("windows: what is refused, in whole messages") {
   CHECK_THROWS_AS(StreamWindows(Tensor(), 1, 1), UsageError);
   CHECK(message<UsageError>([] { StreamWindows(counted(12), 2, 2).at(3); }) ==
         "[at] window 3 does not exist: there are 3");
-}
-
-TEST_CASE("split_in_time: the last part is for validation, nothing is lost or mixed") {
-  for (std::size_t n = 2; n <= 50; ++n) {
-    for (const double fraction : {0.1, 0.29, 0.5, 0.9}) {
-      const double exact = fraction * static_cast<double>(n);
-      if (exact < 0.5 || exact > static_cast<double>(n) - 0.51) continue;
-      const auto [train, valid] = split_in_time(counted(n), fraction);
-      CHECK(std::abs(static_cast<double>(valid.numel()) - exact) <= 0.5);
-      Ids joined = values(train);
-      for (const std::int32_t id : values(valid)) joined.push_back(id);
-      CHECK(joined == values(counted(n)));
-    }
-  }
-  const Tensor whole = counted(100);
-  const auto [train, valid] = split_in_time(whole, 0.29);  // 0.29 * 100 is 28.999999999999996
-  CHECK(valid.numel() == 29);
-  CHECK(train.shares_elements_with(whole));
-  CHECK(valid.shares_elements_with(whole));
-  const auto [past, future] = split_in_time(Tensor::zeros({10, 3}), 0.2);
-  CHECK(past.shape() == Shape{8, 3});
-  CHECK(future.shape() == Shape{2, 3});
-}
-
-TEST_CASE("split_in_time: what is refused, in whole messages") {
-  const auto usage = [](std::size_t n, double fraction) {
-    return message<UsageError>([&] { split_in_time(counted(n), fraction); });
-  };
-  CHECK(usage(10, 0) == "[split_in_time] valid_fraction is 0 but must be between 0 and 1");
-  CHECK(usage(10, 1) == "[split_in_time] valid_fraction is 1 but must be between 0 and 1");
-  CHECK(usage(10, -0.5) == "[split_in_time] valid_fraction is -0.5 but must be between 0 and 1");
-  CHECK(usage(10, std::numeric_limits<double>::quiet_NaN()) ==
-        "[split_in_time] valid_fraction is nan but must be between 0 and 1");
-  CHECK(usage(4, 0.1) ==
-        "[split_in_time] a valid_fraction of 0.1 leaves 4 of 4 entries for training and 0 for "
-        "validation: both need one");
-  CHECK(usage(4, 0.9) ==
-        "[split_in_time] a valid_fraction of 0.9 leaves 0 of 4 entries for training and 4 for "
-        "validation: both need one");
-  CHECK(usage(0, 0.5) ==
-        "[split_in_time] a valid_fraction of 0.5 leaves 0 of 0 entries for training and 0 for "
-        "validation: both need one");
-  CHECK(message<ShapeError>([] { split_in_time(Tensor::scalar(1), 0.5); }) ==
-        "[split_in_time] the sequence is a scalar: its first axis must be time");
 }
