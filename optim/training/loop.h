@@ -79,6 +79,12 @@ concept EpochEvaluation = requires(F& f) {
   { f() } -> std::convertible_to<Figures>;
 };
 
+/// A source of an epoch's elements, as Batches, that goes on where a loop over them was left.
+template <class S>
+concept RemembersPlace = requires(const std::remove_cvref_t<S>& source) {
+  { source.epoch() } -> std::convertible_to<std::uint64_t>;
+};
+
 /// A loop over epochs and steps that tells callbacks how far it is. It owns nothing but its
 /// position; all callbacks do without it, in a loop written by hand.
 ///
@@ -99,11 +105,11 @@ class TrainingLoop {
   /// then the weights of this step are useless, whoever kept those of an epoch before has the last
   /// good ones.
   ///
-  /// `source` is what an epoch goes through: a range, the same in each epoch, or a function that
-  /// maps the number of an epoch, from 0 on, to a range. `train` maps an element of the range to a
-  /// StepLoss. `evaluate` returns the Figures of an epoch. Callbacks are called in their order, all
-  /// of them even if one ends the training. An exception of theirs leaves the position behind the
-  /// last whole step.
+  /// `source` is what an epoch goes through: a range, the same in each epoch, as StreamWindows; a
+  /// function that maps the number of an epoch, from 0 on, to a range; or Batches, whose state() is to
+  /// be saved beside the loop's. `train` maps an element to a StepLoss. `evaluate` returns the Figures
+  /// of an epoch. Callbacks are called in their order, all of them even if one ends the training. An
+  /// exception of theirs leaves the position behind the last whole step.
   ///
   /// Throws UsageError for an epoch without elements, and for a count that is not finite and > 0.
   template <class Source, class Train, EpochEvaluation Evaluate, TrainingCallback... Callbacks>
@@ -117,13 +123,14 @@ class TrainingLoop {
       if constexpr (requires { std::ranges::size(range); }) size = std::ranges::size(range);
       std::uint64_t place = 0;
       for (auto&& element : range) {
-        if (place++ < steps_of_epoch_) continue;  // done before the training was interrupted
+        // Done before the training was interrupted; Batches go on by themselves.
+        if (place++ < steps_of_epoch_ && !RemembersPlace<Source>) continue;
         [[maybe_unused]] TrainingStep step = add(train(element), size);
         ((step.done = std::max(step.done, used(callbacks))), ...);
         (stop(call_on_step(callbacks, step)), ...);
         if (!end_.why.empty()) break;
       }
-      check_not_empty(place);
+      check_not_empty(place + steps_of_epoch_);
       if (!end_.why.empty()) break;  // the end of its epoch is still to come
       [[maybe_unused]] const TrainingEpoch epoch = end_epoch(evaluate());
       (stop(call_on_epoch(callbacks, epoch)), ...);

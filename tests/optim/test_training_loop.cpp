@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "../../core/data/batches.h"
 #include "../../core/error.h"
 #include "../../core/io/archive.h"
 #include "../../optim/training/loop.h"
@@ -98,6 +99,33 @@ TEST_CASE("TrainingLoop: a second call goes on, wherever the first one ended") {
   }
 }
 
+TEST_CASE("TrainingLoop: Batches go on by themselves, wherever the first call ended") {
+  const TempFolder folder;
+  std::vector<std::vector<std::size_t>> all;
+  const auto train = [](auto& seen) {
+    return [&seen](const std::vector<std::size_t>& places) {
+      seen.push_back(places);
+      return 1.0;
+    };
+  };
+  Batches whole(7, 3, {.shuffle = 5});
+  (void)TrainingLoop().run(3, whole, train(all));
+  CHECK(all.size() == 9);
+  for (const std::uint64_t stop_at : {1U, 2U, 3U, 4U, 6U}) {
+    std::vector<std::vector<std::size_t>> seen;
+    TrainingLoop loop, again;
+    Witness first{.last_step = stop_at}, second;
+    Batches batches(7, 3, {.shuffle = 5}), others(7, 3, {.shuffle = 5});
+    (void)loop.run(3, batches, train(seen), first);
+    CHECK(first.steps[0].done == doctest::Approx(1.0 / 9));
+    save_state(folder / "s", [&](Archive& a) { a("loop", loop), a("batches", batches); });
+    load_state(folder / "s", [&](Archive& a) { a("loop", again), a("batches", others); });
+    (void)again.run(3, others, train(seen), second);
+    CHECK(seen == all);
+    CHECK(first.epochs.size() + second.epochs.size() == 3);
+  }
+}
+
 TEST_CASE("TrainingLoop: all callbacks are called, and the first reason counts") {
   TrainingLoop loop;
   Witness early{.last_epoch = 2}, also{.last_epoch = 2};
@@ -169,7 +197,8 @@ TEST_CASE("TrainingLoop: a callback's limit counts where it is nearer than the l
   CHECK(witness.steps[0].done == 0.5);
   CHECK(witness.steps[1].done == doctest::Approx(2.0 / 3));
   Limit over{1};
-  CHECK(loop.run(2, three, halved, over, witness).why == "a limit was used up before the first step");
+  CHECK(loop.run(2, three, halved, over, witness).why ==
+        "a limit was used up before the first step");
   CHECK(loop.step() == 3);
 }
 
