@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "program.h"
@@ -21,6 +22,18 @@ FrameLists parse_frame_lists(const std::string& json, const std::string& path) {
   } catch (const nlohmann::json::exception& error) {
     throw WrongUse(fmt::format("{}: {}", path, error.what()));
   }
+}
+
+std::optional<LogLine> parse_log_line(const std::string& line) {
+  const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
+  if (!object.is_object()) return std::nullopt;
+  LogLine parsed;
+  for (const auto& [name, value] : object.items()) {
+    if (value.is_number()) parsed.numbers[name] = value.get<double>();
+    if (value.is_null()) parsed.numbers[name] = std::numeric_limits<double>::quiet_NaN();
+    if (value.is_string()) parsed.texts[name] = value.get<std::string>();
+  }
+  return parsed;
 }
 
 }  // namespace examples

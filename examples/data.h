@@ -3,6 +3,7 @@
 #include <tapegrad/tapegrad.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,5 +18,13 @@ std::string read_data(const std::string& path, const std::string& source);
 using FrameLists = std::map<std::string, std::vector<std::vector<std::vector<double>>>>;
 /// Reads {"part": [[[number, ...], ...], ...], ...}. WrongUse, with `path`, for anything else.
 FrameLists parse_frame_lists(const std::string& json, const std::string& path);
+
+/// A line of a log: an object of JSON with numbers (null is NaN) and texts.
+struct LogLine {
+  std::map<std::string, double> numbers;
+  std::map<std::string, std::string> texts;
+};
+/// Reads a line; none if it is something else, as one that was cut off.
+std::optional<LogLine> parse_log_line(const std::string& line);
 
 }  // namespace examples
