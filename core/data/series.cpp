@@ -131,4 +131,10 @@ SeriesBatch SeriesWindows::batch(std::span<const std::size_t> places) const {
   return made;
 }
 
+SeriesBatch SeriesWindows::all() const {
+  std::vector<std::size_t> places(size());
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  return batch(places);
+}
+
 }  // namespace tapegrad

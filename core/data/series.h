@@ -61,6 +61,8 @@ class SeriesWindows {
   /// Returns the B windows of these places, which may repeat, in tensors of their own. Throws
   /// UsageError for no places, and for one that does not exist.
   SeriesBatch batch(std::span<const std::size_t> places) const;
+  /// Returns all windows side by side.
+  SeriesBatch all() const;
 
  private:
   SeriesWindows spaced(std::size_t first, std::size_t end) const;
