@@ -12,8 +12,8 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What reading and writing comma-separated values share, and their grammar: rows of cells, which
-/// are views of the text.
+/// Parts of reading and writing comma-separated values: checks, and the grammar of rows and cells,
+/// which are views of the text.
 namespace tapegrad::csv {
 
 inline constexpr std::size_t max_columns = 1'000'000;  // a cell takes more memory than its text
@@ -70,7 +70,7 @@ class Rows {
     return true;
   }
   const std::vector<Cell>& cells() const { return cells_; }
-  /// Where that row ends.
+  /// Returns where that row ends.
   std::size_t at() const { return at_; }
 
  private:

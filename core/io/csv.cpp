@@ -23,7 +23,7 @@ using namespace csv;
 constexpr std::size_t max_bytes = std::size_t{16} << 30;
 constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
 
-/// What messages about a cell say.
+/// Origin of cells, for messages about them.
 struct Source {
   const char* op;
   const std::filesystem::path& path;
@@ -121,6 +121,7 @@ Tensor Table::columns(const std::vector<std::string>& names, const ColumnOptions
     fail<UsageError>("Table", "int32 has no NaN: choose Missing::previous, or another dtype");
   }
   std::vector<std::size_t> wanted;
+  wanted.reserve(names.size());
   for (const std::string& name : names) wanted.push_back(index_of(name));
   Tensor numbers = Tensor::empty({rows_, wanted.size()}, options.dtype);
   dispatch(options.dtype, [&]<class T>(T) {

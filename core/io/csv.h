@@ -23,7 +23,7 @@ struct CsvOptions {
                                       "n/a", "NULL", "null", "None", "?"};
 };
 
-/// What a missing value becomes: an error, NaN, or the value of the row before.
+/// Treatment of missing values: an error, NaN, or the value of the row before.
 enum class Missing : std::uint8_t { refuse, nan, previous };
 
 struct ColumnOptions {

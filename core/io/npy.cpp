@@ -140,7 +140,7 @@ Tensor load_npy(const std::filesystem::path& path) {
   if (start.size() < 12 || !start.starts_with(magic)) {
     file.fail("is no .npy file, as numpy.save() writes them; savez() makes archives of several");
   }
-  const int major = start[6], minor = start[7];
+  const auto major = number_at<std::uint8_t>(start, 6), minor = number_at<std::uint8_t>(start, 7);
   if (major < 1 || major > 3 || minor != 0) {
     file.fail(
         fmt::format("has version {}.{} of the format: 1.0, 2.0 and 3.0 are read", major, minor));

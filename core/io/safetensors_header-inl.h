@@ -340,8 +340,7 @@ inline constexpr std::array<Stranger, 11> strangers{{
     {"\x80",
      "is a Python pickle, as torch.save wrote them before 1.6: load it there and save it with "
      "safetensors.torch.save_file"},
-    {"\x93NUMPY",
-     "is an array of NumPy: load it there and save it with safetensors.numpy.save_file"},
+    {"\x93NUMPY", "is an array of NumPy: load_npy() reads it"},
     {"\x89HDF",
      "is an HDF5 file, as Keras writes them: load it there and save its arrays with "
      "safetensors.numpy.save_file"},

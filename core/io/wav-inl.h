@@ -13,7 +13,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/// What reading and writing WAV files share.
+/// Parts of both reading and writing WAV files.
 namespace tapegrad::wav {
 
 inline constexpr std::uint16_t pcm = 1, ieee_float = 3;  // wFormatTag

@@ -305,8 +305,7 @@ TEST_CASE("safetensors: files of another kind are named, with the cure") {
                 " or safetensors.numpy.save_file"},
            {"\x80\x02\x8a\nl\xfc\x9c",
             "is a Python pickle, as torch.save wrote them before 1.6: " + torch},
-           {"\x93NUMPY",
-            "is an array of NumPy: load it there and save it with safetensors.numpy.save_file"},
+           {"\x93NUMPY", "is an array of NumPy: load_npy() reads it"},
            {"\x89HDF\r\n",
             "is an HDF5 file, as Keras writes them: load it there and save its arrays "
             "with safetensors.numpy.save_file"},

@@ -45,7 +45,7 @@ std::string written(const Sound& sound, const WriteWavOptions& options = {}) {
 
 std::string refused(const Sound& sound, const WriteWavOptions& options = {}) {
   const TempFolder folder;
-  const std::string message = message_of([&] { write_wav(folder / "x.wav", sound, options); });
+  std::string message = message_of([&] { write_wav(folder / "x.wav", sound, options); });
   CHECK(folder.names().empty());
   return message;
 }
@@ -74,7 +74,7 @@ std::string data_of(std::string_view bytes) {
 
 TEST_CASE("wav: files are read as SciPy reads them, and written as SciPy does") {
   for (const WavFile& file : wav_files) {
-    CAPTURE(file.bytes.substr(0, 60));
+    CAPTURE(&file - wav_files.data());
     const Sound sound = read_bytes(file.bytes, {.rate = file.rate});
     CHECK(sound.rate == file.rate);
     CHECK(sound.samples.dtype() == DType::float32);
@@ -82,7 +82,7 @@ TEST_CASE("wav: files are read as SciPy reads them, and written as SciPy does") 
     for (std::size_t i = 0; i < file.samples.size(); ++i) {
       CHECK(sound.samples.values<float>()[i] == file.samples[i]);
     }
-    if (file.format) CHECK(written(sound, {.format = *file.format}) == file.bytes);
+    if (file.format) CHECK((written(sound, {.format = *file.format}) == file.bytes));
   }
 }
 
@@ -91,11 +91,11 @@ TEST_CASE("wav: PCM that was read is written again as it was, every value of 16 
   for (unsigned n = 0; n < 65536; ++n) data += u16(n);
   const std::string file = file_of(mono + data_of(data));
   const Sound sound = read_bytes(file);
-  CHECK(written(sound) == file);
+  CHECK((written(sound) == file));
   // 24 bits hold them all, shifted, and float32 too.
   const Sound again = read_bytes(written(sound, {.format = WavFormat::pcm24}));
-  CHECK(written(again) == file);
-  CHECK(written(read_bytes(written(again, {.format = WavFormat::float32}))) == file);
+  CHECK((written(again) == file));
+  CHECK((written(read_bytes(written(again, {.format = WavFormat::float32}))) == file));
 }
 
 TEST_CASE("wav: samples are rounded to the nearest, ties to even, and 1 to the greatest") {
@@ -105,17 +105,17 @@ TEST_CASE("wav: samples are rounded to the nearest, ties to even, and 1 to the g
     return file.substr(file.size() - data);
   };
   const auto two = [&](double x) { return ends_of(x, WavFormat::pcm16); };
-  CHECK(two(0.5 / 32768) == u16(0));
-  CHECK(two(1.5 / 32768) == u16(2));
-  CHECK(two(2.5 / 32768) == u16(2));
-  CHECK(two(-1.5 / 32768) == u16(0xFFFE));
-  CHECK(two(2.6 / 32768) == u16(3));
-  CHECK(two(32767.4 / 32768) == u16(0x7FFF));
-  CHECK(two(1) == u16(0x7FFF));
-  CHECK(two(-1) == u16(0x8000));
-  CHECK(ends_of(1, WavFormat::pcm24) == "\xff\xff\x7f\0"s);
-  CHECK(ends_of(-1, WavFormat::pcm24) == "\0\0\x80\0"s);
-  CHECK(ends_of(1.5 / 8388608, WavFormat::pcm24) == "\2\0\0\0"s);
+  CHECK((two(0.5 / 32768) == u16(0)));
+  CHECK((two(1.5 / 32768) == u16(2)));
+  CHECK((two(2.5 / 32768) == u16(2)));
+  CHECK((two(-1.5 / 32768) == u16(0xFFFE)));
+  CHECK((two(2.6 / 32768) == u16(3)));
+  CHECK((two(32767.4 / 32768) == u16(0x7FFF)));
+  CHECK((two(1) == u16(0x7FFF)));
+  CHECK((two(-1) == u16(0x8000)));
+  CHECK((ends_of(1, WavFormat::pcm24) == "\xff\xff\x7f\0"s));
+  CHECK((ends_of(-1, WavFormat::pcm24) == "\0\0\x80\0"s));
+  CHECK((ends_of(1.5 / 8388608, WavFormat::pcm24) == "\2\0\0\0"s));
 
   const Sound loud{Tensor::of({2, 2}, {0.5, -1.25, 1.5, -1}), 8000};
   CHECK(refused(loud) ==
@@ -129,8 +129,8 @@ TEST_CASE("wav: samples are rounded to the nearest, ties to even, and 1 to the g
 
 TEST_CASE("wav: an odd data chunk is padded, and sizes count that") {
   const std::string file = written({Tensor::zeros({3, 1}), 8000}, {.format = WavFormat::pcm24});
-  CHECK(file == "RIFF" + u32(46) + "WAVE" + format_of(1, 1, 8000, 3, 24) + "data" + u32(9) +
-                    std::string(10, '\0'));
+  CHECK((file == "RIFF" + u32(46) + "WAVE" + format_of(1, 1, 8000, 3, 24) + "data" + u32(9) +
+                     std::string(10, '\0')));
 }
 
 TEST_CASE("wav: files that are cut off, streamed or something else") {
@@ -142,7 +142,7 @@ TEST_CASE("wav: files that are cut off, streamed or something else") {
   const std::string no_data = "has no data chunk: it is cut off";
   CHECK(refusal(file_of("")) == no_data);
   CHECK(refusal(file_of(mono)) == no_data);
-  CHECK(refusal(file_of(mono + "data\1\0")) == no_data);
+  CHECK(refusal(file_of(mono + "data\1\0"s)) == no_data);
   CHECK(refusal(file_of(mono + "LIST" + u32(0xFFFFFFFF) + data_of("12"))) == no_data);
   CHECK(refusal(file_of(data_of("12") + mono)) == "has no fmt chunk before its data");
   CHECK(refusal(file_of(mono + "data" + u32(96000) + "12345")) ==
