@@ -37,6 +37,18 @@ inline std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t") + 1 - begin);
 }
 
+/// Returns the cell that is read back as `text`: in quotation marks where it must be.
+inline std::string cell_of(std::string_view text, char separator) {
+  const char special[] = {separator, '"', '\r', '\n'};
+  // An empty cell alone would make an empty line.
+  const bool plain = !text.empty() && text == trimmed(text) &&
+                     text.find_first_of(special, 0, sizeof special) == std::string_view::npos;
+  if (plain) return std::string(text);
+  std::string cell = "\"";
+  for (const char c : text) cell.append(c == '"' ? 2 : 1, c);
+  return cell += '"';
+}
+
 /// A cell as it stands in the text, less the quotation marks around it.
 struct Cell {
   std::string_view text;

@@ -51,17 +51,7 @@ void append(std::string& line, std::string_view text, char separator) {
   if (text.find('\0') != std::string_view::npos) {
     fail<UsageError>("write_csv", "'{}' has a byte 0, which no reader takes", shown(text));
   }
-  const char special[] = {separator, '"', '\r', '\n'};
-  // An empty cell alone would make an empty line.
-  const bool plain = !text.empty() && text == trimmed(text) &&
-                     text.find_first_of(special, 0, sizeof special) == std::string_view::npos;
-  if (plain) {
-    line += text;
-    return;
-  }
-  line += '"';
-  for (const char c : text) line.append(c == '"' ? 2 : 1, c);
-  line += '"';
+  line += cell_of(text, separator);
 }
 
 void append(std::string& line, const Tensor& numbers, std::size_t row) {

@@ -12,6 +12,7 @@
 
 #include "../../core/fail-inl.h"
 #include "../../core/io/atomic_file.h"
+#include "../../core/io/csv-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -19,16 +20,9 @@ namespace {
 constexpr const char* log_name = "TrainingLog";
 constexpr std::size_t max_log_bytes = std::size_t{1} << 30;
 
-/// A field of CSV, in quotes where it must be (RFC 4180, section 2).
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + '"';
-}
 std::string csv_header(const Figures& figures) {
   std::string line = "epoch";
-  for (const auto& [name, value] : figures) line += ',' + csv_field(name);
+  for (const auto& [name, value] : figures) line += ',' + csv::cell_of(name, ',');
   return line + '\n';
 }
 std::string csv_line(std::uint64_t epoch, const Figures& figures) {
