@@ -57,7 +57,7 @@ const char* SignalGuard::name() {
   return found == signals.end() ? nullptr : found->second;
 }
 
-std::string SignalGuard::on_step(const TrainingStep& step) {
+std::string SignalGuard::on_step(const TrainingStep& step) const {
   if (received() == 0) return "";
   return fmt::format("{} came: ended after step {}, with what was learned so far", name(),
                      step.step);

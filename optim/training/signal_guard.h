@@ -27,7 +27,7 @@ class SignalGuard {
   /// Forgets the signal that has come: the next training is not ended by it.
   static void forget();
 
-  std::string on_step(const TrainingStep& step);
+  std::string on_step(const TrainingStep& step) const;
 };
 
 }  // namespace tapegrad
