@@ -11,9 +11,9 @@ namespace examples {
 
 struct ForecastSettings {
   std::size_t look_back = 36, horizon = 12;  // rows that are read, rows to forecast
-  std::size_t hidden = 32, batch = 32;
+  std::size_t hidden = 64, batch = 32;
   std::size_t epochs = 60, patience = 10;
-  double lr = 3e-3, dropout = 0.2, clip = 1;
+  double lr = 3e-3, dropout = 0.1, clip = 1;
   double level = 0.9;  // share of the rows that the interval is to hold
 };
 

@@ -86,6 +86,12 @@ std::vector<char32_t> symbols_of(std::string_view text, TextUnit unit) {
   return symbols;
 }
 
+std::string joined(std::span<const std::string> texts) {
+  std::string all;
+  for (const std::string& text : texts) all += text;
+  return all;
+}
+
 std::string name_of(char32_t symbol, TextUnit unit) {
   const auto code = static_cast<std::uint32_t>(symbol);
   if (unit == TextUnit::bytes) return fmt::format("byte {:#04x}", code);
@@ -168,6 +174,10 @@ CharVocabulary::CharVocabulary(std::string_view text, TextUnit unit,
                                const CharVocabularyOptions& options)
     : CharVocabulary(symbols_of(text, unit), unit, options) {}
 
+CharVocabulary::CharVocabulary(std::span<const std::string> texts, TextUnit unit,
+                               const CharVocabularyOptions& options)
+    : CharVocabulary(joined(texts), unit, options) {}
+
 CharVocabulary::CharVocabulary(std::vector<char32_t> symbols, TextUnit unit,
                                const CharVocabularyOptions& options)
     : unit_(unit), options_(options), symbols_(std::move(symbols)) {
@@ -242,6 +252,12 @@ Tensor CharVocabulary::encode(std::string_view text) const {
     *next++ = id;
   });
   return ids;
+}
+
+PaddedSequences CharVocabulary::encode_batch(std::span<const std::string> texts) const {
+  std::vector<Tensor> ids;
+  for (const std::string& text : texts) ids.push_back(encode(text));
+  return pad_sequences(ids, padding().value_or(0));
 }
 
 std::string CharVocabulary::decode(std::span<const std::int32_t> ids) const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../tensor.h"
+#include "sequences.h"
 
 /// Text as numbers: UTF-8, and vocabularies that give every symbol an id.
 namespace tapegrad {
@@ -46,6 +47,9 @@ class CharVocabulary {
   /// characters and is not UTF-8.
   explicit CharVocabulary(std::string_view text, TextUnit unit = TextUnit::characters,
                           const CharVocabularyOptions& options = {});
+  /// Returns those that occur in any of `texts`. Throws likewise.
+  explicit CharVocabulary(std::span<const std::string> texts, TextUnit unit = TextUnit::characters,
+                          const CharVocabularyOptions& options = {});
 
   /// Reads what `to_string` wrote. Throws FileError if it is something else, is empty, or has a
   /// symbol twice.
@@ -66,6 +70,8 @@ class CharVocabulary {
   /// a symbol that is not in the vocabulary unless there is an id for the unknown, and for
   /// characters that are not UTF-8.
   Tensor encode(std::string_view text) const;
+  /// Returns texts side by side, (T, B): encode() and pad_sequences(). Throws as these do.
+  PaddedSequences encode_batch(std::span<const std::string> texts) const;
   /// Returns the text of ids of any shape, row-major: nothing for padding, and U+FFFD or the byte
   /// '?' for the unknown. Throws UsageError for an id out of range, DtypeError unless they are
   /// int32.

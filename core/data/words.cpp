@@ -139,6 +139,13 @@ Tensor WordVocabulary::encode(std::span<const std::string> words) const {
   return ids;
 }
 
+PaddedSequences WordVocabulary::encode_batch(
+    std::span<const std::vector<std::string>> texts) const {
+  std::vector<Tensor> ids;
+  for (const std::vector<std::string>& words : texts) ids.push_back(encode(words));
+  return pad_sequences(ids, padding);
+}
+
 std::vector<std::string> WordVocabulary::decode(const Tensor& ids) const {
   std::vector<std::string> words;
   for (const std::int32_t id : ids.values<std::int32_t>()) {

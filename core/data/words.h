@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../tensor.h"
+#include "sequences.h"
 
 /// Texts as words, and the ids of words.
 namespace tapegrad {
@@ -53,6 +54,8 @@ class WordVocabulary {
   std::int32_t id(const std::string& word) const;
   /// Returns the ids of words: int32, shape (n).
   Tensor encode(std::span<const std::string> words) const;
+  /// Returns texts side by side, (T, B): encode() and pad_sequences(). Throws as pad_sequences() does.
+  PaddedSequences encode_batch(std::span<const std::vector<std::string>> texts) const;
   /// Returns the words of ids of any shape, row-major. Throws UsageError for an id out of range,
   /// DtypeError unless they are int32.
   std::vector<std::string> decode(const Tensor& ids) const;

@@ -170,3 +170,9 @@ TEST_CASE("series: what is refused, in whole messages") {
   CHECK(message_of([&] { (void)windows.targets(15); }) ==
         "[targets] window 15 does not exist: there are 15");
 }
+
+TEST_CASE("series: all windows are those of all places") {
+  const SeriesWindows windows(series(5, 1), {.look_back = 2});
+  CHECK(elements(windows.all().x) == elements(windows.batch(Places{0, 1, 2}).x));
+  CHECK(elements(windows.all().y) == elements(windows.batch(Places{0, 1, 2}).y));
+}

@@ -288,3 +288,18 @@ TEST_CASE("vocabulary: ids for padding and for the unknown, if asked for") {
       "[CharVocabulary] the stored bytes are not pairs of hexadecimal digits at offset 14",
       FileError);
 }
+
+TEST_CASE("vocabulary: of several texts, and texts side by side") {
+  const std::vector<std::string> names{"ab", "", "b"};
+  for (const bool padding : {false, true}) {
+    const CharVocabulary letters(names, TextUnit::characters, {.padding = padding});
+    CHECK(letters.size() == (padding ? 3 : 2));
+    const auto [ids, lengths] = letters.encode_batch(names);
+    CHECK(ids.shape() == Shape{2, 3});
+    CHECK(ids.at(0) == letters.encode("a").at(0));
+    CHECK(ids.at(3) == letters.encode("b").at(0));
+    CHECK(ids.at(2) == letters.encode("b").at(0));
+    CHECK(ids.at(5) == 0);
+    CHECK(lengths.at(0) + 10 * lengths.at(1) + 100 * lengths.at(2) == 102);
+  }
+}

@@ -57,6 +57,17 @@ TEST_CASE("words: ids by frequency, then by bytes, after padding and unknown") {
   CHECK(WordVocabulary(std::vector<Words>()).size() == 2);
 }
 
+TEST_CASE("words: texts side by side") {
+  const WordVocabulary all(texts);
+  const auto [ids, lengths] = all.encode_batch(std::vector<Words>{{"a", "x"}, {}, {"d"}});
+  CHECK(ids.shape() == Shape{2, 3});
+  CHECK(ids.at(0) == all.id("a"));
+  CHECK(ids.at(2) == all.id("d"));
+  CHECK(ids.at(3) == WordVocabulary::unknown);
+  CHECK(ids.at(1) + ids.at(4) + ids.at(5) == 3 * WordVocabulary::padding);
+  CHECK(lengths.at(0) + 10 * lengths.at(1) + 100 * lengths.at(2) == 102);
+}
+
 TEST_CASE("words: there and back") {
   const WordVocabulary all(texts);
   const Tensor ids = all.encode(Words{"d", "x", "a"});

@@ -1,0 +1,126 @@
+#include "labelled_texts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "../fail-inl.h"
+#include "../words-inl.h"
+#include "text.h"
+
+namespace tapegrad {
+namespace {
+
+/// Calls f(line, number) for each line of a text that is not empty; numbers begin with 1.
+template <class F>
+void for_each_line(std::string_view text, const F& f) {
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!line.empty()) f(line, number);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+Tensor as_tensor(const std::vector<std::int32_t>& labels) {
+  return Tensor::from<std::int32_t>({labels.size()}, labels);
+}
+
+}  // namespace
+
+LabelledTexts LabelledTexts::subset(std::span<const std::size_t> places) const {
+  if (places.empty()) fail<UsageError>("subset", "there are no places: give at least one");
+  LabelledTexts chosen;
+  std::vector<std::int32_t> ids;
+  const auto all = labels.values<std::int32_t>();
+  for (const std::size_t place : places) {
+    if (place >= size())
+      fail<UsageError>("subset", "place {} does not exist: there are {} texts", place, size());
+    chosen.texts.push_back(texts[place]);
+    ids.push_back(all[place]);
+  }
+  chosen.labels = as_tensor(ids);
+  chosen.classes = classes;
+  return chosen;
+}
+
+LabelledTexts read_class_files(const std::filesystem::path& folder, const std::string& extension) {
+  constexpr const char* op = "read_class_files";
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    if (entry.path().extension() == extension) files.push_back(entry.path());
+  if (error) fail<FileError>(op, "{}: {}", shown_path(folder), error.message());
+  if (files.size() < 2) {
+    fail<FileError>(
+        op, "{} has {} files that end in {}: there must be one for each class, two at least",
+        shown_path(folder), files.size(), extension);
+  }
+  std::ranges::sort(files);
+  LabelledTexts read;
+  std::vector<std::int32_t> labels;
+  for (const std::filesystem::path& file : files) {
+    const std::size_t before = read.texts.size();
+    for_each_line(read_text_file(file), [&](std::string_view line, std::size_t) {
+      read.texts.emplace_back(line);
+      labels.push_back(static_cast<std::int32_t>(read.classes.size()));
+    });
+    if (read.texts.size() == before) fail<FileError>(op, "{}: has no texts", shown_path(file));
+    read.classes.push_back(file.stem().string());
+  }
+  read.labels = as_tensor(labels);
+  return read;
+}
+
+LabelledTexts read_labelled_lines(const std::filesystem::path& path,
+                                  const LabelledLineOptions& options) {
+  constexpr const char* op = "read_labelled_lines";
+  LabelledTexts read;
+  std::vector<std::string> labels;
+  std::vector<std::size_t> lines;
+  for_each_line(read_text_file(path), [&](std::string_view line, std::size_t number) {
+    if (options.header && number == 1) return;
+    const std::size_t end = line.find(options.separator);
+    if (end == std::string_view::npos) {
+      fail<FileError>(op, "{}, line {}: has no '{}' between label and text", shown_path(path),
+                      number, escaped(std::string_view(&options.separator, 1)));
+    }
+    std::string_view label = line.substr(0, end);
+    if (!options.label_end.empty()) label = label.substr(0, label.find(options.label_end));
+    const std::string_view text = line.substr(end + 1);
+    if (label.empty() || text.empty()) {
+      fail<FileError>(op, "{}, line {}: has no {}", shown_path(path), number,
+                      label.empty() ? "label" : "text");
+    }
+    labels.emplace_back(label);
+    lines.push_back(number);
+    read.texts.emplace_back(text);
+  });
+  read.classes = options.classes.empty() ? labels : options.classes;
+  if (options.classes.empty()) {
+    std::ranges::sort(read.classes);
+    const auto [first, last] = std::ranges::unique(read.classes);
+    read.classes.erase(first, last);
+  }
+  if (read.classes.size() < 2) {
+    fail<FileError>(op, "{}: has {} texts of {} classes: there must be two classes at least",
+                    shown_path(path), labels.size(), read.classes.size());
+  }
+  std::vector<std::int32_t> ids;
+  for (std::size_t k = 0; k < labels.size(); ++k) {
+    const auto found = std::ranges::find(read.classes, labels[k]);
+    if (found == read.classes.end()) {
+      fail<FileError>(op, "{}, line {}: the class '{}' is none of {}", shown_path(path), lines[k],
+                      shown(labels[k]), fmt::format("{}", fmt::join(read.classes, ", ")));
+    }
+    ids.push_back(static_cast<std::int32_t>(found - read.classes.begin()));
+  }
+  read.labels = as_tensor(ids);
+  return read;
+}
+
+}  // namespace tapegrad

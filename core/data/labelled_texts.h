@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "../tensor.h"
+
+namespace tapegrad {
+
+/// Texts of several classes.
+struct LabelledTexts {
+  std::vector<std::string> texts;
+  Tensor labels;                     // (n) int32: the class of each text
+  std::vector<std::string> classes;  // their names, by id
+
+  std::size_t size() const { return texts.size(); }
+  /// Returns the texts of these places, of the same classes. Throws UsageError for no places and for
+  /// one that does not exist.
+  LabelledTexts subset(std::span<const std::size_t> places) const;
+};
+
+/// Reads the files of a folder whose names end in `extension`: each is a class, called like the file
+/// without extension, and each of its lines a text. Classes are in the order of their names' bytes;
+/// empty lines are no texts; a carriage return at a line's end is left out. Throws FileError if a
+/// file cannot be read or has no texts, and unless there are at least two files.
+LabelledTexts read_class_files(const std::filesystem::path& folder,
+                               const std::string& extension = ".txt");
+
+struct LabelledLineOptions {
+  char separator = '\t';                  // after the label, before the text
+  bool header = false;                    // leaves out the first line
+  std::string label_end;                  // of a label only what stands before counts, as ":"
+  std::vector<std::string> classes = {};  // their names; none: those in the file, by their bytes
+};
+
+/// Reads a file of lines "label, separator, text". Empty lines are left out, and carriage returns at
+/// the ends. Throws FileError, with the line, for a line without separator, for a label or a text
+/// that is empty, for a label that is in none of the `classes` given; for a file that cannot be read
+/// or has labels of one class alone.
+LabelledTexts read_labelled_lines(const std::filesystem::path& path,
+                                  const LabelledLineOptions& options = {});
+
+}  // namespace tapegrad

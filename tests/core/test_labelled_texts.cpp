@@ -1,0 +1,100 @@
+// Covers core/data/labelled_texts: a file for each class, a label in each line, subsets, what is refused.
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "../../core/data/labelled_texts.h"
+#include "../../core/error.h"
+#include "../support/message.h"
+#include "../support/temp_folder.h"
+
+using namespace tapegrad;
+using namespace tapegrad::testing;
+
+namespace {
+
+using Strings = std::vector<std::string>;
+using Ids = std::vector<std::int32_t>;
+
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+Ids ids(const LabelledTexts& texts) {
+  const auto values = texts.labels.values<std::int32_t>();
+  return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+TEST_CASE("labelled texts: a file for each class, in the order of their names") {
+  const TempFolder folder;
+  write(folder / "b.txt", "one\r\n\ntwo words\n");
+  write(folder / "a.txt", "three");
+  write(folder / "README", "no class");
+  const LabelledTexts read = read_class_files(folder / "");
+  CHECK(read.texts == Strings{"three", "one", "two words"});
+  CHECK(ids(read) == Ids{0, 1, 1});
+  CHECK(read.classes == Strings{"a", "b"});
+
+  const LabelledTexts some = read.subset(std::vector<std::size_t>{2, 0, 2});
+  CHECK(some.texts == Strings{"two words", "three", "two words"});
+  CHECK(ids(some) == Ids{1, 0, 1});
+  CHECK(some.classes == read.classes);
+  CHECK(message_of([&] { (void)read.subset(std::vector<std::size_t>{3}); }) ==
+        "[subset] place 3 does not exist: there are 3 texts");
+  CHECK(message_of([&] { (void)read.subset({}); }) ==
+        "[subset] there are no places: give at least one");
+}
+
+TEST_CASE("labelled texts: what is no folder of classes is refused") {
+  const TempFolder folder;
+  const std::string path = (folder / "").string();
+  CHECK_THROWS_AS((void)read_class_files(folder / "no"), FileError);
+  write(folder / "a.txt", "one");
+  CHECK(message_of([&] { (void)read_class_files(folder / ""); }) ==
+        "[read_class_files] " + path +
+            " has 1 files that end in .txt: there must be one for each class, two at least");
+  write(folder / "b.txt", "\n\r\n");
+  CHECK(message_of([&] { (void)read_class_files(folder / ""); }) ==
+        "[read_class_files] " + path + "b.txt: has no texts");
+}
+
+TEST_CASE("labelled texts: a label in front of each line") {
+  const TempFolder folder;
+  const auto path = folder / "lines";
+  write(path, "Label\tText\nspam\tWin! \t now\r\n\nham\thello\nspam\tx");
+  const LabelledTexts read = read_labelled_lines(path, {.header = true});
+  CHECK(read.texts == Strings{"Win! \t now", "hello", "x"});
+  CHECK(read.classes == Strings{"ham", "spam"});
+  CHECK(ids(read) == Ids{1, 0, 1});
+  CHECK(ids(read_labelled_lines(path, {.header = true, .classes = {"spam", "eggs", "ham"}})) ==
+        Ids{0, 2, 0});
+  write(path, "NUM:dist How far ?\nHUM:desc Who ?\nNUM What\n");
+  const LabelledTexts coarse = read_labelled_lines(path, {.separator = ' ', .label_end = ":"});
+  CHECK(coarse.classes == Strings{"HUM", "NUM"});
+  CHECK(coarse.texts == Strings{"How far ?", "Who ?", "What"});
+}
+
+TEST_CASE("labelled texts: a line without label, text or separator is refused by its number") {
+  const TempFolder folder;
+  const auto path = folder / "lines";
+  const auto message = [&](const std::string& text, const LabelledLineOptions& options = {}) {
+    write(path, text);
+    const std::string all = message_of([&] { (void)read_labelled_lines(path, options); });
+    const std::string start = "[read_labelled_lines] " + path.string();
+    CHECK(all.starts_with(start));
+    return all.substr(start.size());
+  };
+  CHECK(message("a\tb\n\nc d\n") == ", line 3: has no '\\t' between label and text");
+  CHECK(message("a\tb\n\tc\n") == ", line 2: has no label");
+  CHECK(message("a\tb\nc\t\n") == ", line 2: has no text");
+  CHECK(message("a\tb\na\tc\n") ==
+        ": has 2 texts of 1 classes: there must be two classes at least");
+  CHECK(message("a\tb\nc\td\n", {.classes = {"a", "b"}}) ==
+        ", line 2: the class 'c' is none of a, b");
+  CHECK_THROWS_AS((void)read_labelled_lines(folder / "no"), FileError);
+}
