@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <vector>
 
 #include "optimizer.h"
 
@@ -18,6 +20,8 @@ struct AdamOptions {
   double epsilon = 1e-8;    // > 0
   double weight_decay = 0;  // >= 0; L2: added to the gradient
   AdamEpsilon epsilon_form = AdamEpsilon::after_correction;
+  bool amsgrad =
+      false;  // v is the largest so far (Reddi, Kale, Kumar 2018, algorithm 2, as torch's)
 };
 
 /// Adam (Kingma and Ba 2015, algorithm 1):
@@ -27,7 +31,8 @@ struct AdamOptions {
 ///   after_correction:   p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
 ///   hat:                p = p - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
 ///
-/// t counts the steps that a parameter took part in. A finite g whose square would overflow counts
+/// t counts the steps that a parameter took part in. With amsgrad the largest v so far stands in the
+/// place of v under the root. A finite g whose square would overflow counts
 /// as the largest one whose square does not (1.8e19 in float32). Squares of gradients below 1e-19
 /// in float32 count as 0, so epsilon should not be as small.
 class Adam : public Optimizer {
@@ -48,13 +53,50 @@ class Adam : public Optimizer {
   State state(std::size_t i) const { return {steps(i), slot(i, 0), slot(i, 1)}; }
   using Optimizer::state;
 
+ protected:
+  /// Shares that a step takes off a value, of the group, at its present rate.
+  using Decay = std::function<double(std::size_t group, double lr)>;
+  Adam(const char* name, const std::vector<Group>& groups, Decay decay);
+
  private:
+  bool remembers(std::size_t group, std::size_t k) const override {
+    return k < 2 || options_[group].amsgrad;
+  }
   template <class T>
   void adapt(const Step& step, const kernels::Update<T>& u) const;
   void update(const Step& step, const kernels::Update<float>& u) const override;
   void update(const Step& step, const kernels::Update<double>& u) const override;
 
   std::vector<AdamOptions> options_;  // of each group
+  Decay decay_;                       // none: 0
+};
+
+/// Rate of AdamW's decay: `times_lr`, lr weight_decay, is torch's; `published`, in which lr0 is the
+/// rate of the options and lr / lr0 what a schedule made of it, does not depend on lr0.
+enum class AdamWDecay : std::uint8_t { times_lr, published };
+
+struct AdamWOptions {
+  double lr = 1e-3;            // >= 0
+  double beta1 = 0.9;          // in [0, 1)
+  double beta2 = 0.999;        // in [0, 1)
+  double epsilon = 1e-8;       // > 0
+  double weight_decay = 1e-2;  // >= 0
+  AdamWDecay decay_form = AdamWDecay::times_lr;
+  bool amsgrad = false;
+};
+
+/// Adam whose weight decay is not part of the gradient (Loshchilov and Hutter 2019, algorithm 2):
+///
+///   p = p - d p - (what Adam subtracts),   times_lr:  d = lr weight_decay
+///                                          published: d = lr / lr0 weight_decay
+class AdamW : public Adam {
+ public:
+  using Group = ParameterGroup<AdamWOptions>;
+
+  /// Throws UsageError for an option out of range, a published decay with lr 0 among them.
+  explicit AdamW(const Parameters& parameters, const AdamWOptions& options = {})
+      : AdamW(std::vector<Group>{{parameters, options}}) {}
+  explicit AdamW(const std::vector<Group>& groups);
 };
 
 }  // namespace tapegrad

@@ -94,6 +94,13 @@ void Optimizer::check_option(std::size_t group, const char* option, double value
                    in_group(group), option, value, seen, dtype, low, high);
 }
 
+void Optimizer::check_positive(std::size_t group, const char* option, double value) const {
+  check_option(group, option, value, 0, INFINITY);
+  if (value > 0) return;
+  fail<UsageError>(name_, "{}{} is 0: it must be greater, or a gradient of 0 divides 0 by 0",
+                   in_group(group), option);
+}
+
 void Optimizer::refuse_option(std::size_t group, const char* why) const {
   fail<UsageError>(name_, "{}{}", in_group(group), why);
 }
@@ -132,10 +139,12 @@ void Optimizer::prepare() {
   }
   pool::Vector<std::pair<Tensor*, Tensor>> fresh;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (!moves(i) || !remembers(group_of_[i])) continue;
+    if (!moves(i)) continue;
     const Tensor& value = parameters_[i].value();
-    for (Tensor& slot : memories_[i].slots) {
-      if (!slot.defined()) fresh.emplace_back(&slot, Tensor::zeros(value.shape(), value.dtype()));
+    for (std::size_t k = 0; k < slots_.size(); ++k) {
+      Tensor& slot = memories_[i].slots[k];
+      if (slot.defined() || !remembers(group_of_[i], k)) continue;
+      fresh.emplace_back(&slot, Tensor::zeros(value.shape(), value.dtype()));
     }
   }
   for (auto& [slot, zeros] : fresh) *slot = std::move(zeros);
@@ -148,7 +157,8 @@ void Optimizer::update_all(const kernels::Ratio& scale) {
     Memory& memory = memories_[i];
     const std::size_t g = group_of_[i];
     const Step step{g, ++memory.steps, learning_rates_[g]};
-    const std::span<Tensor> slots(memory.slots.data(), remembers(g) ? memory.slots.size() : 0);
+    const std::span<Tensor> slots(memory.slots);
+    begin(step);
     const auto update_block = [&](const auto& u) { update(step, u); };
     if (p.value().dtype() == DType::float64) {
       kernels::for_updates<double>(p.value(), p.grad(), slots, scale, std::cref(update_block));
@@ -184,9 +194,9 @@ void Optimizer::state(Archive& a) {
     const std::string name = fmt::format("{}.{}.", group_of_[i], parameters_[i].name);
     const std::uint64_t steps = a.peek(name + "steps", memory.steps);
     a(name + "steps", memory.steps);
-    const bool has_slots = steps > 0 && remembers(group_of_[i]);
     for (std::size_t k = 0; k < slots_.size(); ++k) {
-      a.tensor(name + slots_[k], memory.slots[k], has_slots, value.shape(), value.dtype());
+      const bool has_slot = steps > 0 && remembers(group_of_[i], k);
+      a.tensor(name + slots_[k], memory.slots[k], has_slot, value.shape(), value.dtype());
     }
   }
 }

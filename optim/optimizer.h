@@ -101,13 +101,17 @@ class Optimizer {
   /// Updates a block of elements; called by several threads at once.
   virtual void update(const Step& step, const kernels::Update<float>& u) const = 0;
   virtual void update(const Step& step, const kernels::Update<double>& u) const = 0;
-  /// Returns whether anything is kept of the Parameters of `group`: else update() gets no slots.
-  virtual bool remembers(std::size_t /*group*/) const { return true; }
+  /// Returns whether slot `k` is kept of the Parameters of `group`: else update() gets null for it.
+  virtual bool remembers(std::size_t /*group*/, std::size_t /*k*/) const { return true; }
+  /// Does what is the same for all elements of a Parameter's step, before its update.
+  virtual void begin(const Step& /*step*/) {}
 
   /// Throws UsageError unless `value` is in [low, high), as given and as the kernel sees it: in the
   /// narrowest dtype of the group, where a subnormal number is 0. What is not 0 must not become 0.
   void check_option(std::size_t group, const char* option, double value, double low,
                     double high) const;
+  /// Throws likewise unless `value` > 0, and finite.
+  void check_positive(std::size_t group, const char* option, double value) const;
   /// Throws UsageError "[name] why", and which group it is about if there are several.
   [[noreturn]] void refuse_option(std::size_t group, const char* why) const;
 

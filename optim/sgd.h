@@ -34,7 +34,9 @@ class SGD : public Optimizer {
   const Tensor& velocity(std::size_t i) const { return slot(i, 0); }
 
  private:
-  bool remembers(std::size_t group) const override { return options_[group].momentum > 0; }
+  bool remembers(std::size_t group, std::size_t /*k*/) const override {
+    return options_[group].momentum > 0;
+  }
   template <class T>
   void descend(const Step& step, const kernels::Update<T>& u) const;
   void update(const Step& step, const kernels::Update<float>& u) const override;

@@ -49,7 +49,7 @@ HWY_INLINE void adapt_block(const Moments& o, const Update<T>& u) {
   const auto set = [tag](double x) HWY_ATTR { return hn::Set(tag, static_cast<T>(x)); };
   const auto beta1 = set(o.beta1), rest1 = set(1 - o.beta1);
   const auto beta2 = set(o.beta2), rest2 = set(1 - o.beta2);
-  const auto weight_decay = set(o.weight_decay), rate = set(o.rate);
+  const auto weight_decay = set(o.weight_decay), keep = set(o.keep), rate = set(o.rate);
   const auto root_scale = set(o.root_scale), epsilon = set(o.epsilon);
   const auto largest = hn::Set(tag, std::sqrt(std::numeric_limits<T>::max()));
   for_vectors<T>(u.n, [=](auto d, std::size_t j, auto lanes) HWY_ATTR {
@@ -61,10 +61,16 @@ HWY_INLINE void adapt_block(const Moments& o, const Update<T>& u) {
     const auto m = hn::Add(hn::Mul(beta1, load(d, u.slot[0] + j, lanes)), hn::Mul(rest1, g));
     const auto v =
         hn::Add(hn::Mul(beta2, load(d, u.slot[1] + j, lanes)), hn::Mul(hn::Mul(rest2, g), g));
-    const auto root = hn::Add(hn::Mul(hn::Sqrt(v), root_scale), epsilon);
+    auto largest_v = v;
+    if (u.slot[2] != nullptr) {
+      largest_v = hn::IfThenElse(hn::Gt(load(d, u.slot[2] + j, lanes), v),
+                                 load(d, u.slot[2] + j, lanes), v);
+      store(d, largest_v, u.slot[2] + j, lanes);
+    }
+    const auto root = hn::Add(hn::Mul(hn::Sqrt(largest_v), root_scale), epsilon);
     store(d, m, u.slot[0] + j, lanes);
     store(d, v, u.slot[1] + j, lanes);
-    store(d, hn::Sub(p, hn::Div(hn::Mul(rate, m), root)), u.value + j, lanes);
+    store(d, hn::Sub(hn::Mul(keep, p), hn::Div(hn::Mul(rate, m), root)), u.value + j, lanes);
   });
 }
 
@@ -107,10 +113,14 @@ void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots, cons
                  const std::function<void(const Update<T>&)>& f) {
   constexpr std::size_t chunk = 2048;  // scaled elements of the gradient, that stay in the cache
   Update<T> all{value.numel(), detail::write<T>(value), grad.data<T>(), {}};
-  for (std::size_t k = 0; k < slots.size(); ++k) all.slot[k] = detail::write<T>(slots[k]);
+  for (std::size_t k = 0; k < slots.size(); ++k) {
+    if (slots[k].defined()) all.slot[k] = detail::write<T>(slots[k]);
+  }
   const auto call = [&](std::size_t first, std::size_t n, const T* gradient) {
     Update<T> block{n, all.value + first, gradient, {}};
-    for (std::size_t k = 0; k < slots.size(); ++k) block.slot[k] = all.slot[k] + first;
+    for (std::size_t k = 0; k < slots.size(); ++k) {
+      if (all.slot[k] != nullptr) block.slot[k] = all.slot[k] + first;
+    }
     f(block);
   };
   const FlushSubnormals flush;

@@ -18,7 +18,7 @@ struct Update {
   std::size_t n;
   T* value;
   const T* grad;
-  std::array<T*, max_slots> slot;  // what the optimizer remembers; null where it has fewer
+  std::array<T*, max_slots> slot;  // what the optimizer remembers; null for what it does not
 };
 
 /// A quotient, 0 <= numerator <= denominator, that gradients are multiplied by; 1 where both are
@@ -50,16 +50,16 @@ struct Descent {
 template <Element T>
 void descend(const Descent& options, const Update<T>& u);
 
-/// Adam, with m in slot 0 and v in slot 1:
+/// Adam, with m in slot 0, v in slot 1 and, for AMSGrad, the largest v so far, V, in slot 2:
 ///
 ///   g = grad + weight_decay value,   cut to [-G, G] if finite, G^2 the largest number of T
 ///   m = beta1 m + (1 - beta1) g          v = beta2 v + (1 - beta2) g^2
-///   value = value - rate m / (sqrt(v) root_scale + epsilon)
+///   value = keep value - rate m / (sqrt(v or V) root_scale + epsilon)
 ///
 /// v is a mean of squares, so it does not overflow; Adam does not depend on the size of g, so that
 /// an element with a gradient beyond G (1.8e19 in float32, 1.3e154 in float64) moves as with G.
 struct Moments {
-  double beta1, beta2, weight_decay, rate, root_scale, epsilon;
+  double beta1, beta2, weight_decay, keep, rate, root_scale, epsilon;
 };
 template <Element T>
 void adapt(const Moments& options, const Update<T>& u);

@@ -136,7 +136,7 @@ TEST_CASE_TEMPLATE("update kernels: vectors give the bits of plain loops on ever
         check_updates<T>(o, true, kernels::descend<T>, plain_descend<T>);
       }
       for (const double root_scale : {1.0, 30.0}) {
-        check_updates<T>(Moments{0.9, 0.999, weight_decay, 1e-3, root_scale, 1e-8}, true,
+        check_updates<T>(Moments{0.9, 0.999, weight_decay, 1, 1e-3, root_scale, 1e-8}, true,
                          kernels::adapt<T>, plain_adapt<T>);
       }
     }
