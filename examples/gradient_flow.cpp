@@ -17,10 +17,8 @@
 #include <vector>
 
 #include "program.h"
-#include "svg.h"
 
 using namespace tapegrad;
-namespace svg = examples::svg;
 
 namespace {
 

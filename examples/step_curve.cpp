@@ -21,10 +21,8 @@
 #include <vector>
 
 #include "program.h"
-#include "svg.h"
 
 using namespace tapegrad;
-namespace svg = examples::svg;
 
 namespace {
 

@@ -2,7 +2,27 @@
 
 #include <fmt/format.h>
 
-namespace examples::svg {
+namespace tapegrad::svg {
+
+std::string escaped(std::string_view words) {
+  std::string safe;
+  for (const char c : words) {
+    if (c == '&') {
+      safe += "&amp;";
+    } else if (c == '<') {
+      safe += "&lt;";
+    } else if (c == '>') {
+      safe += "&gt;";
+    } else if (c == '"') {
+      safe += "&quot;";
+    } else if (c == '\'') {
+      safe += "&#39;";
+    } else if (static_cast<unsigned char>(c) >= ' ' || c == '\n' || c == '\t') {
+      safe += c;
+    }
+  }
+  return safe;
+}
 
 std::string line(double x1, double y1, double x2, double y2, const std::string& style) {
   return fmt::format(R"(<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" {}/>)"
@@ -32,4 +52,4 @@ std::string picture(int width, int height, const std::string& content) {
       width, height, content);
 }
 
-}  // namespace examples::svg
+}  // namespace tapegrad::svg
