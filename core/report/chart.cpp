@@ -24,10 +24,14 @@ std::vector<double> round_numbers(Range range, double count, double least_step) 
   return numbers;
 }
 
-/// Returns a number with a minus sign of its full width, and not -0.
+/// Returns "−1.5" with a minus sign of its full width, or "1.5e6".
 std::string number(double value) {
-  const std::string digits = fmt::format("{:.6g}", std::abs(value) < 1e-12 ? 0 : value);
-  return digits.starts_with('-') ? "−" + digits.substr(1) : digits;
+  std::string digits = fmt::format("{:.6g}", value + 0.0);  // not -0
+  if (const std::size_t at = digits.find("e+0"); at != std::string::npos)
+    digits.replace(at, 3, "e");
+  for (std::size_t at = 0; (at = digits.find('-')) != std::string::npos;)
+    digits.replace(at, 1, "−");
+  return digits;
 }
 
 /// Calls act(first, last) for each run of numbers that follow each other.

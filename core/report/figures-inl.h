@@ -22,7 +22,7 @@ class Figures {
   int decimals_;  // -1: scientific, with three digits
 };
 
-/// "1 to 4, 7": numbers that increase, as ranges; after four of these "...".
+/// "1 to 4, 7": numbers that increase, as ranges; after three of these "...".
 std::string ranges(const std::vector<std::size_t>& numbers);
 
 /// All of 0 ... count - 1, or `most` of them at equal distances, the first and the last among them.

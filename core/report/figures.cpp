@@ -28,7 +28,7 @@ std::string ranges(const std::vector<std::size_t>& numbers) {
   std::string list;
   std::size_t count = 0, next = 0;
   for (std::size_t first = 0; first < numbers.size(); first = next) {
-    if (count++ == 4) return list + ", ...";
+    if (count++ == 3) return list + ", ...";
     next = first + 1;
     while (next < numbers.size() && numbers[next] == numbers[next - 1] + 1) ++next;
     list += fmt::format("{}{}", first == 0 ? "" : ", ", numbers[first]);

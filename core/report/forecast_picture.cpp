@@ -42,19 +42,27 @@ Numbers counted(std::size_t count, double first) {
   return numbers;
 }
 
-/// Column h of a table (n, H) at its rows of the series, from row `from` on.
+/// Columns [begin, end) of a table (n, H) at their rows of the series, from row `from` on.
 struct Track {
   Numbers at, values;
 
-  Track(const std::vector<std::size_t>& origins, const Tensor& table, std::size_t h,
-        std::size_t from) {
+  Track(const std::vector<std::size_t>& origins, const Tensor& table, std::size_t begin,
+        std::size_t end, std::size_t from) {
     for (std::size_t k = 0; k < origins.size(); ++k) {
-      if (origins[k] + h < from) continue;
-      at.push_back(static_cast<double>(origins[k] + h));
-      values.push_back(table.at(k * table.size(1) + h));
+      for (std::size_t h = begin; h < end; ++h) {
+        if (origins[k] + h < from) continue;
+        at.push_back(static_cast<double>(origins[k] + h));
+        values.push_back(table.at(k * table.size(1) + h));
+      }
     }
   }
 };
+
+/// Tests whether no two forecasts share a row: then all their steps can be drawn.
+bool are_apart(const std::vector<std::size_t>& origins, std::size_t steps) {
+  return std::ranges::adjacent_find(
+             origins, [&](std::size_t a, std::size_t b) { return b - a < steps; }) == origins.end();
+}
 
 Range range_of(std::initializer_list<const Numbers*> lists) {
   Range range{(*lists.begin())->front(), (*lists.begin())->front()};
@@ -74,7 +82,7 @@ std::string errors_by_horizon(const std::vector<HorizonScores>& horizons) {
   Range up = range_of({&forecast, &persistence, &seasonal});
   up = {0, up.high > 0 ? 1.08 * up.high : 1};
   const auto last = static_cast<double>(horizons.size());
-  const Chart chart{60, 462, 270, 230, {0.5, last + 0.5}, up};
+  const Chart chart{76, 462, 255, 230, {0.5, last + 0.5}, up};
   const Numbers steps = counted(horizons.size(), 1);
   double place = chart.left;
   std::string content = chart.frame("Error by horizon (RMSE)", "steps ahead");
@@ -94,7 +102,7 @@ std::string autocorrelation_bars(const Numbers& r, std::size_t n) {
   double most = chance;
   for (const double v : r) most = std::max(most, std::abs(v));
   const auto lags = static_cast<double>(r.size());
-  const Chart chart{405, 462, 270, 230, {0.3, lags + 0.7}, {-1.15 * most, 1.15 * most}};
+  const Chart chart{422, 462, 255, 230, {0.3, lags + 0.7}, {-1.15 * most, 1.15 * most}};
   double place = chart.left;
   std::string content =
       chart.frame("Residuals, 1 step ahead: autocorrelation", "lag, in forecasts");
@@ -114,15 +122,15 @@ std::string correlations_by_lag(const std::vector<HorizonScores>& horizons) {
   constexpr const char* lag_words = "rows before the rows forecast (dot: best)";
   const HorizonScores &nearest = horizons.front(), &farthest = horizons.back();
   const bool both = horizons.size() > 1 && !farthest.lag_correlations.empty();
-  Range up{1, 1};
+  const std::size_t count =
+      std::max(nearest.lag_correlations.size(), farthest.lag_correlations.size());
+  Range up{count == 0 ? 0.0 : 1.0, 1};
   for (const HorizonScores* h : {&nearest, &farthest}) {
     for (const double v : h->lag_correlations) up.hold(v);
   }
-  const std::size_t count =
-      std::max(nearest.lag_correlations.size(), farthest.lag_correlations.size());
-  const Chart chart{750,
+  const Chart chart{771,
                     462,
-                    270,
+                    255,
                     230,
                     {-0.4, static_cast<double>(std::max(count, std::size_t{2})) - 0.6},
                     up.padded(0.08)};
@@ -152,21 +160,24 @@ std::string ForecastReport::svg() const {
   const std::size_t from = last + 1 > shown ? last + 1 - shown : 0;
   Numbers rows = counted(last + 1 - from, static_cast<double>(from)), series;
   for (std::size_t row = from; row <= last; ++row) series.push_back(series_.at(row));
-  const Track nearest(origins_, forecasts_, 0, from),
-      farthest(origins_, forecasts_, steps - 1, from);
-  const bool interval = options_.lower.defined();
-  const Track lower(origins_, interval ? options_.lower : forecasts_, 0, from),
-      upper(origins_, interval ? options_.upper : forecasts_, 0, from);
+  const bool interval = options_.lower.defined(), apart = are_apart(origins_, steps);
+  const auto track = [&](const Tensor& table) {
+    return Track(origins_, table, 0, apart ? steps : 1, from);
+  };
+  const Track nearest = track(forecasts_), lower = track(interval ? options_.lower : forecasts_),
+              upper = track(interval ? options_.upper : forecasts_),
+              farthest(origins_, forecasts_, steps - 1, steps, from);
+  const std::string nearest_words = apart && steps > 1 ? "1 to " + ahead(steps) : ahead(1);
   const Chart chart{
-      60,
+      76,
       88,
-      960,
+      950,
       270,
       {rows.front(), rows.back()},
       range_of({&series, &nearest.values, &farthest.values, &lower.values, &upper.values})
           .padded(0.05)};
 
-  std::string content = svg::text(60, 32, R"(font-size="17" font-weight="bold")",
+  std::string content = svg::text(76, 32, R"(font-size="17" font-weight="bold")",
                                   svg::escaped("Forecast report: " + options_.name));
   content += chart.frame(fmt::format("The last {} rows{}", rows.size(),
                                      options_.unit.empty() ? "" : ", in " + options_.unit),
@@ -174,16 +185,17 @@ std::string ForecastReport::svg() const {
   double place = chart.left;
   if (interval) {
     content += chart.legend(
-        place, fmt::format("{:.4g} % interval, 1 step ahead", 100 * options_.level), band_stroke);
+        place, fmt::format("{:.4g} % interval, {}", 100 * options_.level, nearest_words),
+        band_stroke);
     content += chart.band(lower.at, lower.values, upper.values, band_colour);
   }
   content += chart.legend(place, "series", series_stroke) +
              chart.curve(rows, series, "#1c1917", series_stroke);
-  if (steps > 1) {
+  if (!apart) {
     content += chart.legend(place, ahead(steps), farthest_stroke);
     content += chart.curve(farthest.at, farthest.values, farthest_colour, farthest_stroke);
   }
-  content += chart.legend(place, ahead(1), nearest_stroke);
+  content += chart.legend(place, nearest_words, nearest_stroke);
   content += chart.curve(nearest.at, nearest.values, nearest_colour, nearest_stroke);
   return svg::picture(1050, 752,
                       content + errors_by_horizon(horizons_) +

@@ -7,7 +7,7 @@
 
 #include "../tensor.h"
 
-/// What forecasts of a series are worth, said honestly: beside the forecasts that cost nothing, with
+/// Reports of what forecasts of a series are worth: beside forecasts that cost nothing, with
 /// intervals, and with a warning where a forecast is the input, shifted.
 namespace tapegrad {
 
@@ -20,15 +20,16 @@ struct ErrorSize {
   double rmse, mae;  // root mean squared error, mean absolute error, in the series' unit
 };
 
-/// 1 - MSE / MSE of a baseline: 1 is perfect, 0 no better than the baseline.
+/// Skill of forecasts, 1 - MSE / MSE of a baseline: 1 is perfect, 0 no better than the baseline.
 ///
-/// The interval holds the values that a Diebold-Mariano test does not reject, whose long-run variance
-/// is a mean of squared cosine coefficients: it stays honest where errors are autocorrelated, as
-/// those of overlapping forecasts are, and where forecasts are few. If the baseline's own error is
-/// not determined, it is (-inf, 1].
+/// The interval holds the values that a Diebold-Mariano test does not reject, whose long-run
+/// variance is a mean of squared cosine coefficients: the interval stays honest where errors are
+/// autocorrelated, as those of overlapping forecasts are, and where forecasts are few. If the
+/// baseline's own error is not determined, the interval is (-inf, 1].
 ///
 /// Diebold and Mariano 1995; Lazarus, Lewis, Stock and Watson 2018 (the variance and its degrees of
-/// freedom); Coroneo and Iacone 2020 (both together); Fieller 1954 (the interval of a ratio).
+/// freedom); Coroneo and Iacone 2020 (such tests of few forecasts); Fieller 1954 (intervals of
+/// ratios).
 struct Skill : Estimate {
   /// Returns true if the skill is beyond chance and rounding: the interval is above 0.001.
   bool shown() const { return low > 1e-3; }
@@ -41,7 +42,7 @@ struct IntervalScores {
   double winkler;  // mean of width + 2 / (1 - level) times the distance outside: smaller is better
 };
 
-/// Scores of the forecasts that reach `steps` rows on: the first forecast row is one step away.
+/// Scores of forecasts `steps` ahead; the first row forecast is one step ahead.
 struct HorizonScores {
   std::size_t steps;
   ErrorSize forecast;
@@ -50,10 +51,10 @@ struct HorizonScores {
   Skill over_persistence;
   std::optional<Skill> over_seasonal;
 
-  /// Correlations of the forecasts with the series 0, 1, 2, ... rows before the rows forecast; empty
-  /// if the forecasts are constant.
+  /// Correlations of the forecasts with the series 0, 1, 2, ... rows before the rows forecast;
+  /// empty if the forecasts are constant.
   std::vector<double> lag_correlations;
-  /// That of the largest correlation, of equal ones the smallest; 0 unless the forecasts are closer
+  /// Lag of the largest correlation, of equal ones the smallest; 0 unless the forecasts are closer
   /// in shape to the series that many rows before than to the rows forecast, beyond chance.
   std::size_t best_lag;
   bool late;      // best_lag > 0, and no skill over persistence is shown
@@ -64,7 +65,7 @@ struct HorizonScores {
 
 /// Residuals, series less forecast, one step ahead, in the order of the origins.
 struct ResidualScores {
-  Estimate mean;  // of no bias, if its interval has 0; by the long-run variance of HorizonScores
+  Estimate mean;  // bias, if 0 is not in the interval, which is made as that of Skill
   double deviation;
   std::size_t largest_row;              // of the series
   double largest;                       // there
@@ -74,22 +75,22 @@ struct ResidualScores {
 
 struct ForecastReportOptions {
   std::size_t season = 0;  // rows of a season; 0: none
-  std::string name = "series", unit;
-  Tensor lower, upper;               // (n, H) prediction interval; both or neither
-  double level = 0.9;                // that the interval promises, in (0, 1)
-  std::vector<std::string> leakage;  // warnings, a line each, printed first
+  std::string name = "series", unit = "";
+  Tensor lower = {}, upper = {};          // (n, H) prediction interval; both or neither
+  double level = 0.9;                     // that the interval promises, in (0, 1)
+  std::vector<std::string> leakage = {};  // warnings, a line each, printed first
 };
 
 /// An honest account of n forecasts, each of H rows of a series, as figures, text and picture.
 ///
-///     const ForecastReport report(series, first_row, forecasts, {.season = 12, .name = "sunspots"});
+///     const ForecastReport report(series, origin, forecasts, {.season = 12, .name = "sunspots"});
 ///     std::cout << report.text();
 ///     write_file_atomically("report.html", report.html());
 class ForecastReport {
  public:
   /// Computes the scores of `forecasts` (n, H) of `series` (N), both in original units and of any
-  /// dtype: forecasts[k, h] is of row origins[k] + h, made from the rows before origins[k]. `origins`
-  /// increase, and before the first there is a row, and a season. At least 8 forecasts.
+  /// dtype: forecasts[k, h] is of row origins[k] + h, made from the rows before origins[k].
+  /// `origins` increase, and before the first there is a row, and a season. At least 8 forecasts.
   ///
   /// Throws ShapeError for shapes that do not fit, NonFiniteError for a number that is not finite,
   /// UsageError for origins, options or intervals that cannot be.
@@ -105,8 +106,8 @@ class ForecastReport {
 
   /// Returns the report in plain English, about 40 lines of at most 100 columns.
   std::string text() const;
-  /// Returns a picture: the end of the series with its forecasts, errors by horizon, autocorrelation
-  /// of residuals, and correlations by lag.
+  /// Returns a picture: the end of the series with its forecasts, errors by horizon,
+  /// autocorrelation of residuals, and correlations by lag.
   std::string svg() const;
   /// Returns a page with the text and the picture in it, which needs no other file.
   std::string html() const;

@@ -47,8 +47,8 @@ std::size_t overlap(std::span<const std::size_t> origins, std::size_t rows) {
   return most;
 }
 
-/// Returns the squared residuals of x about its regression on y, of which neither is constant: their
-/// mean is Var(x) (1 - correlation^2).
+/// Returns the squared residuals of x about its regression on y, of which neither is constant:
+/// their mean is Var(x) (1 - correlation^2).
 Column unexplained(const Column& x, const Column& y) {
   const double slope =
       statistics::correlation(x, y) * statistics::deviation(x) / statistics::deviation(y);

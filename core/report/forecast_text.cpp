@@ -18,7 +18,8 @@ using figures::Figures;
 using Horizons = std::vector<HorizonScores>;
 using Holds = std::function<bool(const HorizonScores&)>;
 
-constexpr std::size_t most_rows = 8;  // of a table
+constexpr std::size_t most_rows = 7;  // of a table
+constexpr double wide_open = 0.5;     // an interval from 0 to more than this leaves all open
 
 /// The horizons for which something holds.
 struct Group {
@@ -51,34 +52,40 @@ std::string skill_words(const Skill& skill) {
 }
 
 /// Says in words at which horizons a baseline is as good as the forecast, or better.
-std::string without_skill(const Horizons& horizons, std::size_t n, std::string_view baseline,
+std::string without_skill(const Horizons& horizons, std::string_view baseline,
                           const std::function<Skill(const HorizonScores&)>& skill) {
   const auto worse = [&](const HorizonScores& h) { return skill(h).high < 0; };
-  const auto equal = [&](const HorizonScores& h) { return !skill(h).shown() && !worse(h); };
+  const auto open = [&](const HorizonScores& h) {
+    return !skill(h).shown() && skill(h).high > wide_open;
+  };
+  const auto equal = [&](const HorizonScores& h) {
+    return !skill(h).shown() && !worse(h) && !open(h);
+  };
   std::string text;
   if (const Group found = group(horizons, equal); found.first != nullptr) {
-    text += fmt::format("  No skill: {} is as good at {}, as far as {} forecasts tell.\n", baseline,
-                        found.words, n);
+    text += fmt::format("  No skill: {} is as good at {}.\n", baseline, found.words);
+  }
+  if (const Group found = group(horizons, open); found.first != nullptr) {
+    text += fmt::format("  No skill shown over {} at {}: too few forecasts to tell.\n", baseline,
+                        found.words);
   }
   if (const Group found = group(horizons, worse); found.first != nullptr)
     text += fmt::format("  No skill: {} is better at {}.\n", baseline, found.words);
   return text;
 }
 
-std::string interval_verdict(const Horizons& horizons, std::size_t n, double level) {
+std::string interval_verdict(const Horizons& horizons, double level) {
   const auto coverage = [](const HorizonScores& h) { return h.interval->coverage; };
   const Group narrow = group(horizons, [&](const auto& h) { return coverage(h).high < level; });
   const Group wide = group(horizons, [&](const auto& h) { return coverage(h).low > level; });
   if (narrow.first == nullptr && wide.first == nullptr) {
-    return fmt::format(
-        "  Prediction intervals: they hold the {} promised, as far as {} forecasts tell.\n",
-        percent(level), n);
+    return fmt::format("  Intervals: they hold the {} that they promise.\n", percent(level));
   }
   std::string text;
   for (const auto& [found, words] : {std::pair(&narrow, "narrow"), std::pair(&wide, "wide")}) {
     if (found->first == nullptr) continue;
     text += fmt::format(
-        "  Prediction intervals too {} at {}: they hold {}{}, not {}.\n", words, found->words,
+        "  Intervals too {} at {}: they hold {}{}, not {}.\n", words, found->words,
         percent(coverage(*found->first).value),
         found->steps.size() > 1 ? fmt::format(" at horizon {}", found->first->steps) : "",
         percent(level));
@@ -87,7 +94,7 @@ std::string interval_verdict(const Horizons& horizons, std::size_t n, double lev
 }
 
 std::string verdict(const Horizons& horizons, std::size_t n, double level) {
-  std::string text = "Verdict\n";
+  std::string text = fmt::format("Verdict, as far as {} forecasts tell (95 % confidence)\n", n);
   const bool seasonal = horizons[0].over_seasonal.has_value();
   const auto skilled = [&](const HorizonScores& h) {
     return h.over_persistence.shown() && (!seasonal || h.over_seasonal->shown());
@@ -96,21 +103,20 @@ std::string verdict(const Horizons& horizons, std::size_t n, double level) {
     text += fmt::format("  Skill: better than persistence{} at {}.\n",
                         seasonal ? " and seasonal-naive" : "", found.words);
   }
-  text +=
-      without_skill(horizons, n, "persistence", [](const auto& h) { return h.over_persistence; });
+  text += without_skill(horizons, "persistence", [](const auto& h) { return h.over_persistence; });
   if (seasonal) {
-    text += without_skill(horizons, n, "seasonal-naive",
-                          [](const auto& h) { return *h.over_seasonal; });
+    text +=
+        without_skill(horizons, "seasonal-naive", [](const auto& h) { return *h.over_seasonal; });
   }
   if (const Group late = group(horizons, [](const auto& h) { return h.late; });
       late.first != nullptr) {
     const HorizonScores& h = *late.first;
     text += fmt::format(
         "  Late: your forecast is the input shifted by {}: it follows the series {} late\n"
-        "    (horizon {}: correlation {:.3f} at lag {}, {:.3f} at lag 0){}.\n",
+        "    (horizon {}: correlation {:.3f} at lag {}, {:.3f} at lag 0).\n",
         h.best_lag, h.best_lag == 1 ? "a step" : fmt::format("{} steps", h.best_lag), h.steps,
-        h.lag_correlations[h.best_lag], h.best_lag, h.lag_correlations[0],
-        late.steps.size() > 1 ? "; so at " + late.words : "");
+        h.lag_correlations[h.best_lag], h.best_lag, h.lag_correlations[0]);
+    if (late.steps.size() > 1) text += fmt::format("    Likewise at {}.\n", late.words);
   }
   if (const Group constant = group(horizons, [](const auto& h) { return h.constant; });
       constant.first != nullptr) {
@@ -118,7 +124,7 @@ std::string verdict(const Horizons& horizons, std::size_t n, double level) {
         "  Constant: the forecasts hardly vary at {}: they can know the mean, and no more.\n",
         constant.words);
   }
-  if (horizons[0].interval) text += interval_verdict(horizons, n, level);
+  if (horizons[0].interval) text += interval_verdict(horizons, level);
   return text;
 }
 
@@ -149,6 +155,10 @@ std::string skill_table(const Horizons& horizons, const std::vector<std::size_t>
   std::string text =
       "Skill: 1 - MSE / MSE of the baseline, and its 95 % interval (1: perfect, 0: no better)\n"
       "Lag: the shift of the series that is most like the forecast (right: 0)\n";
+  if (interval)
+    text +=
+        "Score: mean width of the intervals and a penalty for rows outside (Winkler's): small is "
+        "good\n";
   text += fmt::format("   horizon  {:<24}{}{:>3}", "over persistence",
                       seasonal ? fmt::format("{:<24}", "over seasonal-naive") : "", "lag");
   if (interval)

@@ -13,7 +13,7 @@ namespace tapegrad::statistics {
 
 /// x with P(X <= x) = p, p in [0.5, 1], for X of the standard normal distribution.
 double normal_quantile(double p);
-/// The same of Student's t with `freedom` >= 1 degrees of freedom.
+/// t with P(T <= t) = p, for T of Student's distribution with `freedom` >= 1 degrees of freedom.
 double student_quantile(double p, std::size_t freedom);
 /// P(X > x) for X of the chi-squared distribution.
 double chi_squared_above(double x, std::size_t freedom);
@@ -31,7 +31,8 @@ double ljung_box(std::span<const double> autocorrelation, std::size_t n);
 Estimate share(double value, double n);
 
 /// Means and ratios of means of series of n numbers, with 95 % intervals that allow for
-/// autocorrelation. The long-run variance of sqrt(n) mean(x) is the mean of L_j^2, j = 1 to `freedom`,
+/// autocorrelation. The long-run variance of sqrt(n) mean(x) is the mean of L_j^2, j = 1 to
+/// `freedom`,
 ///
 ///   L_j = sqrt(2 / n) sum_k x_k cos(pi j (k + 1/2) / n),   freedom = 0.4 n^(2/3)
 ///

@@ -66,7 +66,10 @@ double chi_squared_above(double x, std::size_t freedom) {
 }
 
 double mean(std::span<const double> x) {
-  return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
+  // Distances from the first are summed, so that equal numbers have this mean exactly.
+  double sum = 0;
+  for (const double v : x) sum += v - x[0];
+  return x[0] + sum / static_cast<double>(x.size());
 }
 
 double deviation(std::span<const double> x) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "../../core/cxx20.h"
+
 #include <chrono>
 
 namespace tapegrad {
