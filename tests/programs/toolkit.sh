@@ -1,0 +1,126 @@
+# The programs that show the training toolkit: on made data that are quickly learnt, and shortly on the public ones where these are.
+# Read by examples.sh, whose functions it uses, after learning.sh, which knows where the public data are.
+# shellcheck shell=sh disable=SC2154,SC2016  # root, data, build, status: of examples.sh and learning.sh
+
+# waves ROWS NOISE: a season of 12 rows with noise, and a column that says nothing.
+waves() {
+  awk -v rows="$1" -v noise="$2" 'BEGIN { print "row,flow,other"; for (t = 0; t < rows; ++t) { x = (x * 69069 + 1) % 65536
+    print t "," 10 + 5 * sin(t * 6.2831853 / 12) + noise * (x / 65536 - 0.5) "," x % 7 } }'
+}
+# walk ROWS: a random walk.
+walk() {
+  awk -v rows="$1" 'BEGIN { print "price"; for (t = 0; t < rows; ++t) {
+    for (k = 0; k < 12; ++k) { x = (x * 69069 + 12345) % 4294967296; y += x / 4294967296 - 0.5 } print 100 + y } }'
+}
+waves 400 2 >waves.csv
+walk 900 >walk.csv
+quick='--look-back 12 --horizon 3 --hidden 8 --epochs 15 --lr 0.01 --quiet'
+# shellcheck disable=SC2086  # $quick is a list of options
+{
+  run forecast waves.csv --target flow --inputs other --season 12 $quick --report waves.html
+  check "forecast: learns a season, and says so" ended '"rmse_by_step":\['
+  check "forecast: and that last season's values would do as well" grep -q 'No skill: seasonal-naive is as good' stdout
+  check "forecast: a page with text and picture" sh -c 'grep -q "^<!doctype html>" waves.html && grep -q "</svg>" waves.html'
+  check "forecast: prints who wins" grep -q 'autoregression of order .* wins over all steps$' stdout
+  sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >first
+  run forecast waves.csv --target flow --inputs other --season 12 $quick --threads 1
+  sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >second
+  check "forecast: the same seed, the same result, whatever the threads" same first second
+  run forecast waves.csv --target flow $quick
+  check "forecast: with skill over persistence" grep -q '^  Skill: better than persistence at all horizons' stdout
+  run forecast walk.csv $quick
+  check "forecast: a random walk has no skill" grep -q 'No skill' stdout
+  check "forecast: and its forecast is the input, shifted by 1" grep -q 'the input shifted by 1' stdout
+}
+run forecast waves.csv --target flow --epochs 1 --lr 1e-9 --dropout 0.9 --hidden 1 --seed 3 --quiet
+check "forecast: a bound that is missed is exit status 1" failed_with '^MISSED: '
+run forecast waves.csv --target flwo
+check "forecast: refuses a column that is not there, and names the near one" refused 'flow'
+run forecast waves.csv --target flow --look-back 300
+check "forecast: refuses windows longer than the data" refused 'waves.csv'
+printf 'a\n1\n2\nx\n' >letters.csv
+run forecast letters.csv
+check "forecast: refuses a cell that is no number, and names its line" refused 'line 4'
+
+run tune waves.csv --target flow --look-back 12 --horizon 3 --epochs 3 --search random --trials 4 --log all.jsonl --quiet
+check "tune: tries all" ended '"trials":4,'
+tail -n 1 stdout >whole
+check "tune: a line of JSON for each" test "$(grep -c '^{"trial":' all.jsonl)" = 4
+head -n 2 all.jsonl >some.jsonl
+printf '{"trial":3,"hid' >>some.jsonl  # as a program that was killed leaves it
+run tune waves.csv --target flow --look-back 12 --horizon 3 --epochs 3 --search random --trials 4 --log some.jsonl --quiet
+tail -n 1 stdout >resumed
+check "tune: killed and resumed, finds the same best" same whole resumed
+for job in 1 2; do
+  run tune waves.csv --target flow --look-back 12 --horizon 3 --epochs 3 --search random --trials 4 --log shared.jsonl --job $job/2 --quiet
+done
+tail -n 1 stdout >divided
+check "tune: two jobs find the same best" same whole divided
+SLURM_ARRAY_TASK_ID=3 SLURM_ARRAY_TASK_MIN=2 SLURM_ARRAY_TASK_COUNT=2 "$build/tune" waves.csv --target flow --look-back 12 \
+  --horizon 3 --epochs 3 --search random --trials 4 --log slurm.jsonl --quiet >stdout 2>stderr
+check "tune: a task of Slurm's array does its share" test "$(cut -c 1-11 slurm.jsonl | tr -d '\n')" = '{"trial":2,{"trial":4,'
+run tune waves.csv --target flow --log all.jsonl
+check "tune: refuses a log of another search" refused 'all.jsonl: has results of another search'
+run tune waves.csv --target flow --job 3/2
+check "tune: refuses a job that there is not" refused '3/2 is not I/N'
+
+# A language of ten words in a fixed order, now and then broken.
+sentences() {
+  awk -v lines="$1" 'BEGIN { for (i = 0; i < lines; ++i) { line = ""; for (k = 0; k < 10; ++k) {
+    x = (x * 69069 + 1) % 65536; line = line " w" (x % 11 == 0 ? x % 10 : k) } print line } }'
+}
+mkdir -p language
+sentences 300 >language/ptb.train.txt
+sentences 40 >language/ptb.valid.txt
+sentences 30 >language/ptb.test.txt
+small='--hidden 16 --epochs 4 --seconds 0 --lr 0.01 --batch 5 --quiet'
+# shellcheck disable=SC2086  # $small is a list of options
+{
+  run word_lm --data language $small
+  check "word_lm: learns the order of words" result '"perplexity_test"' '< 3'
+  check "word_lm: prints the baseline, and who wins" grep -q 'gram: .*: the .* wins$' stdout
+  check "word_lm: no state is left when it is done" test ! -e word_lm.state
+  sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >whole
+  rm -f stderr
+  "$build/word_lm" --data language --hidden 16 --epochs 4 --seconds 0 --lr 0.01 --batch 5 >stdout 2>stderr &
+  until [ -s stderr ]; do sleep 0.01; done  # its first step is done
+  kill -s INT $!
+  wait $!
+  status=$?
+  check "word_lm: Ctrl-C keeps what was learned" test "$status" = 130 -a -e word_lm.state
+  check "word_lm: and says how to go on" grep -q 'the same command goes on from word_lm.state' stderr
+  run word_lm --data language $small
+  check "word_lm: goes on where it was" grep -q 'goes on from word_lm.state, after step' stderr
+  sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >resumed
+  check "word_lm: and ends with the same result" same whole resumed
+}
+printf 'no state' >bad.state
+run word_lm --data language --state bad.state
+check "word_lm: refuses a state that is none" refused 'bad.state'
+run word_lm
+check "word_lm: without data, says which and from where" refused 'ptb.train.txt.*https://github.com'
+
+mkdir -p languages
+awk 'BEGIN { for (i = 0; i < 60; ++i) { x = (x * 69069 + 1) % 65536; print "an" substr("aeiou", 1 + x % 5, 1) "ski" i % 7 } }' >languages/a.txt
+awk 'BEGIN { for (i = 0; i < 60; ++i) { x = (x * 69069 + 1) % 65536; print "o" substr("bdfgk", 1 + x % 5, 1) "ato" i % 7 } }' >languages/b.txt
+run short_names languages
+check "short_names: tells made languages" grep -q '^accuracy 1' stdout
+(sed 's/flow/Sunspots/; s/^[0-9]*,//; s/row,//' waves.csv) >spots.csv
+run short_sunspots spots.csv
+check "short_sunspots: reports" grep -q '^Residuals one step ahead' stdout
+skip "forecast: better than an autoregression on the real sunspots" timeseries/monthly-sunspots.csv || {
+  run forecast "$data/timeseries/monthly-sunspots.csv" --season 132 --quiet
+  check "forecast: better than an autoregression on the real sunspots" grep -q 'the LSTM wins over all steps$' stdout
+  run forecast "$data/timeseries/daily-min-temperatures.csv" --season 365 --quiet
+  check "forecast: and not worse by more than 2 % on the real temperatures" awk '/^result/ {
+    match($0, /"rmse":[0-9.]*/); a = substr($0, RSTART + 7, RLENGTH - 7)
+    match($0, /"autoregression":[0-9.]*/); b = substr($0, RSTART + 17, RLENGTH - 17); exit !(a < 1.02 * b) }' stdout
+}
+skip "short_names: 84 % of the real names" names/Arabic.txt || {
+  run short_names "$data/names"
+  check "short_names: 84 % of the real names" awk '/^accuracy/ { exit !($2 >= 0.84) }' stdout
+}
+skip "word_lm: the real words, shortly" ptb/ptb.train.txt || {
+  run word_lm --data "$data/ptb" --seconds 3 --quiet --threads 2
+  check "word_lm: the real words, shortly" result '"perplexity_test"' '< 600'
+}
