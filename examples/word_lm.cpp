@@ -168,6 +168,7 @@ int run(const Options& o) {
   const auto evaluate = [&] { return Figures{{"valid", perplexity(model, data.valid)}}; };
   const TrainingEnd end =
       loop.run(o.epochs, windows, train, evaluate, decay, best, limit, progress, guard, checkpoint);
+  const double seconds = limit.seconds();
   if (SignalGuard::received() != 0) {
     say(fmt::format("the same command goes on from {}", o.state));
     return 0;
@@ -189,7 +190,7 @@ int run(const Options& o) {
       "{:.0f} s\nperplexity, test: {:.1f} (validation: {:.1f})\n  {}-gram: {:.1f}: the {} wins\n"
       "  frequencies of the words: {:.1f}\n",
       data.train.numel(), data.valid.numel(), data.test.numel(), data.vocabulary.size(),
-      parameters(model).count(), loop.step(), limit.seconds(), test, best.best(), order + 1, ngram,
+      parameters(model).count(), loop.step(), seconds, test, best.best(), order + 1, ngram,
       test < ngram ? "LSTM" : "n-gram", floor));
   const bool reached = test < floor;
   if (!reached) print("MISSED: it should be below that of the words' frequencies\n");
@@ -199,7 +200,7 @@ int run(const Options& o) {
                 {"ngram", ngram},
                 {"baseline", floor},
                 {"steps", static_cast<std::size_t>(loop.step())},
-                {"seconds", limit.seconds()},
+                {"seconds", seconds},
                 {"seed", o.common.seed}});
   return reached ? 0 : 1;
 }

@@ -45,6 +45,7 @@ namespace {
 /// Adam's options, without the decay, which is not its own.
 std::vector<Adam::Group> as_adam(const std::vector<AdamW::Group>& groups) {
   std::vector<Adam::Group> same;
+  same.reserve(groups.size());
   for (const auto& [parameters, o] : groups) {
     same.push_back({parameters,
                     {.lr = o.lr,
@@ -59,6 +60,7 @@ std::vector<Adam::Group> as_adam(const std::vector<AdamW::Group>& groups) {
 /// Shares of a value that a step takes off, for a rate of 1.
 std::vector<double> decays(const std::vector<AdamW::Group>& groups) {
   std::vector<double> shares;
+  shares.reserve(groups.size());
   for (const auto& [parameters, o] : groups) {
     const bool published = o.decay_form == AdamWDecay::published;
     shares.push_back(published ? o.weight_decay / o.lr : o.weight_decay);

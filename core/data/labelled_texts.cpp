@@ -103,8 +103,7 @@ LabelledTexts read_labelled_lines(const std::filesystem::path& path,
   read.classes = options.classes.empty() ? labels : options.classes;
   if (options.classes.empty()) {
     std::ranges::sort(read.classes);
-    const auto [first, last] = std::ranges::unique(read.classes);
-    read.classes.erase(first, last);
+    read.classes.erase(std::unique(read.classes.begin(), read.classes.end()), read.classes.end());
   }
   if (read.classes.size() < 2) {
     fail<FileError>(op, "{}: has {} texts of {} classes: there must be two classes at least",
