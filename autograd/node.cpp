@@ -157,6 +157,7 @@ Grads::Into Grads::into(std::size_t i) {
 }
 
 void Grads::run(Closure& rule) {
+  state_.differentiated = true;
   rule.run(rule, *this);
   state_.require_tape(state_.nodes[node_].name);
   for (std::size_t i = 0; wrote_ && i < state_.nodes[node_].edges; ++i) {

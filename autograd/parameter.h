@@ -25,7 +25,7 @@ struct ParameterEvent {
 /// Counters of the events of a Parameter, for tools that look for mistakes in a training loop.
 struct ParameterEvents {
   ParameterEvent backward;   // a pass has added to its gradient
-  ParameterEvent clip;       // its gradient was measured, and perhaps changed, by a clip function
+  ParameterEvent clip;       // its gradient was limited by a clip function, changed or not
   ParameterEvent step;       // an optimizer has moved its value
   ParameterEvent zero_grad;  // its gradient was forgotten
   ParameterEvent set_value;  // its value was set, by a copy or a file too

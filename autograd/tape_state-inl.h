@@ -127,9 +127,10 @@ struct TapeState {
 
   std::uint64_t pass = 1;  // never goes back, so a Var of a pass that is over never looks current
   bool recording = true;
-  bool destroyed = false;    // the Tape is, in a call that has not returned
-  std::uint32_t calls = 0;   // that have not returned
-  std::uint32_t paused = 0;  // how often
+  bool destroyed = false;                        // the Tape is, in a call that has not returned
+  bool dropped = false, differentiated = false;  // dropout was on; a rule was run
+  std::uint32_t calls = 0;                       // that have not returned
+  std::uint32_t paused = 0;                      // how often
   std::uint32_t scope = 0;
   std::thread::id thread;               // that the pass belongs to
   Interest interests = Interest::none;  // of all observers
@@ -184,6 +185,7 @@ struct TapeState {
   static Var kept_gradient(const Var& v);
   bool wants(Interest interest) const { return overlap(interests, interest); }
   void forget(Observer& observer) noexcept;
+  void dismiss_observers() noexcept;
   NodeView view(std::uint32_t node) const;
   void show_value(const Var& v);
   void show_branch(std::uint32_t node, const Tensor& choice);

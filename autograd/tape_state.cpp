@@ -128,11 +128,7 @@ Tensor TapeState::gradient_memory(const Sweep& sweep, std::uint32_t slot) const 
 
 void TapeState::end_pass() noexcept {
   ++pass;
-  while (!observers.empty()) {
-    Observer* const last = observers.back();
-    observers.pop_back();
-    if (last != nullptr) forget(*last);
-  }
+  dismiss_observers();
   for (NodeRecord& node : nodes) free(node);
   edges.clear();
   slots.clear();
@@ -143,7 +139,7 @@ void TapeState::end_pass() noexcept {
   arena.reset();
   scope = paused = 0;
   interests = Interest::none;
-  destroyed = false;
+  destroyed = dropped = differentiated = false;
 }
 
 void TapeState::free(NodeRecord& node) noexcept {

@@ -124,7 +124,9 @@ struct Captioner {
         embed(words, hidden, rng),
         lstm({.input = hidden, .hidden = hidden}, rng),
         seen(features, hidden, rng),
-        head(hidden, words, rng) {}
+        head(hidden, words, rng) {
+    if (start == Start::nothing) parameters(seen).freeze();
+  }
   void visit(auto&& v) {
     v("embed", embed);
     v("lstm", lstm);

@@ -109,6 +109,7 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(options, model);
   const double clip = options.clip > 0 ? options.clip : std::numeric_limits<double>::infinity();
   Progress progress(options.common.quiet);
+  TrainingLinter linter(parameters(model));
   const SignalGuard guard;
   Trained result;
   CharLM best;
@@ -119,12 +120,14 @@ Trained train(CharLM& model, const Data& data, const TrainOptions& options,
     for (const auto& [x, y, first] : windows) {
       const Stopwatch step;
       Tape tape = Tape::training({.seed = options.common.seed, .pass = result.steps});
+      linter.watch(tape);
       Var loss = cross_entropy(bptt(tape, model, x), y);
       optimizer->zero_grad();
       tape.backward(loss);
       const GradNorm norm = clip_grad_norm(optimizer->parameters(), clip);
       if (options.schedule == "linear") optimizer->set_learning_rate(options.lr * (1 - used));
       optimizer->step();
+      for (const std::string& mistake : linter.end_step()) say(mistake);
 
       result.add(loss.item(), y.numel());
       result.seconds += step.seconds();

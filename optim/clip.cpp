@@ -85,6 +85,7 @@ GradNorm detail::measure_grad_norm(const char* op, const char* limit, const Para
 GradNorm clip_grad_norm(const Parameters& parameters, double max_norm) {
   const GradNorm norm =
       detail::measure_grad_norm("clip_grad_norm", "max_norm", parameters, max_norm);
+  if (std::isinf(max_norm)) return norm;
   if (norm.after == norm.before) {
     for (const NamedParameter& p : parameters.distinct()) p.record(&ParameterEvents::clip);
     return norm;

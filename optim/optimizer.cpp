@@ -178,7 +178,9 @@ GradNorm Optimizer::step(const StepOptions& options) {
   const GradNorm norm =
       detail::measure_grad_norm(name_, "clip_norm", parameters_, options.clip_norm);
   prepare();
-  for (const NamedParameter& p : parameters_) p.record(&ParameterEvents::clip);
+  if (std::isfinite(options.clip_norm)) {
+    for (const NamedParameter& p : parameters_) p.record(&ParameterEvents::clip);
+  }
   update_all({norm.after, norm.before});
   return norm;
 }

@@ -38,6 +38,17 @@ void TapeState::forget(Observer& observer) noexcept {
   }
 }
 
+/// At the end of a pass.
+void TapeState::dismiss_observers() noexcept {
+  while (!observers.empty()) {
+    Observer* const last = observers.back();
+    observers.pop_back();
+    if (last == nullptr) continue;
+    last->on_end(*this);
+    forget(*last);
+  }
+}
+
 // --- what they are shown ---
 
 /// Calls `show(observer)` for everybody interested, and sees to it that `shown` stays as it is.

@@ -73,6 +73,8 @@ class Observer {
  private:
   friend struct TapeState;
   friend void observe(Tape& tape, Observer& observer);
+  /// Receives a pass that is over, with all its records: for observers of this folder.
+  virtual void on_end(const TapeState& /*pass*/) noexcept {}
 
   Interest interests_;
   std::vector<TapeState*> tapes_;

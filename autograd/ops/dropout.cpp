@@ -6,6 +6,7 @@
 #include "../../core/kernels/elementwise.h"
 #include "../../core/kernels/reduce.h"
 #include "../node.h"
+#include "../tape_state-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -45,6 +46,7 @@ std::optional<RandomKey> dropout_key(Tape& tape, double p, std::string_view site
         "this tape says neither training nor evaluation: make it with Tape::training({{.seed = "
         "..., .pass = ...}}), Tape::evaluation() or Tape::inference()");
   }
+  TapeState::of(tape).dropped = true;
   return tape.random_key(site);
 }
 

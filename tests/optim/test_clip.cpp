@@ -6,6 +6,7 @@
 #include "../../core/error.h"
 #include "../../core/threads.h"
 #include "../../optim/clip.h"
+#include "../../optim/sgd.h"
 
 using namespace tapegrad;
 
@@ -222,6 +223,16 @@ TEST_CASE("clip: libtorch's and Keras' clipping by value") {
 }
 
 // --- bad input ---
+
+TEST_CASE("clip: an infinite norm only measures, which is no event of the parameters") {
+  const Parameters all = with_gradients({numbers({3, 4})});
+  CHECK(clip_grad_norm(all, INFINITY).after == 5);
+  SGD(all, {.lr = 0.1}).step({.clip_norm = INFINITY});
+  CHECK(all[0].events().clip.count == 0);
+  SGD(all, {.lr = 0.1}).step({.clip_norm = 6});
+  clip_grad_norm(all, 6);
+  CHECK(all[0].events().clip.count == 2);
+}
 
 TEST_CASE("clip: a gradient that is not finite is named, and nothing is changed") {
   const auto message = [](const std::string& op, const std::string& what) {
