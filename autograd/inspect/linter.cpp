@@ -154,7 +154,7 @@ void TrainingLinter::tell_of_passes() {
   tell_of(exchanged_, [&] {
     return fmt::format(
         "{} gave an output of shape (T, B, H) = {} for a batch of {} sequences: the first axis of "
-        "the input is the time, the second one the batch; transpose() them",
+        "the input is the time, the second one the batch; transpose(x, 0, 1) exchanges them",
         exchanged_.op, to_string(exchanged_.y), exchanged_.y[0]);
   });
   tell_of(carried_, [&] {
@@ -185,9 +185,9 @@ void TrainingLinter::tell(std::string_view words, IsMade is_made, const Args&...
 }
 
 void TrainingLinter::tell_of_parameters() {
-  for (const auto& [is_made, words] : missteps) {
-    tell(words, [&](const Watched& p, const Events& now) {
-      return now.step.count > p.before.step.count && is_made(p.before, now);
+  for (const Misstep& misstep : missteps) {
+    tell(misstep.words, [&](const Watched& p, const Events& now) {
+      return now.step.count > p.before.step.count && misstep.is_made(p.before, now);
     });
   }
   tell(

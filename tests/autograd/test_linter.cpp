@@ -314,7 +314,8 @@ std::string report_on_axes(const Layer& layer, bool exchanged) {
 std::string exchanged_by(const std::string& op) {
   return "[TrainingLinter] pass 1: " + op +
          " gave an output of shape (T, B, H) = (4, 6, 3) for a batch of 4 sequences: the first "
-         "axis of the input is the time, the second one the batch; transpose() them";
+         "axis of the input is the time, the second one the batch; transpose(x, 0, 1) exchanges "
+         "them";
 }
 
 }  // namespace
