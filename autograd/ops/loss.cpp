@@ -17,6 +17,7 @@
 #include "elementwise.h"
 #include "loss_weights-inl.h"
 #include "reduce.h"
+#include "shape.h"
 
 namespace tapegrad {
 namespace {
@@ -113,6 +114,18 @@ Var clamp_variance(const Var& variance, double epsilon) {
   return v;
 }
 
+void check_at_least_0(const char* op, const char* name, double value) {
+  if (value >= 0 && std::isfinite(value)) return;
+  fail<UsageError>(op, "{} is {}: it must be finite and at least 0", name, value);
+}
+
+/// y[t] = x[t] - a x[t - 1]
+Var pre_emphasized(const Var& x, double a) {
+  if (a == 0) return x;
+  const std::size_t T = x.size(0);
+  return x - a * pad(slice(x, 0, 0, T - 1), 0, 1, T);
+}
+
 }  // namespace
 
 Var l1(const Var& prediction, const Var& target, const LossOptions& options) {
@@ -204,6 +217,30 @@ Var quantile_loss(const Var& prediction, const Var& target, std::span<const doub
   const LossWeights w(op, weights, "prediction", prediction);
   const Var e = w.select(repeat(target, rank, quantiles.size()) - prediction);
   return w.mean(pinball_of(e, q.to(prediction.dtype())));
+}
+
+Var esr_loss(const Var& prediction, const Var& target, const ESRLossOptions& options) {
+  check::defined("esr_loss", {{"prediction", prediction}, {"target", target}});
+  constexpr auto op = "esr_loss";
+  check_pair(op, {"prediction", prediction}, {"target", target});
+  if (target.shape().rank() == 0) check::wrong_shape(op, "target", target.shape(), "(T, ...)");
+  check::probability(op, "pre_emphasis", options.pre_emphasis);
+  check_at_least_0(op, "dc", options.dc);
+  check_at_least_0(op, "epsilon", options.epsilon);
+  const LossWeights w(op, options.weights, "target", target);
+  const Var e = w.select(prediction - target), y = w.select(target);
+  const auto energy = [&](const Var& x) { return w.mean(square(x)); };
+  const Var signal = energy(pre_emphasized(y, options.pre_emphasis));
+  if (signal.item() == 0 && options.epsilon == 0 && !w.all_zero()) {
+    fail<UsageError>(op,
+                     "the target is silent, and a ratio to silence does not exist: leave the batch "
+                     "out, or give epsilon");
+  }
+  const double added = w.all_zero() ? 1 : options.epsilon;
+  const Var ratio = energy(pre_emphasized(e, options.pre_emphasis)) / (signal + added);
+  if (options.dc == 0) return ratio;
+  const Var offset = repeat(w.mean(e, 0), 0, e.size(0));
+  return ratio + options.dc * (energy(offset) / (energy(y) + added));
 }
 
 Var masked_mean(const Var& x, const Tensor& mask) {

@@ -74,6 +74,23 @@ inline Var quantile_loss(const Var& prediction, const Var& target,
   return quantile_loss(prediction, target, std::span(quantiles.begin(), quantiles.size()), options);
 }
 
+struct ESRLossOptions {
+  Tensor weights;           // undefined: 1
+  double pre_emphasis = 0;  // a of the filter 1 - a z^-1, in [0, 1); 0.85 and 0.95 are usual
+  double dc = 0;            // weight of the DC term, finite, >= 0; 1 is usual
+  double epsilon = 0;       // added to the mean energy of the target, finite, >= 0
+};
+
+/// Computes the error-to-signal ratio of audio (T, ...), of all sequences together:
+///
+///   loss = mean(f(e)^2) / mean(f(target)^2) + dc mean(m^2) / mean(target^2),
+///
+/// e = prediction - target, f(x)[t] = x[t] - a x[t - 1] the pre-emphasis filter, x[-1] = 0, and m
+/// the mean of e over the steps of a sequence (Wright et al. 2019). What has weight 0 is 0 to the
+/// filter. Throws UsageError for a silent target unless epsilon > 0, and for an option out of
+/// range.
+Var esr_loss(const Var& prediction, const Var& target, const ESRLossOptions& options = {});
+
 /// Computes sum(mask x) / sum(mask), mask of x's shape and any dtype: the mean of what a mask of 0
 /// and 1 leaves; UsageError for an undefined one. What x was made of needs finite derivatives even
 /// where the mask is 0: there they are multiplied by a gradient of 0. The losses above take the

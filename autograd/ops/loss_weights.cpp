@@ -65,4 +65,10 @@ Var LossWeights::mean(const Var& x) const {
   return sum(x * weights_) / (total_ > 0 ? total_ : 1.0);
 }
 
+Var LossWeights::mean(const Var& x, Axis axis) const {
+  if (!weights_.defined()) return tapegrad::mean(x, axis);
+  const Tensor totals = kernels::sum(weights_.value(), axis);
+  return sum(x * weights_, axis) / Var(kernels::select_weighted(totals, totals, 1));  // 0 / 1
+}
+
 }  // namespace tapegrad

@@ -16,6 +16,7 @@
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/ops/softmax.h"
 #include "../../autograd/tape.h"
+#include "../../core/data/sequences.h"
 #include "../fixtures/torch_ops.h"
 #include "../support/filled.h"
 #include "../support/is_worse.h"
@@ -185,6 +186,16 @@ const std::map<std::string, std::function<Var(In)>> our_ops = {
        return mse(x[0], x[1], {.weights = filled({3, 4}, 41, 1, 0.5)});
      }},
     {"masked_mean", [](In x) { return masked_mean(x[0], condition()); }},
+    {"esr_loss", [](In x) { return esr_loss(x[0], x[1]); }},
+    {"esr_loss, pre-emphasis", [](In x) { return esr_loss(x[0], x[1], {.pre_emphasis = 0.85}); }},
+    {"esr_loss, all options",
+     [](In x) {
+       return esr_loss(x[0], x[1],
+                       {.weights = valid_steps(ids({2}, {4, 2}), {4, 2, 3}),
+                        .pre_emphasis = 0.95,
+                        .dc = 1.5,
+                        .epsilon = 1e-5});
+     }},
 };
 
 /// max |a - b| / max |b|, and 0 for two tensors of zeros.

@@ -197,6 +197,19 @@ std::vector<Op> loss_ops() {
              .run = run,
              .twin = run};  // a target's gradients cancel
        }},
+      {"esr_loss", rounds,
+       [](Chooser& choose) {
+         const std::size_t x = choose.any(choose.chance(30) ? 0 : 1);
+         const Shape shape = choose.shape_of(x);
+         const ESRLossOptions options{choose.weights(shape), choose.chance(2) ? 0 : 0.85,
+                                      choose.chance(2) ? 0 : choose.number(0.1, 2),
+                                      choose.chance(2) ? 0 : choose.number(1e-3, 1)};
+         const Function run = [=](const Arguments& a) {
+           return Vars{esr_loss(a.x[0], a.x[1], options)};
+         };
+         // The target's gradients cancel.
+         return Call{.inputs = {x, choose.like(shape)}, .run = run, .twin = run};
+       }},
       {"masked_mean", rounds,
        [](Chooser& choose) {
          const std::size_t x = choose.any();
