@@ -2,7 +2,7 @@
 # cannot be read or written, streams that are closed, full or broken, signals. Read by examples.sh, whose functions it uses.
 # shellcheck shell=sh disable=SC2154,SC2016,SC2059,SC3045  # build, check: of examples.sh; lines in quotes are for eval; ulimit -v
 
-for program in adding_problem caption_start char_lm copy_memory forecast gradient_flow japanese_vowels jsb_chorales lstm_cell_by_hand \
+for program in adding_problem caption_start char_lm classify copy_memory forecast gradient_flow japanese_vowels jsb_chorales lstm_cell_by_hand \
   sentiment step_curve tape_by_hand tune word_lm your_own_op; do
   eval "$program() { \"\$build/$program\" \"\$@\"; }"
 done
@@ -33,7 +33,7 @@ train --steps 2 --out small.safetensors >stdout 2>stderr
 # --- every number of every program, found in its help -----------------------------------------------------------------
 
 for command in 'char_lm train text' 'char_lm sample small.safetensors' gradient_flow lstm_cell_by_hand 'forecast waves.csv' 'tune waves.csv' \
-  adding_problem caption_start copy_memory japanese_vowels jsb_chorales sentiment step_curve tape_by_hand word_lm your_own_op; do
+  adding_problem caption_start classify copy_memory japanese_vowels jsb_chorales sentiment step_curve tape_by_hand word_lm your_own_op; do
   eval "$command --help" | sed -nE 's/^ *(--[a-z-]*) (UINT|FLOAT).*/\1 \2/p' >options
   while read -r option type; do
     none='-1x nan 1e999 0x10 1,5 +1'
@@ -81,7 +81,7 @@ streams 0 'sentiment --data films --embed 4 --hidden 4 --lr 0.02 --epochs 12'
 streams 0 'step_curve --steps 2 --hidden 1'
 streams 0 tape_by_hand
 streams 0 your_own_op
-for program in adding_problem caption_start char_lm copy_memory forecast gradient_flow japanese_vowels jsb_chorales lstm_cell_by_hand \
+for program in adding_problem caption_start char_lm classify copy_memory forecast gradient_flow japanese_vowels jsb_chorales lstm_cell_by_hand \
   sentiment step_curve tape_by_hand tune word_lm your_own_op; do
   line 0 Usage: "$program --help"
   line 2 'Run with --help for more information.' "$program --no-such"

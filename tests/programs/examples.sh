@@ -5,7 +5,7 @@
 set -u
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd) || exit 2
 build=$(CDPATH='' cd -- "${1:-$root/build/release}" && pwd) || exit 2
-for program in adding_problem bptt_by_hand caption_start char_lm copy_memory forecast gradient_flow japanese_vowels jsb_chorales \
+for program in adding_problem bptt_by_hand caption_start char_lm classify copy_memory forecast gradient_flow japanese_vowels jsb_chorales \
   lstm_cell_by_hand sentiment short_names short_ptb short_sunspots step_curve tape_by_hand tune word_lm wrong_gradient your_own_op; do
   [ -x "$build/$program" ] || { printf '%s\n' "$build/$program is not there; build it first" >&2; exit 2; }
 done

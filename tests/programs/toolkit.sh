@@ -103,6 +103,34 @@ check "word_lm: without data, says which and from where" refused 'ptb.train.txt.
 mkdir -p languages
 awk 'BEGIN { for (i = 0; i < 60; ++i) { x = (x * 69069 + 1) % 65536; print "an" substr("aeiou", 1 + x % 5, 1) "ski" i % 7 } }' >languages/a.txt
 awk 'BEGIN { for (i = 0; i < 60; ++i) { x = (x * 69069 + 1) % 65536; print "o" substr("bdfgk", 1 + x % 5, 1) "ato" i % 7 } }' >languages/b.txt
+run classify --data languages --hidden 16 --embed 8 --epochs 10 --batch 8 --lr 0.01 --quiet
+check "classify: tells made languages" ended '"accuracy":1.0,'
+check "classify: prints scores of each class, and who wins" \
+  sh -c 'grep -q "^a  *1.000  *1.000  *1.000  *18$" stdout && grep -q "naive Bayes on runs of .*: neither wins$" stdout'
+sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >first
+run classify --data languages --hidden 16 --embed 8 --epochs 10 --batch 8 --lr 0.01 --threads 1 --quiet
+sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >second
+check "classify: the same seed, the same result, whatever the threads" same first second
+awk 'BEGIN { print "label\ttext"; for (i = 0; i < 90; ++i) { x = (x * 69069 + 1) % 65536
+  print (i % 3 ? "ham:a" : "spam:b") "\t" (i % 3 ? "see you at " : "win a prize ") x % 40 } }' >messages
+run classify --data messages --header --label-end : --unit words --hidden 8 --embed 8 --epochs 8 --lr 0.02 --quiet
+check "classify: words of labelled lines" ended '"classes":2,'
+run classify --data messages --header --label-end : --unit words --hidden 1 --epochs 1 --lr 1e-9 --dropout 0.9 --quiet
+check "classify: a bound that is missed is exit status 1" failed_with '^MISSED: '
+tail -n 20 messages >unseen
+run classify --data messages --header --label-end : --test unseen --unit words --hidden 8 --embed 8 --epochs 8 --lr 0.02 --quiet
+check "classify: a file of its own tests" grep -q '19 to test' stdout
+run classify --data messages --separator space
+check "classify: refuses lines without separator" refused "messages, line 1: has no ' ' between label and text"
+sed 's/^ham/eggs/' unseen >strange
+run classify --data messages --header --label-end : --test strange --unit words
+check "classify: refuses a class to test that was not learnt" refused "the class 'eggs' is none of ham, spam"
+grep ham messages >one_class
+run classify --data one_class --label-end :
+check "classify: refuses one class only" refused 'two classes at least'
+run classify
+check "classify: without data, says which and from where" refused 'a folder with a file for each class.*https://'
+
 run short_names languages
 check "short_names: tells made languages" grep -q '^accuracy 1' stdout
 (sed 's/flow/Sunspots/; s/^[0-9]*,//; s/row,//' waves.csv) >spots.csv
@@ -119,6 +147,14 @@ skip "forecast: better than an autoregression on the real sunspots" timeseries/m
 skip "short_names: 84 % of the real names" names/Arabic.txt || {
   run short_names "$data/names"
   check "short_names: 84 % of the real names" awk '/^accuracy/ { exit !($2 >= 0.84) }' stdout
+}
+skip "classify: the real questions, better than naive Bayes" trec/TREC.train || {
+  run classify --data "$data/trec/TREC.train" --test "$data/trec/TREC.test" --separator space --label-end : --unit words --quiet
+  check "classify: the real questions, better than naive Bayes" grep -q ': the LSTM wins$' stdout
+}
+skip "classify: the real messages" sms_spam/SMSSpamCollection || {
+  run classify --data "$data/sms_spam/SMSSpamCollection" --header --unit words --epochs 2 --quiet
+  check "classify: the real messages" result '"f1"' '> 0.9'
 }
 skip "word_lm: the real words, shortly" ptb/ptb.train.txt || {
   run word_lm --data "$data/ptb" --seconds 3 --quiet --threads 2
