@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -71,6 +72,14 @@ class Optimizer {
   void set_learning_rate(double lr);
   void set_learning_rate(double lr, std::size_t group);
 
+  /// Returns how many steps parameters()[i] took part in. Throws UsageError if there is none.
+  std::uint64_t steps(std::size_t i) const { return memories_[checked_index(i)].steps; }
+  /// Returns the names of what may be kept of a Parameter, as "velocity".
+  const std::vector<std::string>& slots() const { return slots_; }
+  /// Returns what is kept of parameters()[i] under a name: undefined before its first step, and if
+  /// the options need none. Throws UsageError if there is no such Parameter or name.
+  const Tensor& slot(std::size_t i, std::string_view name) const;
+
   /// Saves or restores all but the options: rates, numbers of steps, slots. An optimizer of another
   /// kind, or of other groups, names or shapes, is refused.
   void state(Archive& a);
@@ -103,8 +112,6 @@ class Optimizer {
   virtual void update(const Step& step, const kernels::Update<double>& u) const = 0;
   /// Returns whether slot `k` is kept of the Parameters of `group`: else update() gets null for it.
   virtual bool remembers(std::size_t /*group*/, std::size_t /*k*/) const { return true; }
-  /// Does what is the same for all elements of a Parameter's step, before its update.
-  virtual void begin(const Step& /*step*/) {}
 
   /// Throws UsageError unless `value` is in [low, high), as given and as the kernel sees it: in the
   /// narrowest dtype of the group, where a subnormal number is 0. What is not 0 must not become 0.
@@ -114,13 +121,6 @@ class Optimizer {
   void check_positive(std::size_t group, const char* option, double value) const;
   /// Throws UsageError "[name] why", and which group it is about if there are several.
   [[noreturn]] void refuse_option(std::size_t group, const char* why) const;
-
-  /// Returns how many steps parameter `i` took part in, and what is kept of it, in slot `k`:
-  /// undefined before its first step. Throw UsageError if there is no parameter `i`.
-  std::uint64_t steps(std::size_t i) const { return memories_[checked_index(i)].steps; }
-  const Tensor& slot(std::size_t i, std::size_t k) const {
-    return memories_[checked_index(i)].slots[k];
-  }
 
  private:
   struct Memory {
