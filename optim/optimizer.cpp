@@ -182,12 +182,16 @@ void Optimizer::step() {
 }
 
 GradNorm Optimizer::step(const StepOptions& options) {
-  const GradNorm norm =
-      detail::measure_grad_norm(name_, "clip_norm", parameters_, options.clip_norm);
+  if (options.passes == 0) {
+    fail<UsageError>(name_, "passes is 0: give the number of backward passes since zero_grad()");
+  }
+  const auto n = static_cast<double>(options.passes);
+  const GradNorm sum =
+      detail::measure_grad_norm(name_, "clip_norm", parameters_, options.clip_norm, n);
   prepare();
   for (const NamedParameter& p : parameters_) p.record(&ParameterEvents::clip);
-  update_all({norm.after, norm.before});
-  return norm;
+  update_all({sum.after / n, sum.before});
+  return {sum.before / n, sum.after / n};
 }
 
 void Optimizer::state(Archive& a) {

@@ -28,6 +28,10 @@ struct StepOptions {
   /// >= 0: the update sees the gradients scaled as clip_grad_norm() scales them. Infinity: it sees
   /// them as they are, but they are measured and must be finite.
   double clip_norm = std::numeric_limits<double>::infinity();
+  /// >= 1: the backward passes that the gradients are the sum of. The update, and the clipping
+  /// before it, see their mean: n passes over n parts of a batch of equal sizes, each with the mean
+  /// loss of its part, move as one pass over the whole batch does.
+  std::uint64_t passes = 1;
 };
 
 /// Base of the optimizers, which change Parameters by their gradients. Shares ownership of the
@@ -54,8 +58,8 @@ class Optimizer {
   void step();
   /// Does what clip_grad_norm(parameters(), options.clip_norm) and step() do, to the bit, in two
   /// passes over the gradients in place of three; but the gradients stay as backward left them.
-  /// Returns their norm, and that of what the update saw. Throws like these two, with nothing
-  /// changed.
+  /// Returns their norm, and that of what the update saw; with options.passes, of their mean.
+  /// Throws like these two, or UsageError for 0 passes, with nothing changed.
   GradNorm step(const StepOptions& options);
   void zero_grad() { parameters_.zero_grad(); }
 
