@@ -226,6 +226,35 @@ void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots, cons
   });
 }
 
+double penalise(Tensor& grad, const Tensor& value, double l1, double l2) {
+  return dispatch_float(value.dtype(), [&]<class T>(T) {
+    T* const g = detail::write<T>(grad);
+    const T* const p = value.data<T>();
+    const T sign_rate = static_cast<T>(l1), rate = static_cast<T>(l2);
+    const FlushSubnormals flush;
+    for_blocks(value.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        const T sign = static_cast<T>(p[i] > 0) - static_cast<T>(p[i] < 0);
+        g[i] += sign_rate * sign + rate * p[i];
+      }
+    });
+    return lane_sum<double>(p, value.numel(),
+                            [=](double x) { return l1 * std::abs(x) + l2 / 2 * x * x; });
+  });
+}
+
+void approach(Tensor& average, const Tensor& value, double share) {
+  dispatch_float(value.dtype(), [&]<class T>(T) {
+    double* const a = detail::write<double>(average);
+    const T* const x = value.data<T>();
+    for_blocks(value.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        a[i] += share * (static_cast<double>(x[i]) - a[i]);
+      }
+    });
+  });
+}
+
 void scale_in_place(Tensor& x, const Ratio& ratio) {
   dispatch_float(x.dtype(), [&]<class T>(T) {
     T* const elements = detail::write<T>(x);
