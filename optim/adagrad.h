@@ -14,14 +14,15 @@ struct AdagradOptions {
   double initial_sum = 0;   // >= 0; of squares, before the first step
 };
 
-/// Adagrad (Duchi, Hazan, Singer 2011, figure 1, diagonal), as torch's:
+/// Gradient descent, each element's gradient over the root of the sum of its squares (Duchi, Hazan
+/// and Singer 2011, figure 1 with diagonal matrices; torch's Adagrad, which has lr_decay):
 ///
 ///   g = dp + weight_decay p
-///   s = s + g^2
-///   p = p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + epsilon)
+///   n = n + g^2,   which begins as initial_sum
+///   p = p - lr / (1 + (t - 1) lr_decay) g / (sqrt(n) + epsilon)
 ///
-/// t counts the steps that a parameter took part in. A finite g whose square would overflow counts as
-/// the largest one whose square does not.
+/// t counts the steps that a parameter took part in. Large g and small squares count as Adam's; an
+/// element whose sum overflows rests.
 class Adagrad : public Optimizer {
  public:
   using Group = ParameterGroup<AdagradOptions>;
@@ -33,7 +34,7 @@ class Adagrad : public Optimizer {
 
  private:
   template <class T>
-  void accumulate(const Step& step, const kernels::Update<T>& u) const;
+  void normalise(const Step& step, const kernels::Update<T>& u) const;
   void update(const Step& step, const kernels::Update<float>& u) const override;
   void update(const Step& step, const kernels::Update<double>& u) const override;
 

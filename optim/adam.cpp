@@ -1,14 +1,11 @@
 #include "adam.h"
 
 #include <cmath>
-#include <utility>
 
 namespace tapegrad {
 
-Adam::Adam(const std::vector<Group>& groups) : Adam("Adam", groups, nullptr) {}
-
-Adam::Adam(const char* name, const std::vector<Group>& groups, Decay decay)
-    : Optimizer(name, groups, {"m", "v", "v_max"}), decay_(std::move(decay)) {
+Adam::Adam(const char* name, const std::vector<Group>& groups)
+    : Optimizer(name, groups, {"m", "v", "v_max"}) {
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const AdamOptions& o = groups[g].options;
     check_option(g, "beta1", o.beta1, 0, 1);
@@ -30,8 +27,9 @@ void Adam::adapt(const Step& step, const kernels::Update<T>& u) const {
   kernels::adapt<T>({.beta1 = o.beta1,
                      .beta2 = o.beta2,
                      .weight_decay = o.weight_decay,
-                     .keep = decay_ ? 1 - decay_(step.group, step.lr) : 1,
+                     .decoupled_decay = decoupled_decay(step),
                      .rate = hat ? step.lr * correction2 / correction1 : step.lr / correction1,
+                     .grad_rate = 0,
                      .root_scale = hat ? 1 : 1 / correction2,
                      .epsilon = o.epsilon},
                     u);
@@ -42,47 +40,38 @@ void Adam::update(const Step& step, const kernels::Update<double>& u) const { ad
 
 namespace {
 
-/// Adam's options, without the decay, which is not its own.
+/// The same without the decay.
 std::vector<Adam::Group> as_adam(const std::vector<AdamW::Group>& groups) {
-  std::vector<Adam::Group> same;
-  same.reserve(groups.size());
+  std::vector<Adam::Group> all;
+  all.reserve(groups.size());
   for (const auto& [parameters, o] : groups) {
-    same.push_back({parameters,
-                    {.lr = o.lr,
-                     .beta1 = o.beta1,
-                     .beta2 = o.beta2,
-                     .epsilon = o.epsilon,
-                     .amsgrad = o.amsgrad}});
+    all.push_back({parameters,
+                   {.lr = o.lr,
+                    .beta1 = o.beta1,
+                    .beta2 = o.beta2,
+                    .epsilon = o.epsilon,
+                    .amsgrad = o.amsgrad}});
   }
-  return same;
-}
-
-/// Shares of a value that a step takes off, for a rate of 1.
-std::vector<double> decays(const std::vector<AdamW::Group>& groups) {
-  std::vector<double> shares;
-  shares.reserve(groups.size());
-  for (const auto& [parameters, o] : groups) {
-    const bool published = o.decay_form == AdamWDecay::published;
-    shares.push_back(published ? o.weight_decay / o.lr : o.weight_decay);
-  }
-  return shares;
+  return all;
 }
 
 }  // namespace
 
-AdamW::AdamW(const std::vector<Group>& groups)
-    : Adam("AdamW", as_adam(groups),
-           [shares = decays(groups)](std::size_t group, double lr) { return lr * shares[group]; }) {
+AdamW::AdamW(const std::vector<Group>& groups) : Adam("AdamW", as_adam(groups)) {
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const AdamWOptions& o = groups[g].options;
     check_option(g, "weight_decay", o.weight_decay, 0, INFINITY);
     if (o.decay_form == AdamWDecay::published && o.lr == 0) {
-      refuse_option(
-          g,
-          "lr is 0: the published decay is relative to it; give the rate of the schedule's "
-          "beginning");
+      refuse_option(g, "lr is 0, which the published decay is divided by: give the base rate");
     }
+    options_.push_back(o);
   }
+}
+
+double AdamW::decoupled_decay(const Step& step) const {
+  const AdamWOptions& o = options_[step.group];
+  const double eta = o.decay_form == AdamWDecay::published ? step.lr / o.lr : step.lr;
+  return eta * o.weight_decay;
 }
 
 }  // namespace tapegrad

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "optimizer.h"
@@ -20,8 +19,7 @@ struct AdamOptions {
   double epsilon = 1e-8;    // > 0
   double weight_decay = 0;  // >= 0; L2: added to the gradient
   AdamEpsilon epsilon_form = AdamEpsilon::after_correction;
-  bool amsgrad =
-      false;  // v is the largest so far (Reddi, Kale, Kumar 2018, algorithm 2, as torch's)
+  bool amsgrad = false;  // divides by the largest v so far
 };
 
 /// Adam (Kingma and Ba 2015, algorithm 1):
@@ -31,10 +29,13 @@ struct AdamOptions {
 ///   after_correction:   p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
 ///   hat:                p = p - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
 ///
-/// t counts the steps that a parameter took part in. With amsgrad the largest v so far stands in the
-/// place of v under the root. A finite g whose square would overflow counts
-/// as the largest one whose square does not (1.8e19 in float32). Squares of gradients below 1e-19
-/// in float32 count as 0, so epsilon should not be as small.
+/// t counts the steps that a parameter took part in. With amsgrad, v_max, the largest v so far of
+/// an element, stands under the root (Reddi et al. 2018, algorithm 2; biases are corrected all the
+/// same, as torch does and the paper does not).
+///
+/// A finite g whose square would overflow counts as the largest one whose square does not (1.8e19
+/// in float32). Squares of gradients below 1e-19 in float32 count as 0, so epsilon should not be
+/// as small.
 class Adam : public Optimizer {
  public:
   using Group = ParameterGroup<AdamOptions>;
@@ -42,7 +43,7 @@ class Adam : public Optimizer {
   /// Throws UsageError for an option out of range.
   explicit Adam(const Parameters& parameters, const AdamOptions& options = {})
       : Adam(std::vector<Group>{{parameters, options}}) {}
-  explicit Adam(const std::vector<Group>& groups);
+  explicit Adam(const std::vector<Group>& groups) : Adam("Adam", groups) {}
 
   /// State of parameter i: the moments are undefined before its first step.
   struct State {
@@ -50,15 +51,15 @@ class Adam : public Optimizer {
     Tensor m;
     Tensor v;
   };
-  State state(std::size_t i) const { return {steps(i), slot(i, 0), slot(i, 1)}; }
+  State state(std::size_t i) const { return {steps(i), slot(i, "m"), slot(i, "v")}; }
   using Optimizer::state;
 
  protected:
-  /// Shares that a step takes off a value, of the group, at its present rate.
-  using Decay = std::function<double(std::size_t group, double lr)>;
-  Adam(const char* name, const std::vector<Group>& groups, Decay decay);
+  Adam(const char* name, const std::vector<Group>& groups);
 
  private:
+  /// Returns the share of a value that a step takes off beside what the gradient does.
+  virtual double decoupled_decay(const Step& /*step*/) const { return 0; }
   bool remembers(std::size_t group, std::size_t k) const override {
     return k < 2 || options_[group].amsgrad;
   }
@@ -68,11 +69,10 @@ class Adam : public Optimizer {
   void update(const Step& step, const kernels::Update<double>& u) const override;
 
   std::vector<AdamOptions> options_;  // of each group
-  Decay decay_;                       // none: 0
 };
 
-/// Rate of AdamW's decay: `times_lr`, lr weight_decay, is torch's; `published`, in which lr0 is the
-/// rate of the options and lr / lr0 what a schedule made of it, does not depend on lr0.
+/// Size of AdamW's decay: in proportion to the learning rate (torch's), or as published, in
+/// proportion to what a schedule makes of the learning rate, but not to the rate itself.
 enum class AdamWDecay : std::uint8_t { times_lr, published };
 
 struct AdamWOptions {
@@ -82,21 +82,29 @@ struct AdamWOptions {
   double epsilon = 1e-8;       // > 0
   double weight_decay = 1e-2;  // >= 0
   AdamWDecay decay_form = AdamWDecay::times_lr;
-  bool amsgrad = false;
+  bool amsgrad = false;  // as Adam's
 };
 
 /// Adam whose weight decay is not part of the gradient (Loshchilov and Hutter 2019, algorithm 2):
 ///
-///   p = p - d p - (what Adam subtracts),   times_lr:  d = lr weight_decay
-///                                          published: d = lr / lr0 weight_decay
+///   p = p - d p - (what Adam subtracts)
+///   times_lr:    d = lr weight_decay
+///   published:   d = lr / lr0 weight_decay,   lr0 the rate of the options
+///
+/// lr / lr0 is the paper's schedule multiplier eta_t, and lr0 its alpha.
 class AdamW : public Adam {
  public:
   using Group = ParameterGroup<AdamWOptions>;
 
-  /// Throws UsageError for an option out of range, a published decay with lr 0 among them.
+  /// Throws UsageError for an option out of range, or a published decay where lr is 0.
   explicit AdamW(const Parameters& parameters, const AdamWOptions& options = {})
       : AdamW(std::vector<Group>{{parameters, options}}) {}
   explicit AdamW(const std::vector<Group>& groups);
+
+ private:
+  double decoupled_decay(const Step& step) const override;
+
+  std::vector<AdamWOptions> options_;  // of each group
 };
 
 }  // namespace tapegrad

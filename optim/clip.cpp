@@ -76,10 +76,10 @@ void change(const Parameters& parameters, F f) {
 }  // namespace
 
 GradNorm detail::measure_grad_norm(const char* op, const char* limit, const Parameters& parameters,
-                                   double max_norm) {
+                                   double max_norm, double passes) {
   check_limit(op, limit, max_norm, parameters);
   const double norm = total_norm(op, parameters);
-  return {norm, std::min(norm, max_norm)};
+  return {norm, std::min(norm, max_norm * passes)};
 }
 
 GradNorm clip_grad_norm(const Parameters& parameters, double max_norm) {

@@ -11,6 +11,7 @@
 
 #include "../core/fail-inl.h"
 #include "../core/pool.h"
+#include "../core/words-inl.h"
 #include "clip-inl.h"
 
 namespace tapegrad {
@@ -50,6 +51,13 @@ void Optimizer::start() {
 std::size_t Optimizer::checked_index(std::size_t i) const {
   if (i < parameters_.size()) return i;
   fail<UsageError>(name_, "parameter {} does not exist: there are {}", i, parameters_.size());
+}
+
+const Tensor& Optimizer::slot(std::size_t i, std::string_view name) const {
+  const std::vector<Tensor>& slots = memories_[checked_index(i)].slots;
+  const auto place = std::ranges::find(slots_, name);
+  if (place != slots_.end()) return slots[static_cast<std::size_t>(place - slots_.begin())];
+  fail<UsageError>(name_, "there is no slot '{}': there are {}", shown(name), joined(slots_, ", "));
 }
 
 std::string Optimizer::in_group(std::size_t group) const {
@@ -158,7 +166,6 @@ void Optimizer::update_all(const kernels::Ratio& scale) {
     const std::size_t g = group_of_[i];
     const Step step{g, ++memory.steps, learning_rates_[g]};
     const std::span<Tensor> slots(memory.slots);
-    begin(step);
     const auto update_block = [&](const auto& u) { update(step, u); };
     if (p.value().dtype() == DType::float64) {
       kernels::for_updates<double>(p.value(), p.grad(), slots, scale, std::cref(update_block));
@@ -175,14 +182,18 @@ void Optimizer::step() {
 }
 
 GradNorm Optimizer::step(const StepOptions& options) {
-  const GradNorm norm =
-      detail::measure_grad_norm(name_, "clip_norm", parameters_, options.clip_norm);
+  if (options.passes == 0) {
+    fail<UsageError>(name_, "passes is 0: give the number of backward passes since zero_grad()");
+  }
+  const auto n = static_cast<double>(options.passes);
+  const GradNorm sum =
+      detail::measure_grad_norm(name_, "clip_norm", parameters_, options.clip_norm, n);
   prepare();
   if (std::isfinite(options.clip_norm)) {
     for (const NamedParameter& p : parameters_) p.record(&ParameterEvents::clip);
   }
-  update_all({norm.after, norm.before});
-  return norm;
+  update_all({sum.after / n, sum.before});
+  return {sum.before / n, sum.after / n};
 }
 
 void Optimizer::state(Archive& a) {

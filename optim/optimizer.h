@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,10 @@ struct StepOptions {
   /// >= 0: the update sees the gradients scaled as clip_grad_norm() scales them. Infinity: it sees
   /// them as they are, but they are measured and must be finite.
   double clip_norm = std::numeric_limits<double>::infinity();
+  /// >= 1: the backward passes that the gradients are the sum of. The update, and the clipping
+  /// before it, see their mean: n passes over n parts of a batch of equal sizes, each with the mean
+  /// loss of its part, move as one pass over the whole batch does.
+  std::uint64_t passes = 1;
 };
 
 /// Base of the optimizers, which change Parameters by their gradients. Shares ownership of the
@@ -53,8 +58,8 @@ class Optimizer {
   void step();
   /// Does what clip_grad_norm(parameters(), options.clip_norm) and step() do, to the bit, in two
   /// passes over the gradients in place of three; but the gradients stay as backward left them.
-  /// Returns their norm, and that of what the update saw. Throws like these two, with nothing
-  /// changed.
+  /// Returns their norm, and that of what the update saw; with options.passes, of their mean.
+  /// Throws like these two, or UsageError for 0 passes, with nothing changed.
   GradNorm step(const StepOptions& options);
   void zero_grad() { parameters_.zero_grad(); }
 
@@ -70,6 +75,14 @@ class Optimizer {
   /// dtype of the Parameters too. A rate that is subnormal there is 0: a schedule may end so.
   void set_learning_rate(double lr);
   void set_learning_rate(double lr, std::size_t group);
+
+  /// Returns how many steps parameters()[i] took part in. Throws UsageError if there is none.
+  std::uint64_t steps(std::size_t i) const { return memories_[checked_index(i)].steps; }
+  /// Returns the names of what may be kept of a Parameter, as "velocity".
+  const std::vector<std::string>& slots() const { return slots_; }
+  /// Returns what is kept of parameters()[i] under a name: undefined before its first step, and if
+  /// the options need none. Throws UsageError if there is no such Parameter or name.
+  const Tensor& slot(std::size_t i, std::string_view name) const;
 
   /// Saves or restores all but the options: rates, numbers of steps, slots. An optimizer of another
   /// kind, or of other groups, names or shapes, is refused.
@@ -103,8 +116,6 @@ class Optimizer {
   virtual void update(const Step& step, const kernels::Update<double>& u) const = 0;
   /// Returns whether slot `k` is kept of the Parameters of `group`: else update() gets null for it.
   virtual bool remembers(std::size_t /*group*/, std::size_t /*k*/) const { return true; }
-  /// Does what is the same for all elements of a Parameter's step, before its update.
-  virtual void begin(const Step& /*step*/) {}
 
   /// Throws UsageError unless `value` is in [low, high), as given and as the kernel sees it: in the
   /// narrowest dtype of the group, where a subnormal number is 0. What is not 0 must not become 0.
@@ -114,13 +125,6 @@ class Optimizer {
   void check_positive(std::size_t group, const char* option, double value) const;
   /// Throws UsageError "[name] why", and which group it is about if there are several.
   [[noreturn]] void refuse_option(std::size_t group, const char* why) const;
-
-  /// Returns how many steps parameter `i` took part in, and what is kept of it, in slot `k`:
-  /// undefined before its first step. Throw UsageError if there is no parameter `i`.
-  std::uint64_t steps(std::size_t i) const { return memories_[checked_index(i)].steps; }
-  const Tensor& slot(std::size_t i, std::size_t k) const {
-    return memories_[checked_index(i)].slots[k];
-  }
 
  private:
   struct Memory {

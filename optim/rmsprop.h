@@ -7,30 +7,30 @@
 
 namespace tapegrad {
 
-/// Place of epsilon: added to the root, as torch does, or to the mean square under the root, as
-/// published.
-enum class RMSpropEpsilon : std::uint8_t { outside, inside };
+/// Form of RMSprop: torch's, or as published in full (Graves 2013, eq. 38 to 45; Keras's),
+/// with epsilon under the root and the learning rate in the velocity.
+enum class RMSpropForm : std::uint8_t { torch, published };
 
 struct RMSpropOptions {
   double lr = 1e-2;         // >= 0
-  double alpha = 0.99;      // in [0, 1); published: 0.95
-  double epsilon = 1e-8;    // > 0; published: 1e-4
+  double alpha = 0.99;      // in [0, 1)
+  double epsilon = 1e-8;    // > 0
   double weight_decay = 0;  // >= 0; L2: added to the gradient
-  double momentum = 0;      // in [0, 1); published: 0.9
-  bool centered = false;    // the mean is taken off the mean square; published: true
-  RMSpropEpsilon epsilon_form = RMSpropEpsilon::outside;
+  double momentum = 0;      // in [0, 1)
+  bool centered = false;    // the square of the mean is taken off the mean of squares
+  RMSpropForm form = RMSpropForm::torch;
 };
 
-/// RMSprop (Hinton 2012, lecture 6e; Graves 2013, eq. 38 to 45), as torch's:
+/// Gradient descent, each element's gradient over the root of the mean of its squares (Tieleman and
+/// Hinton 2012, lecture 6e):
 ///
 ///   g = dp + weight_decay p
-///   s = alpha s + (1 - alpha) g^2          m = alpha m + (1 - alpha) g    (m = 0 unless centered)
-///   outside: r = sqrt(s - m^2) + epsilon   inside: r = sqrt(s - m^2 + epsilon)
-///   v = momentum v + g / r
-///   p = p - lr v
+///   n = alpha n + (1 - alpha) g^2        a = alpha a + (1 - alpha) g,   or 0 if not centered
+///   torch:       v = momentum v + g / (sqrt(n - a^2) + epsilon)         p = p - lr v
+///   published:   v = momentum v + lr g / sqrt(n - a^2 + epsilon)        p = p - v
 ///
-/// A finite g whose square would overflow counts as the largest one whose square does not. Rounding
-/// makes no s - m^2 negative.
+/// Graves has lr = 1e-4, alpha = 0.95, momentum = 0.9, epsilon = 1e-4, centered. An n - a^2 that is
+/// rounded to less than 0 counts as 0. Large g and small squares count as Adam's.
 class RMSprop : public Optimizer {
  public:
   using Group = ParameterGroup<RMSpropOptions>;

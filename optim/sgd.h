@@ -31,7 +31,7 @@ class SGD : public Optimizer {
   explicit SGD(const std::vector<Group>& groups);
 
   /// Returns the velocity of parameter i; undefined before its first step, or without momentum.
-  const Tensor& velocity(std::size_t i) const { return slot(i, 0); }
+  const Tensor& velocity(std::size_t i) const { return slot(i, "velocity"); }
 
  private:
   bool remembers(std::size_t group, std::size_t /*k*/) const override {

@@ -43,34 +43,97 @@ HWY_INLINE void descend_block(const Descent& o, const Update<T>& u) {
       });
 }
 
+/// raw, cut so that its square does not overflow; NaN for an infinity or a NaN, which must not be
+/// hidden, as raw * 0 is then.
+template <class D>
+HWY_INLINE hn::Vec<D> squarable(D d, hn::Vec<D> raw) {
+  const auto largest = hn::Set(d, std::sqrt(std::numeric_limits<hn::TFromD<D>>::max()));
+  const auto cut = hn::Clamp(raw, hn::Neg(largest), largest);
+  return hn::Add(cut, hn::Mul(raw, hn::Zero(d)));
+}
+
+/// The larger of two; b if it is NaN.
+template <class V>
+HWY_INLINE V larger(V a, V b) {
+  return hn::IfThenElse(hn::Gt(a, b), a, b);
+}
+
 template <class T>
 HWY_INLINE void adapt_block(const Moments& o, const Update<T>& u) {
   const hn::ScalableTag<T> tag;
   const auto set = [tag](double x) HWY_ATTR { return hn::Set(tag, static_cast<T>(x)); };
   const auto beta1 = set(o.beta1), rest1 = set(1 - o.beta1);
   const auto beta2 = set(o.beta2), rest2 = set(1 - o.beta2);
-  const auto weight_decay = set(o.weight_decay), keep = set(o.keep), rate = set(o.rate);
+  const auto weight_decay = set(o.weight_decay), decoupled_decay = set(o.decoupled_decay);
+  const auto rate = set(o.rate), grad_rate = set(o.grad_rate);
   const auto root_scale = set(o.root_scale), epsilon = set(o.epsilon);
-  const auto largest = hn::Set(tag, std::sqrt(std::numeric_limits<T>::max()));
   for_vectors<T>(u.n, [=](auto d, std::size_t j, auto lanes) HWY_ATTR {
     const auto p = load(d, u.value + j, lanes);
-    const auto raw = hn::Add(load(d, u.grad + j, lanes), hn::Mul(weight_decay, p));
-    // g^2 must not overflow; raw * 0 is a NaN for an infinity or a NaN, which must not be hidden.
-    const auto cut = hn::Clamp(raw, hn::Neg(largest), largest);
-    const auto g = hn::Add(cut, hn::Mul(raw, hn::Zero(d)));
+    const auto g = squarable(d, hn::Add(load(d, u.grad + j, lanes), hn::Mul(weight_decay, p)));
     const auto m = hn::Add(hn::Mul(beta1, load(d, u.slot[0] + j, lanes)), hn::Mul(rest1, g));
     const auto v =
         hn::Add(hn::Mul(beta2, load(d, u.slot[1] + j, lanes)), hn::Mul(hn::Mul(rest2, g), g));
-    auto largest_v = v;
-    if (u.slot[2] != nullptr) {
-      largest_v = hn::IfThenElse(hn::Gt(load(d, u.slot[2] + j, lanes), v),
-                                 load(d, u.slot[2] + j, lanes), v);
-      store(d, largest_v, u.slot[2] + j, lanes);
-    }
-    const auto root = hn::Add(hn::Mul(hn::Sqrt(largest_v), root_scale), epsilon);
     store(d, m, u.slot[0] + j, lanes);
     store(d, v, u.slot[1] + j, lanes);
-    store(d, hn::Sub(hn::Mul(keep, p), hn::Div(hn::Mul(rate, m), root)), u.value + j, lanes);
+    auto square = v;
+    if (u.slot[2] != nullptr) {
+      square = larger(load(d, u.slot[2] + j, lanes), v);
+      store(d, square, u.slot[2] + j, lanes);
+    }
+    const auto root = hn::Add(hn::Mul(hn::Sqrt(square), root_scale), epsilon);
+    const auto step = hn::Div(hn::Add(hn::Mul(rate, m), hn::Mul(grad_rate, g)), root);
+    store(d, hn::Sub(p, hn::Add(hn::Mul(decoupled_decay, p), step)), u.value + j, lanes);
+  });
+}
+
+template <class T>
+HWY_INLINE void adapt_to_largest_block(const Largest& o, const Update<T>& u) {
+  const hn::ScalableTag<T> tag;
+  const auto set = [tag](double x) HWY_ATTR { return hn::Set(tag, static_cast<T>(x)); };
+  const auto beta1 = set(o.beta1), rest1 = set(1 - o.beta1), beta2 = set(o.beta2);
+  const auto weight_decay = set(o.weight_decay), rate = set(o.rate), epsilon = set(o.epsilon);
+  for_vectors<T>(u.n, [=](auto d, std::size_t j, auto lanes) HWY_ATTR {
+    const auto p = load(d, u.value + j, lanes);
+    const auto g = hn::Add(load(d, u.grad + j, lanes), hn::Mul(weight_decay, p));
+    const auto m = hn::Add(hn::Mul(beta1, load(d, u.slot[0] + j, lanes)), hn::Mul(rest1, g));
+    const auto largest =
+        larger(hn::Mul(beta2, load(d, u.slot[1] + j, lanes)), hn::Add(hn::Abs(g), epsilon));
+    store(d, m, u.slot[0] + j, lanes);
+    store(d, largest, u.slot[1] + j, lanes);
+    const auto step = hn::Mul(rate, hn::Div(m, largest));
+    const auto none = hn::Eq(largest, hn::Zero(d));
+    store(d, hn::Sub(p, hn::IfThenZeroElse(none, step)), u.value + j, lanes);
+  });
+}
+
+template <class T>
+HWY_INLINE void normalise_block(const Squares& o, const Update<T>& u) {
+  const hn::ScalableTag<T> tag;
+  const auto set = [tag](double x) HWY_ATTR { return hn::Set(tag, static_cast<T>(x)); };
+  const auto weight_decay = set(o.weight_decay), momentum = set(o.momentum);
+  const auto keep = set(o.keep), share = set(o.share), start = set(o.start);
+  const auto epsilon_in_root = set(o.epsilon_in_root), epsilon = set(o.epsilon);
+  const auto rate_in_velocity = set(o.rate_in_velocity), rate = set(o.rate);
+  for_vectors<T>(u.n, [=](auto d, std::size_t j, auto lanes) HWY_ATTR {
+    const auto p = load(d, u.value + j, lanes);
+    const auto g = squarable(d, hn::Add(load(d, u.grad + j, lanes), hn::Mul(weight_decay, p)));
+    const auto n = hn::Add(
+        hn::Add(hn::Mul(keep, load(d, u.slot[0] + j, lanes)), hn::Mul(hn::Mul(share, g), g)),
+        start);
+    store(d, n, u.slot[0] + j, lanes);
+    auto square = n;
+    if (u.slot[1] != nullptr) {
+      const auto a = hn::Add(hn::Mul(keep, load(d, u.slot[1] + j, lanes)), hn::Mul(share, g));
+      store(d, a, u.slot[1] + j, lanes);
+      square = larger(hn::Zero(d), hn::Sub(n, hn::Mul(a, a)));
+    }
+    const auto root = hn::Add(hn::Sqrt(hn::Add(square, epsilon_in_root)), epsilon);
+    auto step = hn::Mul(rate_in_velocity, hn::Div(g, root));
+    if (u.slot[2] != nullptr) {
+      step = hn::Add(hn::Mul(momentum, load(d, u.slot[2] + j, lanes)), step);
+      store(d, step, u.slot[2] + j, lanes);
+    }
+    store(d, hn::Sub(p, hn::Mul(rate, step)), u.value + j, lanes);
   });
 }
 
@@ -78,6 +141,14 @@ void descend_float(const Descent& o, const Update<float>& u) { descend_block(o, 
 void descend_double(const Descent& o, const Update<double>& u) { descend_block(o, u); }
 void adapt_float(const Moments& o, const Update<float>& u) { adapt_block(o, u); }
 void adapt_double(const Moments& o, const Update<double>& u) { adapt_block(o, u); }
+void adapt_to_largest_float(const Largest& o, const Update<float>& u) {
+  adapt_to_largest_block(o, u);
+}
+void adapt_to_largest_double(const Largest& o, const Update<double>& u) {
+  adapt_to_largest_block(o, u);
+}
+void normalise_float(const Squares& o, const Update<float>& u) { normalise_block(o, u); }
+void normalise_double(const Squares& o, const Update<double>& u) { normalise_block(o, u); }
 
 }  // namespace
 }  // namespace tapegrad::kernels::HWY_NAMESPACE
@@ -90,6 +161,10 @@ HWY_EXPORT(descend_float);
 HWY_EXPORT(descend_double);
 HWY_EXPORT(adapt_float);
 HWY_EXPORT(adapt_double);
+HWY_EXPORT(adapt_to_largest_float);
+HWY_EXPORT(adapt_to_largest_double);
+HWY_EXPORT(normalise_float);
+HWY_EXPORT(normalise_double);
 
 template <>
 void descend(const Descent& options, const Update<float>& u) {
@@ -106,6 +181,22 @@ void adapt(const Moments& options, const Update<float>& u) {
 template <>
 void adapt(const Moments& options, const Update<double>& u) {
   HWY_DYNAMIC_DISPATCH(adapt_double)(options, u);
+}
+template <>
+void adapt_to_largest(const Largest& options, const Update<float>& u) {
+  HWY_DYNAMIC_DISPATCH(adapt_to_largest_float)(options, u);
+}
+template <>
+void adapt_to_largest(const Largest& options, const Update<double>& u) {
+  HWY_DYNAMIC_DISPATCH(adapt_to_largest_double)(options, u);
+}
+template <>
+void normalise(const Squares& options, const Update<float>& u) {
+  HWY_DYNAMIC_DISPATCH(normalise_float)(options, u);
+}
+template <>
+void normalise(const Squares& options, const Update<double>& u) {
+  HWY_DYNAMIC_DISPATCH(normalise_double)(options, u);
 }
 
 template <Element T>
@@ -132,6 +223,35 @@ void for_updates(Tensor value, const Tensor& grad, std::span<Tensor> slots, cons
       scale(all.grad + first, n, ratio.numerator, ratio.denominator, scaled.data());
       call(first, n, scaled.data());
     }
+  });
+}
+
+double penalise(Tensor& grad, const Tensor& value, double l1, double l2) {
+  return dispatch_float(value.dtype(), [&]<class T>(T) {
+    T* const g = detail::write<T>(grad);
+    const T* const p = value.data<T>();
+    const T sign_rate = static_cast<T>(l1), rate = static_cast<T>(l2);
+    const FlushSubnormals flush;
+    for_blocks(value.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        const T sign = static_cast<T>(p[i] > 0) - static_cast<T>(p[i] < 0);
+        g[i] += sign_rate * sign + rate * p[i];
+      }
+    });
+    return lane_sum<double>(p, value.numel(),
+                            [=](double x) { return l1 * std::abs(x) + l2 / 2 * x * x; });
+  });
+}
+
+void approach(Tensor& average, const Tensor& value, double share) {
+  dispatch_float(value.dtype(), [&]<class T>(T) {
+    double* const a = detail::write<double>(average);
+    const T* const x = value.data<T>();
+    for_blocks(value.numel(), cheap_block, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        a[i] += share * (static_cast<double>(x[i]) - a[i]);
+      }
+    });
   });
 }
 

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <vector>
 
+#include "../../autograd/ops/elementwise.h"
+#include "../../autograd/ops/matrix.h"
+#include "../../autograd/ops/reduce.h"
 #include "../../core/error.h"
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
@@ -155,6 +158,49 @@ TEST_CASE("step options: an optimizer of one's own moves by clipped gradients, t
   check_values(p.value(), {2}, DType::float64, {-16.5, 22}, 2);
 }
 
+TEST_CASE("step options: several passes over parts of a batch are one pass over the whole batch") {
+  for (const double clip_norm : {inf, 0.5}) {
+    for (const std::size_t parts : {1U, 3U, 4U}) {
+      CAPTURE(clip_norm);
+      CAPTURE(parts);
+      const Tensor x = random_tensor({24, 5}, DType::float64, 1);
+      Parameter a(random_tensor({5, 1}, DType::float64, 2)), b(a.value().clone());
+      Adam whole({{"a", a}}, {.lr = 0.1, .weight_decay = 0.1});
+      Adam parted({{"b", b}}, {.lr = 0.1, .weight_decay = 0.1});
+      const auto backward = [&](Parameter& p, std::size_t begin, std::size_t end) {
+        Tape tape;
+        tape.backward(mean(square(matmul(x.slice(begin, end), tape.leaf(p)) - 1)));
+      };
+      for (int step = 0; step < 10; ++step) {
+        whole.zero_grad();
+        backward(a, 0, 24);
+        const GradNorm one = whole.step({.clip_norm = clip_norm});
+        parted.zero_grad();
+        for (std::size_t k = 0; k < parts; ++k) backward(b, k * 24 / parts, (k + 1) * 24 / parts);
+        const GradNorm many = parted.step({.clip_norm = clip_norm, .passes = parts});
+        CHECK(std::abs(many.before - one.before) <= 1e-13 * one.before);
+        CHECK(std::abs(many.after - one.after) <= 1e-13 * one.after);
+        CHECK((one.after < one.before) == (one.before > clip_norm));
+        check_values(b.value(), {5, 1}, DType::float64, values_of(a.value()), 400);
+      }
+    }
+  }
+}
+
+TEST_CASE("step options: huge and vanishing sums of passes") {
+  const auto moved = [](double gradient, const StepOptions& options) {
+    return after_step(Tensor::full({1}, gradient, DType::float64),
+                      [&](SGD& sgd) { sgd.step(options); })
+        .item();
+  };
+  CHECK(moved(DBL_MAX, {.passes = 4}) == -DBL_MAX / 4);
+  CHECK(moved(DBL_MAX, {.clip_norm = DBL_MAX, .passes = 4}) == -DBL_MAX / 4);
+  CHECK(moved(DBL_MAX, {.clip_norm = 1, .passes = 4}) == -1);
+  CHECK(moved(0, {.passes = 4}) == 0);
+  CHECK(moved(4 * DBL_MIN, {.passes = 2}) == -2 * DBL_MIN);
+  CHECK(moved(DBL_MIN, {.passes = 2}) == 0);  // subnormal
+}
+
 TEST_CASE("step options: bad input, with whole messages and nothing changed") {
   Parameter p(Tensor::zeros({2})), q(Tensor::zeros({1}, DType::float64));
   Adam adam({{"p", p}, {"q", q}}, {.lr = 0.1});
@@ -175,6 +221,9 @@ TEST_CASE("step options: bad input, with whole messages and nothing changed") {
   CHECK_THROWS_WITH_AS(adam.step({.clip_norm = 1e-39}),
                        "[Adam] clip_norm is 1e-39, which float32 gradients cannot be scaled to: "
                        "give 0 or at least 1.1754944e-38",
+                       UsageError);
+  CHECK_THROWS_WITH_AS(adam.step({.passes = 0}),
+                       "[Adam] passes is 0: give the number of backward passes since zero_grad()",
                        UsageError);
   check_unchanged();
   for (const double bad : {static_cast<double>(NAN), inf}) {
