@@ -40,7 +40,7 @@ void Adam::update(const Step& step, const kernels::Update<double>& u) const { ad
 
 namespace {
 
-/// The same without the decay.
+/// Returns Adam's options, without the decay.
 std::vector<Adam::Group> as_adam(const std::vector<AdamW::Group>& groups) {
   std::vector<Adam::Group> all;
   all.reserve(groups.size());
