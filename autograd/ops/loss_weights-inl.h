@@ -29,7 +29,7 @@ class LossWeights {
   Var select(const Var& x, double other = 0) const;
   /// sum(w x) / sum(w), with x finite where w is 0; 0 if all weights are 0.
   Var mean(const Var& x) const;
-  /// The same along one axis, which disappears.
+  /// Weighted means along one axis, which disappears.
   Var mean(const Var& x, Axis axis) const;
   bool all_zero() const { return weights_.defined() && total_ == 0; }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "../../autograd/ops/ctc.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/embedding.h"
 #include "../../autograd/ops/gather.h"
@@ -47,6 +48,9 @@ const Tensor counted = ids({5}, {2, 0, 3, 1, 4});
 const Tensor places = ids({2, 4}, {2, 0, 0, 1, 2, 2, 1, 1});
 const Tensor class_weights = Tensor::of({5}, {0.5, 1, 2, 0.25, 1.5}, DType::float64);
 const Tensor row_weights = Tensor::of({5}, {1, 0.5, 0, 2, 0.25}, DType::float64);
+
+const Tensor ctc_ids = ids({3, 4}, {1, 9, 3, 2, 1, 9, 4, 9, 2, 9, 4, 9});
+const Tensor ctc_lengths = ids({4}, {3, 0, 3, 1}), ctc_steps = ids({4}, {8, 5, 4, 1});
 
 Tensor condition() {
   Tensor result = Tensor::zeros({3, 4}, DType::int32);
@@ -195,6 +199,24 @@ const std::map<std::string, std::function<Var(In)>> our_ops = {
                         .pre_emphasis = 0.95,
                         .dc = 1.5,
                         .epsilon = 1e-5});
+     }},
+    {"ctc_loss", [](In x) { return ctc_loss(x[0], ctc_ids, ctc_steps, ctc_lengths); }},
+    {"ctc_loss, sum",
+     [](In x) {
+       return ctc_loss(x[0], ctc_ids, ctc_steps, ctc_lengths, {.reduction = CTCReduction::sum});
+     }},
+    {"ctc_loss, none",
+     [](In x) {
+       return ctc_loss(x[0], ctc_ids, ctc_steps, ctc_lengths, {.reduction = CTCReduction::none});
+     }},
+    {"ctc_loss, last class is the blank",
+     [](In x) {
+       const Tensor below = ids({3, 4}, {0, 9, 2, 1, 0, 9, 3, 9, 1, 9, 3, 9});
+       return ctc_loss(x[0], below, ctc_steps, ctc_lengths, {.blank = 4});
+     }},
+    {"ctc_loss, zero_infinity",
+     [](In x) {
+       return ctc_loss(x[0], ctc_ids, ids({4}, {2, 2, 2, 1}), ctc_lengths, {.zero_infinity = true});
      }},
 };
 

@@ -1,3 +1,4 @@
+#include "../../autograd/ops/ctc.h"
 #include "../../autograd/ops/dropout.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/gru.h"
@@ -13,6 +14,8 @@
 #include "../../layers/recurrent/rnn_cell.h"
 #include "../../layers/recurrent/truncated_bptt.h"
 #include "program.h"
+
+#include <algorithm>
 
 // Sequences of different lengths in both directions, variants, GRU and RNN, cells of all kinds.
 
@@ -253,6 +256,31 @@ Call first_window(Chooser& choose) {
           .twin = call(false)};
 }
 
+Call labelled_sequence(Chooser& choose) {
+  const std::size_t x = choose.any(3, 3);
+  const Shape shape = choose.shape_of(x);
+  const Shape of_targets{choose.below(4), shape[1]};
+  Tensor ids = Tensor::zeros(of_targets, DType::int32);  // 0 is the blank, and mostly refused
+  for (std::int32_t& id : ids.mutable_values<std::int32_t>()) {
+    if (!choose.chance(100))
+      id = static_cast<std::int32_t>(1 + choose.below(std::max<std::size_t>(shape[2], 2) - 1));
+  }
+  const auto lengths = [&](std::size_t most) {
+    return choose.chance(3) ? Tensor() : choose.ids({shape[1]}, most + 1);
+  };
+  const Tensor input_lengths = lengths(shape[0]), target_lengths = lengths(of_targets[0]);
+  // A loss that only float32 makes infinite is not 0 in float64.
+  const bool zero_infinity = choose.dtype() == DType::float64 && choose.chance(2);
+  const CTCOptions options{.reduction = static_cast<CTCReduction>(choose.below(3)),
+                           .zero_infinity = zero_infinity};
+  const auto call = [=](auto* function) {
+    return [=](const Arguments& a) {
+      return Vars{function(a.x[0], ids, input_lengths, target_lengths, options)};
+    };
+  };
+  return {.inputs = {x}, .run = call(ctc_loss), .twin = call(ctc_loss_composed)};
+}
+
 }  // namespace
 
 std::vector<Op> sequence_ops() {
@@ -311,6 +339,7 @@ std::vector<Op> sequence_ops() {
       {"GRU", flushes, [](Chooser& choose) { return stack<GRU>(choose, 3); }},
       {"RNN", flushes, [](Chooser& choose) { return stack<RNN>(choose, 1); }},
       {"scan", flushes, scan_sequence},
+      {"ctc_loss", rounds, labelled_sequence},
       {"Recurrent<MinGRUCell>", flushes,
        [](Chooser& choose) { return scanned<MinGRUCell>(choose, 2); }},
       {"Recurrent<MinLSTMCell>", flushes,
