@@ -107,7 +107,7 @@ bool NonMonotoneTrigger::add(double figure) {
   const auto better = [this](double x, double y) { return options_.maximise ? x > y : x < y; };
   started_ = started_ || better(best_, figure);
   if (better(recent_.front(), best_)) best_ = recent_.front();
-  std::ranges::rotate(recent_, recent_.begin() + 1);
+  std::rotate(recent_.begin(), recent_.begin() + 1, recent_.end());
   recent_.back() = std::isnan(figure) ? (options_.maximise ? -INFINITY : INFINITY) : figure;
   return started_;
 }

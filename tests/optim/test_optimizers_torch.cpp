@@ -134,7 +134,9 @@ double distance(const Tensor& a, const std::vector<double>& b) {
 TEST_CASE("optimizers: 1000 recorded gradients end where PyTorch's end, and the published forms") {
   const auto all = optimizers();
   CHECK(all.size() + 2 == torch_optimizers.size());  // two are averages
-  for (const auto& [name, make_optimizer] : all) {
+  for (const auto& entry : all) {
+    const auto& name = entry.first;
+    const auto& make_optimizer = entry.second;
     CAPTURE(name);
     Training training(make_optimizer, DType::float64), narrow(make_optimizer, DType::float32);
     const auto& expected = torch_optimizers.at(name);
@@ -155,7 +157,9 @@ TEST_CASE("optimizers: 1000 recorded gradients end where PyTorch's end, and the 
 
 TEST_CASE("optimizers: one that is saved in the middle goes on with the same bits") {
   const TempFolder folder;
-  for (const auto& [name, make_optimizer] : optimizers()) {
+  for (const auto& entry : optimizers()) {
+    const auto& name = entry.first;
+    const auto& make_optimizer = entry.second;
     CAPTURE(name);
     for (const DType dtype : {DType::float32, DType::float64}) {
       Training whole(make_optimizer, dtype), resumed(make_optimizer, dtype);
@@ -189,7 +193,9 @@ TEST_CASE("optimizers: only the slots that the options need are kept") {
       {"Adagrad", "sum"},
   };
   const auto all = optimizers();
-  for (const auto& [name, names] : needed) {
+  for (const auto& entry : needed) {
+    const auto& name = entry.first;
+    const auto& names = entry.second;
     CAPTURE(name);
     Training training(all.at(name), DType::float64);
     training.step();
@@ -204,7 +210,9 @@ TEST_CASE("optimizers: only the slots that the options need are kept") {
 
 TEST_CASE("optimizers: large Parameters move by the same bits for any number of threads" *
           doctest::test_suite("threads")) {
-  for (const auto& [name, make_optimizer] : optimizers()) {
+  for (const auto& entry : optimizers()) {
+    const auto& name = entry.first;
+    const auto& make_optimizer = entry.second;
     CAPTURE(name);
     std::vector<Tensor> results;
     for (const std::size_t count : {1U, 3U}) {
@@ -223,7 +231,9 @@ TEST_CASE("optimizers: large Parameters move by the same bits for any number of 
 }
 
 TEST_CASE("optimizers: NaN and infinity are not hidden; squares that overflow freeze nothing") {
-  for (const auto& [name, make_optimizer] : optimizers()) {
+  for (const auto& entry : optimizers()) {
+    const auto& name = entry.first;
+    const auto& make_optimizer = entry.second;
     CAPTURE(name);
     const bool squares = !name.starts_with("SGD") && !name.starts_with("Adamax");
     for (const double bad : {static_cast<double>(NAN), inf, -inf}) {
@@ -242,7 +252,9 @@ TEST_CASE("optimizers: NaN and infinity are not hidden; squares that overflow fr
 }
 
 TEST_CASE("optimizers: elements whose gradients have all been 0 stay") {
-  for (const auto& [name, make_optimizer] : optimizers()) {
+  for (const auto& entry : optimizers()) {
+    const auto& name = entry.first;
+    const auto& make_optimizer = entry.second;
     if (name.ends_with("options") || name.starts_with("AdamW") || name == "SGD momentum" ||
         name == "NAdam decoupled") {
       continue;  // they decay

@@ -4,6 +4,7 @@
 
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
+#include "../../autograd/tape.h"
 #include "../../core/error.h"
 #include "../../optim/penalty.h"
 #include "../../optim/sgd.h"

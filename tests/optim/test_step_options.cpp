@@ -7,6 +7,7 @@
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/matrix.h"
 #include "../../autograd/ops/reduce.h"
+#include "../../autograd/tape.h"
 #include "../../core/error.h"
 #include "../../optim/adam.h"
 #include "../../optim/clip.h"
