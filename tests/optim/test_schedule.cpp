@@ -141,6 +141,7 @@ TEST_CASE("Plateau: a threshold is of a figure's size below 0 too; NaN is none; 
   CHECK(!plateau.add(NAN));
   CHECK(!plateau.add(-10));
   CHECK(!plateau.add(-10.5));  // less than a tenth better: the first bad epoch
+  CHECK(plateau.add(-10.5));
   CHECK(!plateau.add(-12));
   CHECK(!plateau.add(NAN));
   CHECK(plateau.add(NAN));
