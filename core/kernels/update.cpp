@@ -100,7 +100,7 @@ HWY_INLINE void adapt_to_largest_block(const Largest& o, const Update<T>& u) {
         larger(hn::Mul(beta2, load(d, u.slot[1] + j, lanes)), hn::Add(hn::Abs(g), epsilon));
     store(d, m, u.slot[0] + j, lanes);
     store(d, largest, u.slot[1] + j, lanes);
-    const auto step = hn::Mul(rate, hn::Div(m, largest));
+    const auto step = hn::Div(hn::Mul(rate, m), largest);
     const auto none = hn::Eq(largest, hn::Zero(d));
     store(d, hn::Sub(p, hn::IfThenZeroElse(none, step)), u.value + j, lanes);
   });

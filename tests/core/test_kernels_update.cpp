@@ -115,7 +115,7 @@ void plain_adapt_to_largest(const Largest& o, const Update<T>& u) {
     m = beta1 * m + rest1 * g;
     const T old = static_cast<T>(o.beta2) * largest, now = std::abs(g) + static_cast<T>(o.epsilon);
     largest = old > now ? old : now;
-    u.value[i] -= largest == 0 ? 0 : static_cast<T>(o.rate) * (m / largest);
+    u.value[i] -= largest == 0 ? 0 : static_cast<T>(o.rate) * m / largest;
   }
 }
 
