@@ -228,7 +228,7 @@ int run(const Options& o) {
   Classifier model(vocabulary.size(), classes, o, rng);
   const Stopwatch clock;
   const TrainingEnd end = learn(model, vocabulary, data, o);
-  if (end.cause == TrainingEnd::Cause::diverged) throw NonFiniteError("[classify] " + end.why);
+  check_end(end);
   const double seconds = clock.seconds();
 
   const ConfusionMatrix test = judged(model, vocabulary, data.test, classes);

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "program.h"
+
 /// A network that forecasts a series of numbers, with an interval: how it learns, and what it says.
 namespace examples {
 
@@ -110,7 +112,7 @@ TrainedForecaster train_forecaster(const tapegrad::Tensor& series, const tapegra
   };
   const TrainingEnd end =
       loop.run(settings.epochs, batches, step, evaluate, lr, best, callbacks...);
-  if (end.cause == TrainingEnd::Cause::diverged) throw NonFiniteError("[forecast] " + end.why);
+  check_end(end);
   best.restore();
   trained.epochs = best.best_epoch();
   return trained;

@@ -138,22 +138,20 @@ int classify(const Options& o) {
   Adam adam(parameters(model), {.lr = o.lr});
   Progress progress(o.common.quiet);
   const Stopwatch clock;
-  std::size_t step = 0;
   Batches batches(train.sequences.size(), o.batch, {.shuffle = o.common.seed});
-  for (std::size_t epoch = 0; epoch < o.epochs; ++epoch) {
-    for (const auto& chosen : batches) {
-      Tape tape = Tape::training({.seed = o.common.seed, .pass = step++});
-      const Var logits = model(tape, pad_sequences(train.sequences, chosen));
-      std::vector<std::int32_t> ids;
-      for (const std::size_t k : chosen) ids.push_back(train.speakers[k]);
-      const Var loss = cross_entropy(logits, Tensor::from({ids.size()}, ids));
-      adam.zero_grad();
-      tape.backward(loss);
-      adam.step({.clip_norm = o.clip});
-      if (progress.due()) progress.show(fmt::format("epoch {}  loss {:.4f}", epoch, loss.item()));
-    }
-  }
-  progress.clear();
+  TrainingLoop loop;
+  const auto step = [&](const std::vector<std::size_t>& chosen) {
+    Tape tape = Tape::training({.seed = o.common.seed, .pass = loop.step()});
+    const Var logits = model(tape, pad_sequences(train.sequences, chosen));
+    std::vector<std::int32_t> ids;
+    for (const std::size_t k : chosen) ids.push_back(train.speakers[k]);
+    const Var loss = cross_entropy(logits, Tensor::from({ids.size()}, ids));
+    adam.zero_grad();
+    tape.backward(loss);
+    adam.step({.clip_norm = o.clip});
+    return loss.item();
+  };
+  check_end(loop.run(o.epochs, batches, step, progress));
 
   const std::size_t n = test.sequences.size();
   Tape tape = Tape::inference();

@@ -137,31 +137,27 @@ int learn(const Options& o, double published) {
                             valid = piano_rolls(lists, "valid", o.data),
                             test = piano_rolls(lists, "test", o.data);
   Rng rng(o.common.seed);
-  Model<Layer> model(o, rng), best;
+  Model<Layer> model(o, rng);
   Adam adam(parameters(model), {.lr = o.lr});
+  LearningRate lr(adam, schedule::polynomial(static_cast<double>(o.epochs)), ScheduleTime::epochs);
+  EarlyStopping best(parameters(model));
+  Batches batches(train.size(), o.batch, {.shuffle = o.common.seed});
   Progress progress(o.common.quiet);
   const Stopwatch clock;
-  double nll_valid = std::numeric_limits<double>::infinity();
-  std::size_t step = 0;
-  Batches batches(train.size(), o.batch, {.shuffle = o.common.seed});
-  for (std::size_t epoch = 0; epoch < o.epochs; ++epoch) {
-    adam.set_learning_rate(o.lr * (1 - static_cast<double>(epoch) / static_cast<double>(o.epochs)));
-    for (const auto& chosen : batches) {
-      Tape tape = Tape::training({.seed = o.common.seed, .pass = step++});
-      const Var loss = model.loss(tape, make_batch(train, chosen));
-      adam.zero_grad();
-      tape.backward(loss);
-      adam.step({.clip_norm = o.clip});
-    }
-    const double nll = evaluate(model, valid);
-    if (nll < nll_valid) nll_valid = nll, best = clone(model);
-    if (progress.due())
-      progress.show(
-          fmt::format("epoch {}  validation {:.3f}  best {:.3f}", epoch + 1, nll, nll_valid));
-  }
-  progress.clear();
+  TrainingLoop loop;
+  const auto step = [&](const std::vector<std::size_t>& chosen) {
+    Tape tape = Tape::training({.seed = o.common.seed, .pass = loop.step()});
+    const Var loss = model.loss(tape, make_batch(train, chosen));
+    adam.zero_grad();
+    tape.backward(loss);
+    adam.step({.clip_norm = o.clip});
+    return loss.item();
+  };
+  const auto validate = [&] { return Figures{{"valid", evaluate(model, valid)}}; };
+  check_end(loop.run(o.epochs, batches, step, validate, lr, best, progress));
+  best.restore();
 
-  const double nll = evaluate(best, test), frequencies = baseline(train, test),
+  const double nll = evaluate(model, test), frequencies = baseline(train, test),
                seconds = clock.seconds();
   const double bound = 1.03 * published;
   print(
@@ -170,14 +166,14 @@ int learn(const Options& o, double published) {
                   "  frequencies of the keys: {:.3f}\n"
                   "  published: {:.2f}\n",
                   train.size(), valid.size(), test.size(), parameters(model).count(), seconds, nll,
-                  nll_valid, frequencies, published));
+                  best.best(), frequencies, published));
   const bool reached = nll <= bound;
   if (!reached)
     print(fmt::format("MISSED: the bound is {:.3f}, 3 % above the published one\n", bound));
   print_result({{"program", "jsb_chorales"},
                 {"layer", o.layer},
                 {"nll_test", nll},
-                {"nll_valid", nll_valid},
+                {"nll_valid", best.best()},
                 {"bound", bound},
                 {"baseline", frequencies},
                 {"published", published},

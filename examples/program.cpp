@@ -239,6 +239,11 @@ std::string shell_word(const std::string& word) {
   return quoted + "'";
 }
 
+void check_end(const tapegrad::TrainingEnd& end) {
+  if (end.cause == tapegrad::TrainingEnd::Cause::diverged)
+    throw tapegrad::NonFiniteError("[" + program_name + "] " + end.why);
+}
+
 Json::Json(double number) : text_(nlohmann::json(number).dump()) {}
 Json::Json(std::size_t number) : text_(fmt::to_string(number)) {}
 Json::Json(int number) : text_(fmt::to_string(number)) {}

@@ -106,6 +106,9 @@ void say(const std::string& line);
 /// A word as a shell reads it back: in single quotes unless it is plain.
 std::string shell_word(const std::string& word);
 
+/// Throws NonFiniteError, with the reason, if a training diverged.
+void check_end(const tapegrad::TrainingEnd& end);
+
 /// A value as JSON text: a number, a string, a list, or names with their values.
 class Json {
  public:

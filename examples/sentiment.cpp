@@ -167,28 +167,25 @@ struct Learnt {
 /// Trains and returns the weights that were best in validation.
 template <class Model>
 Learnt<Model> learn(Model model, const Parts& parts, const Options& o,
-                    const AdamOptions& adam_options, std::size_t epochs, const std::string& name) {
+                    const AdamOptions& adam_options, std::size_t epochs) {
   Adam adam(parameters(model), adam_options);
-  Progress progress(o.common.quiet);
-  Learnt<Model> best;
-  std::size_t step = 0;
+  EarlyStopping best(parameters(model), {.figure = "accuracy", .maximise = true});
   Batches batches(parts.train.ids.size(), o.batch, {.shuffle = o.common.seed});
-  for (std::size_t epoch = 1; epoch <= epochs; ++epoch) {
-    for (const auto& chosen : batches) {
-      Tape tape = Tape::training({.seed = o.common.seed, .pass = step++});
-      const Var logits = model(tape, pad_sequences(parts.train.ids, chosen));
-      const Var loss = cross_entropy(logits, kinds_of(parts.train, chosen));
-      adam.zero_grad();
-      tape.backward(loss);
-      adam.step({.clip_norm = o.clip});
-      if (progress.due())
-        progress.show(fmt::format("{}  pass {} of {}  loss {:.4f}  best validation {:.1f} %", name,
-                                  epoch, epochs, loss.item(), 100 * std::max(best.valid, 0.0)));
-    }
-    const double valid = accuracy_of(model, parts.valid);
-    if (valid > best.valid) best = {clone(model), valid, epoch};
-  }
-  return best;
+  Progress progress(o.common.quiet);
+  TrainingLoop loop;
+  const auto step = [&](const std::vector<std::size_t>& chosen) {
+    Tape tape = Tape::training({.seed = o.common.seed, .pass = loop.step()});
+    const Var logits = model(tape, pad_sequences(parts.train.ids, chosen));
+    const Var loss = cross_entropy(logits, kinds_of(parts.train, chosen));
+    adam.zero_grad();
+    tape.backward(loss);
+    adam.step({.clip_norm = o.clip});
+    return loss.item();
+  };
+  const auto validate = [&] { return Figures{{"accuracy", accuracy_of(model, parts.valid)}}; };
+  check_end(loop.run(epochs, batches, step, validate, best, progress));
+  best.restore();
+  return {std::move(model), best.best(), best.best_epoch()};
 }
 
 int classify(const Options& o) {
@@ -211,15 +208,15 @@ int classify(const Options& o) {
   double decay_of_bag = 0;
   for (const double decay : {0.0, 1e-5, 1e-4, 3e-4, 1e-3}) {
     Rng rng(o.common.seed);
-    auto tried = learn(BagOfWords(all_words.size(), rng), sets, o,
-                       {.lr = 3e-3, .weight_decay = decay}, 15, "bag of words");
+    auto tried =
+        learn(BagOfWords(all_words.size(), rng), sets, o, {.lr = 3e-3, .weight_decay = decay}, 15);
     if (tried.valid > bag.valid) bag = std::move(tried), decay_of_bag = decay;
   }
 
   const Parts parts = split(sentences, vocabulary, false);
   Rng rng(o.common.seed);
   const Learnt<Reader> reader =
-      learn(Reader(vocabulary.size(), o, rng), parts, o, {.lr = o.lr}, o.epochs, "lstm");
+      learn(Reader(vocabulary.size(), o, rng), parts, o, {.lr = o.lr}, o.epochs);
   const double accuracy = accuracy_of(reader.model, parts.test),
                accuracy_bag = accuracy_of(bag.model, sets.test), seconds = clock.seconds();
   const std::ptrdiff_t praised = std::ranges::count(parts.test.kinds, 1),

@@ -174,7 +174,7 @@ int run(const Options& o) {
     return 0;
   }
   std::filesystem::remove(o.state);
-  if (end.cause == TrainingEnd::Cause::diverged) throw NonFiniteError("[word_lm] " + end.why);
+  check_end(end);
   // The rest of an epoch, up to the limit, counts as one.
   (void)best.add(perplexity(model, data.valid));
   best.restore();
