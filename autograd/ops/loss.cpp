@@ -237,7 +237,7 @@ Var esr_loss(const Var& prediction, const Var& target, const ESRLossOptions& opt
                      "out, or give epsilon");
   }
   const double added = w.all_zero() ? 1 : options.epsilon;
-  const Var ratio = energy(pre_emphasized(e, options.pre_emphasis)) / (signal + added);
+  Var ratio = energy(pre_emphasized(e, options.pre_emphasis)) / (signal + added);
   if (options.dc == 0) return ratio;
   const Var offset = repeat(w.mean(e, 0), 0, e.size(0));
   return ratio + options.dc * (energy(offset) / (energy(y) + added));

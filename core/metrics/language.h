@@ -1,5 +1,7 @@
 #pragma once
 
+#include "../cxx20.h"
+
 /// Figures of merit of language models.
 namespace tapegrad {
 
