@@ -78,16 +78,16 @@ std::string Chart::frame(std::string_view title, std::string_view across_words) 
       R"(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="none" stroke="#57534e"/>)"
       "\n",
       left, top, width, height);
-  return content + svg::text(left, top - 26, R"(font-weight="bold")", svg::escaped(title)) +
+  return content + svg::text(left, top - 26, R"(font-weight="bold")", svg::escape_xml(title)) +
          svg::text(left + width / 2, bottom() + 38, R"(text-anchor="middle")",
-                   svg::escaped(across_words));
+                   svg::escape_xml(across_words));
 }
 
 std::string Chart::legend(double& place, std::string_view words, std::string_view stroke) const {
   const double at = place;
   place += 38 + 6.6 * static_cast<double>(words.size());
   return svg::line(at, top - 11, at + 20, top - 11, std::string(stroke)) +
-         svg::text(at + 25, top - 7, R"(font-size="12")", svg::escaped(words));
+         svg::text(at + 25, top - 7, R"(font-size="12")", svg::escape_xml(words));
 }
 
 std::string Chart::level(double value, std::string_view stroke) const {

@@ -178,7 +178,7 @@ std::string ForecastReport::svg() const {
           .padded(0.05)};
 
   std::string content = svg::text(76, 32, R"(font-size="17" font-weight="bold")",
-                                  svg::escaped("Forecast report: " + options_.name));
+                                  svg::escape_xml("Forecast report: " + options_.name));
   content += chart.frame(fmt::format("The last {} rows{}", rows.size(),
                                      options_.unit.empty() ? "" : ", in " + options_.unit),
                          "row of the series");
@@ -218,7 +218,7 @@ std::string ForecastReport::html() const {
       "</style>\n"
       "<pre>{}</pre>\n"
       "{}</html>\n",
-      svg::escaped(options_.name), svg::escaped(text()), svg());
+      svg::escape_xml(options_.name), svg::escape_xml(text()), svg());
 }
 
 }  // namespace tapegrad

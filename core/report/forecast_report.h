@@ -32,7 +32,7 @@ struct ErrorSize {
 /// ratios).
 struct Skill : Estimate {
   /// Returns true if the skill is beyond chance and rounding: the interval is above 0.001.
-  bool shown() const { return low > 1e-3; }
+  bool is_shown() const { return low > 1e-3; }
 };
 
 /// Quality of prediction intervals [lower, upper] at one horizon.

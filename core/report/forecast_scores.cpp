@@ -79,9 +79,9 @@ void compare_lags(const scores::Forecasts& f, std::size_t h, const Column& forec
   const auto lag = static_cast<std::size_t>(found - r.begin());
   if (lag == 0 || best <= 0 || statistics::deviation(truth) == 0) return;
   const Column shifted = unexplained(forecast, f.truth(h, lag));
-  if (!means.gain(shifted, unexplained(forecast, truth)).shown()) return;
+  if (!means.gain(shifted, unexplained(forecast, truth)).is_shown()) return;
   scores.best_lag = lag;
-  scores.late = !scores.over_persistence.shown();
+  scores.late = !scores.over_persistence.is_shown();
 }
 
 IntervalScores interval_scores(const scores::Forecasts& f, std::size_t h, const Column& truth) {

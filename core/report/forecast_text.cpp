@@ -56,10 +56,10 @@ std::string without_skill(const Horizons& horizons, std::string_view baseline,
                           const std::function<Skill(const HorizonScores&)>& skill) {
   const auto worse = [&](const HorizonScores& h) { return skill(h).high < 0; };
   const auto open = [&](const HorizonScores& h) {
-    return !skill(h).shown() && skill(h).high > wide_open;
+    return !skill(h).is_shown() && skill(h).high > wide_open;
   };
   const auto equal = [&](const HorizonScores& h) {
-    return !skill(h).shown() && !worse(h) && !open(h);
+    return !skill(h).is_shown() && !worse(h) && !open(h);
   };
   std::string text;
   if (const Group found = group(horizons, equal); found.first != nullptr) {
@@ -97,7 +97,7 @@ std::string verdict(const Horizons& horizons, std::size_t n, double level) {
   std::string text = fmt::format("Verdict, as far as {} forecasts tell (95 % confidence)\n", n);
   const bool seasonal = horizons[0].over_seasonal.has_value();
   const auto skilled = [&](const HorizonScores& h) {
-    return h.over_persistence.shown() && (!seasonal || h.over_seasonal->shown());
+    return h.over_persistence.is_shown() && (!seasonal || h.over_seasonal->is_shown());
   };
   if (const Group found = group(horizons, skilled); found.first != nullptr) {
     text += fmt::format("  Skill: better than persistence{} at {}.\n",

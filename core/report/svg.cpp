@@ -4,7 +4,7 @@
 
 namespace tapegrad::svg {
 
-std::string escaped(std::string_view words) {
+std::string escape_xml(std::string_view words) {
   std::string safe;
   for (const char c : words) {
     if (c == '&') {

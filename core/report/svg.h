@@ -11,13 +11,13 @@ namespace tapegrad::svg {
 
 /// Returns words as they may stand between tags or in an attribute: &, <, > and quotes escaped,
 /// control characters, which XML does not have, left out.
-std::string escaped(std::string_view words);
+std::string escape_xml(std::string_view words);
 
 /// Returns a straight line; `style` is a list of attributes, as in R"(stroke="#57534e")".
 std::string line(double x1, double y1, double x2, double y2, const std::string& style);
 
 /// Returns words at a place; they may contain tspan elements, so what a user gave goes through
-/// escaped() first.
+/// escape_xml() first.
 std::string text(double x, double y, const std::string& style, const std::string& words);
 
 /// Returns a tspan that lies a little above the line.

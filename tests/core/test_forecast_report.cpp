@@ -125,7 +125,7 @@ TEST_CASE("forecast report: a copy of a random walk's last value has no skill an
     const ForecastReport report =
         report_on(y, [&](std::size_t o, std::size_t t) { return y[o - 1] + small[t]; });
     for (const HorizonScores& h : report.horizons()) {
-      CHECK_FALSE(h.over_persistence.shown());
+      CHECK_FALSE(h.over_persistence.is_shown());
       CHECK(h.late);
       CHECK(h.best_lag == h.steps);
     }
@@ -156,7 +156,7 @@ TEST_CASE("forecast report: the mean of a noisy sine has skill and is not accuse
     const Series mean = wave(25, 5), y = sum(mean, noise(seed, 1));
     const ForecastReport report = report_on(y, [&](std::size_t, std::size_t t) { return mean[t]; });
     for (const HorizonScores& h : report.horizons()) {
-      CHECK(h.over_persistence.shown());
+      CHECK(h.over_persistence.is_shown());
       CHECK(h.best_lag == 0);
       CHECK_FALSE(h.late);
       CHECK_FALSE(h.constant);
@@ -177,7 +177,7 @@ TEST_CASE("forecast report: of a smooth series, forecasts with errors are not la
       const std::vector<double>& r = report.horizons()[0].lag_correlations;
       CHECK(r.at(0) - r.at(1) < 0.01);
       CHECK_FALSE(report.horizons()[0].late);
-      CHECK(report.horizons()[0].over_persistence.shown() == (sigma < 0.1));
+      CHECK(report.horizons()[0].over_persistence.is_shown() == (sigma < 0.1));
     }
     const Series errors = noise(seed, 0.02);
     const auto late = [&](std::size_t o, std::size_t t) { return y[o - 1] + errors[t]; };
@@ -191,9 +191,9 @@ TEST_CASE("forecast report: the last season has skill over persistence, none ove
   const auto season = [&](std::size_t, std::size_t t) { return y[t - 12]; };
   const ForecastReport report = report_on(y, season, {.season = 12});
   for (const HorizonScores& h : report.horizons()) {
-    CHECK(h.over_persistence.shown());
+    CHECK(h.over_persistence.is_shown());
     CHECK(h.over_seasonal->value == 0);
-    CHECK_FALSE(h.over_seasonal->shown());
+    CHECK_FALSE(h.over_seasonal->is_shown());
     CHECK(h.best_lag == 12);
     CHECK_FALSE(h.late);
   }
@@ -214,7 +214,7 @@ TEST_CASE("forecast report: a constant is called one") {
       report_on(Series(rows, 0.1), [](std::size_t, std::size_t) { return 0.1; });
   CHECK(still.horizons()[0].constant);
   CHECK(still.horizons()[0].over_persistence.value == 0);
-  CHECK_FALSE(still.horizons()[0].over_persistence.shown());
+  CHECK_FALSE(still.horizons()[0].over_persistence.is_shown());
   // Forecasts that vary where the series does not are not late.
   const Series errors = noise(4, 1);
   CHECK_FALSE(report_on(Series(rows, 0.1), [&](std::size_t, std::size_t t) { return errors[t]; })

@@ -124,7 +124,7 @@ TEST_CASE("forecast report: the picture and the page are whole, escaped and the 
       CHECK(count(svg, "<") == count(svg, ">"));
       CHECK(html.starts_with("<!doctype html>\n"));
       CHECK(html.find(svg) != std::string::npos);
-      CHECK(html.find(svg::escaped(report.text())) != std::string::npos);
+      CHECK(html.find(svg::escape_xml(report.text())) != std::string::npos);
       CHECK(count(html, "http") == 1);  // the name of SVG's language
     }
   }
@@ -165,5 +165,5 @@ TEST_CASE("figures: ranges and spread") {
 }
 
 TEST_CASE("svg: words of users are escaped") {
-  CHECK(svg::escaped("a<b>&\"'\x01\n\tü") == "a&lt;b&gt;&amp;&quot;&#39;\n\tü");
+  CHECK(svg::escape_xml("a<b>&\"'\x01\n\tü") == "a&lt;b&gt;&amp;&quot;&#39;\n\tü");
 }

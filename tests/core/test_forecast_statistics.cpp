@@ -85,13 +85,13 @@ TEST_CASE(
   CHECK(means.gain(none, none).value == 0);
   CHECK(means.gain(ones, none).value == -inf);
   CHECK(means.gain(ones, ones).value == 0);
-  CHECK(means.gain(none, ones).shown());
+  CHECK(means.gain(none, ones).is_shown());
   for (const auto& [x, y] : {std::pair(none, none), std::pair(ones, none), std::pair(none, once)}) {
     CHECK(means.gain(x, y).low == -inf);
     CHECK(means.gain(x, y).high == 1);
-    CHECK_FALSE(means.gain(x, y).shown());
+    CHECK_FALSE(means.gain(x, y).is_shown());
   }
-  CHECK_FALSE(means.gain(ones, ones).shown());
-  CHECK_FALSE(Skill{{0.5, 0.001, 1}}.shown());
-  CHECK(Skill{{0.5, 0.0011, 1}}.shown());
+  CHECK_FALSE(means.gain(ones, ones).is_shown());
+  CHECK_FALSE(Skill{{0.5, 0.001, 1}}.is_shown());
+  CHECK(Skill{{0.5, 0.0011, 1}}.is_shown());
 }
