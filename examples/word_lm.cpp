@@ -15,7 +15,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -173,7 +172,7 @@ int run(const Options& o) {
     say(fmt::format("the same command goes on from {}", o.state));
     return 0;
   }
-  std::filesystem::remove(o.state);
+  checkpoint.remove();
   check_end(end);
   // The rest of an epoch, up to the limit, counts as one.
   (void)best.add(perplexity(model, data.valid));

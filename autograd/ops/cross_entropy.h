@@ -11,8 +11,8 @@ namespace tapegrad {
 
 struct NLLOptions {
   std::int32_t ignore_index = -100;  // rows with this id do not count
-  Tensor class_weights;              // (V), finite, >= 0, of any dtype; undefined: 1
-  Tensor weights;                    // (...) like ids, finite, >= 0, of any dtype; undefined: 1
+  Tensor class_weights = {};         // (V), finite, >= 0, of any dtype; undefined: 1
+  Tensor weights = {};               // (...) like ids, finite, >= 0, of any dtype; undefined: 1
 };
 
 /// Computes the negative log likelihood: log_probabilities (..., V), ids (...). With k = ids[r], w
@@ -24,8 +24,8 @@ Var nll(const Var& log_probabilities, const Tensor& ids, const NLLOptions& optio
 struct CrossEntropyOptions {
   std::int32_t ignore_index = -100;  // rows with this id do not count
   double label_smoothing = 0;  // in [0, 1): this part of the target is spread over all V classes
-  Tensor class_weights;        // (V), finite, >= 0, of any dtype; undefined: 1
-  Tensor weights;              // (...) like ids, finite, >= 0, of any dtype; undefined: 1
+  Tensor class_weights = {};   // (V), finite, >= 0, of any dtype; undefined: 1
+  Tensor weights = {};         // (...) like ids, finite, >= 0, of any dtype; undefined: 1
 };
 
 /// Cross entropy of softmax(logits) with the classes: logits (..., V), ids (...). With

@@ -26,7 +26,7 @@
 namespace tapegrad {
 
 struct LossOptions {
-  Tensor weights;  // undefined: 1
+  Tensor weights = {};  // undefined: 1
 };
 
 /// Returns the mean of |prediction - target|; gradient 0 where they are equal.
@@ -39,7 +39,7 @@ Var mse(const Var& prediction, const Var& target, const LossOptions& options = {
 Var huber(const Var& prediction, const Var& target, double delta, const LossOptions& options = {});
 
 struct BCEOptions {
-  Tensor weights;          // undefined: 1
+  Tensor weights = {};     // undefined: 1
   Tensor positive_weight;  // () or (C), a class an element of the last axis; undefined: 1
 };
 
@@ -49,7 +49,7 @@ struct BCEOptions {
 Var bce_with_logits(const Var& logits, const Var& targets, const BCEOptions& options = {});
 
 struct GaussianNLLOptions {
-  Tensor weights;         // undefined: 1
+  Tensor weights = {};    // undefined: 1
   double epsilon = 1e-6;  // smaller variances are treated as this one
   bool full = false;      // with the constant log(2 pi) / 2
 };
@@ -75,7 +75,7 @@ inline Var quantile_loss(const Var& prediction, const Var& target,
 }
 
 struct ESRLossOptions {
-  Tensor weights;           // undefined: 1
+  Tensor weights = {};      // undefined: 1
   double pre_emphasis = 0;  // a of the filter 1 - a z^-1, in [0, 1); 0.85 and 0.95 are usual
   double dc = 0;            // weight of the DC term, finite, >= 0; 1 is usual
   double epsilon = 0;       // added to the mean energy of the target, finite, >= 0

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <string>
+#include <utility>
 
 #include "../fail-inl.h"
 #include "../io/archive.h"
@@ -11,6 +12,13 @@
 
 namespace tapegrad {
 namespace {
+
+/// FNV-1a of numbers on which the order depends.
+std::uint64_t hash(const std::vector<std::size_t>& numbers) {
+  return std::accumulate(
+      numbers.begin(), numbers.end(), std::uint64_t{0xcbf29ce484222325},
+      [](std::uint64_t h, std::size_t number) { return (h ^ number) * 0x100000001b3U; });
+}
 
 constexpr std::size_t sorted_batches = 32;  // enough for little padding, few enough to mix
 
@@ -26,6 +34,11 @@ Batches::Batches(std::size_t n, std::size_t size, const BatchOptions& options)
                      "smaller size",
                      n, size);
   }
+}
+
+Batches::Batches(std::vector<std::size_t> places, std::size_t size, const BatchOptions& options)
+    : Batches(places.size(), size, options) {
+  places_ = std::move(places);
 }
 
 Batches Batches::bucketed(std::vector<std::size_t> lengths, std::size_t size,
@@ -55,7 +68,7 @@ bool Batches::next() {
 std::vector<std::vector<std::size_t>> Batches::made() const {
   std::vector<std::size_t> order(n_);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  Rng rng(RandomKey::of(options_.shuffle.value_or(0), epoch_, "Batches").bits);
+  Rng rng(RandomKey::of(options_.shuffle.value_or(0).value, epoch_, "Batches").bits);
   if (options_.shuffle) shuffle(order, rng);
   // Before they are sorted, or the longest sequences would be left out.
   if (options_.drop_last) order.resize(size() * size_);
@@ -71,19 +84,19 @@ std::vector<std::vector<std::size_t>> Batches::made() const {
   std::vector<std::vector<std::size_t>> batches;
   for (std::size_t b = 0; b < size(); ++b) batches.emplace_back(at(b * size_), at((b + 1) * size_));
   if (!lengths_.empty() && options_.shuffle) shuffle(batches, rng);
+  for (std::vector<std::size_t>& batch : batches) {
+    for (std::size_t& place : batch) place = places_.empty() ? place : places_[place];
+  }
   return batches;
 }
 
 void Batches::state(Archive& a) {
   a.fact("n", n_);
   a.fact("size", size_);
-  a.fact("shuffle", options_.shuffle ? std::to_string(*options_.shuffle) : "none");
+  a.fact("shuffle", options_.shuffle ? std::to_string(options_.shuffle->value) : "none");
   a.fact("drop_last", std::uint64_t{options_.drop_last});
-  // FNV-1a of the lengths, on which the order depends.
-  a.fact("lengths",
-         std::accumulate(
-             lengths_.begin(), lengths_.end(), std::uint64_t{0xcbf29ce484222325},
-             [](std::uint64_t h, std::size_t length) { return (h ^ length) * 0x100000001b3U; }));
+  a.fact("lengths", hash(lengths_));
+  a.fact("places", hash(places_));
   a("epoch", epoch_);
   a("done", done_, std::size_t{0}, size());
 }

@@ -2,6 +2,7 @@
 
 #include "../cxx20.h"
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -14,9 +15,20 @@ namespace tapegrad {
 
 class Archive;
 
+/// Seed of random orders: any integer, but no bool, which would pass for 0 or 1.
+struct ShuffleSeed {
+  std::uint64_t value;
+
+  template <std::integral I>
+  requires(!std::same_as<I, bool>)
+      // NOLINTNEXTLINE(google-explicit-constructor): {.shuffle = 1}
+      ShuffleSeed(I seed)
+      : value(static_cast<std::uint64_t>(seed)) {}
+};
+
 struct BatchOptions {
-  std::optional<std::uint64_t> shuffle = {};  // seed of new orders each epoch; none: in order
-  bool drop_last = false;                     // leaves out the last batch if it is smaller
+  std::optional<ShuffleSeed> shuffle = {};  // seed of new orders each epoch; none: in order
+  bool drop_last = false;                   // leaves out the last batch if it is smaller
 };
 
 /// The places 0 to n - 1 of examples in batches, epoch after epoch. A loop over the object is an
@@ -36,6 +48,8 @@ class Batches {
 
   /// Throws UsageError unless n and size are at least 1 and there is a batch.
   Batches(std::size_t n, std::size_t size, const BatchOptions& options = {});
+  /// Hands out these places, as those of a part of a split, in place of 0 to n - 1. Throws likewise.
+  Batches(std::vector<std::size_t> places, std::size_t size, const BatchOptions& options = {});
   /// Returns batches of sequences of about equal lengths, so that little is padded: with a shuffle,
   /// of a random order 32 batches at a time are sorted by length and cut, and the batches put in
   /// random order; without one all are sorted, the shortest first. Throws likewise.
@@ -61,6 +75,7 @@ class Batches {
   std::size_t n_, size_;
   BatchOptions options_;
   std::vector<std::size_t> lengths_;  // none: not bucketed
+  std::vector<std::size_t> places_;   // none: 0 to n - 1
   std::uint64_t epoch_ = 0;
   std::size_t done_ = 0;  // batches of this epoch that were looked at
   std::vector<std::vector<std::size_t>> batches_;

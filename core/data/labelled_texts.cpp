@@ -48,6 +48,21 @@ LabelledTexts LabelledTexts::subset(std::span<const std::size_t> places) const {
   return chosen;
 }
 
+Tensor balanced_class_weights(const Tensor& labels, std::size_t classes) {
+  constexpr const char* op = "balanced_class_weights";
+  std::vector<double> weights(classes);  // at first the number of labels
+  for (const std::int32_t id : labels.values<std::int32_t>()) {
+    if (id < 0 || static_cast<std::size_t>(id) >= classes)
+      fail<UsageError>(op, "a label is {}: it must be in [0, {})", id, classes);
+    ++weights[static_cast<std::size_t>(id)];
+  }
+  for (std::size_t c = 0; c < classes; ++c) {
+    if (weights[c] == 0) fail<UsageError>(op, "class {} has no labels: each must have one", c);
+    weights[c] = static_cast<double>(labels.numel()) / (static_cast<double>(classes) * weights[c]);
+  }
+  return Tensor::from<double>({classes}, weights);
+}
+
 LabelledTexts read_class_files(const std::filesystem::path& folder, const std::string& extension) {
   constexpr const char* op = "read_class_files";
   std::vector<std::filesystem::path> files;

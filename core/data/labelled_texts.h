@@ -30,10 +30,18 @@ struct LabelledTexts {
 LabelledTexts read_class_files(const std::filesystem::path& folder,
                                const std::string& extension = ".txt");
 
+/// Returns weights (C) float64 that give each class the same part in a loss, n / (C n_c) for a class
+/// of n_c of the n labels (...) int32, as scikit-learn's "balanced":
+///
+///     cross_entropy(logits, ids, {.class_weights = balanced_class_weights(train.labels, 2)})
+///
+/// Throws UsageError for an id outside of [0, C) and for a class without labels; DtypeError.
+Tensor balanced_class_weights(const Tensor& labels, std::size_t classes);
+
 struct LabelledLineOptions {
   char separator = '\t';                  // after the label, before the text
   bool header = false;                    // leaves out the first line
-  std::string label_end;                  // of a label only what stands before counts, as ":"
+  std::string label_end = {};             // of a label only what stands before counts, as ":"
   std::vector<std::string> classes = {};  // their names; none: those in the file, by their bytes
 };
 

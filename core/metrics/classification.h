@@ -16,7 +16,7 @@ namespace tapegrad {
 
 struct MetricOptions {
   std::int32_t ignore_index = -100;  // rows with this id do not count
-  Tensor weights;                    // (...) like ids, finite, >= 0, of any dtype; undefined: 1
+  Tensor weights = {};               // (...) like ids, finite, >= 0, of any dtype; undefined: 1
 };
 
 /// Share of rows whose largest score is that of the right class.

@@ -37,6 +37,12 @@ void Checkpoint::save() {
   since_save_ = {};
 }
 
+void Checkpoint::remove() {
+  std::error_code error;
+  std::filesystem::remove(path_, error);
+  if (error) fail<FileError>(name, "{}: cannot be removed: {}", path_.string(), error.message());
+}
+
 std::string Checkpoint::on_step(const TrainingStep& step) {
   if (std::isfinite(step.loss) && since_save_.seconds() >= options_.seconds) save();
   return "";

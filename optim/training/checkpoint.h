@@ -38,6 +38,9 @@ class Checkpoint {
   bool resume();
   /// Saves now. Throws FileError.
   void save();
+  /// Removes the file, if there is one: the training is done, and the next one starts afresh. Throws
+  /// FileError.
+  void remove();
 
   std::string on_step(const TrainingStep& step);
   std::string on_epoch(const TrainingEpoch& epoch);

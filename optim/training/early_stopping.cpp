@@ -42,7 +42,7 @@ std::string EarlyStopping::add(double figure) {
     best_epoch_ = epochs_ + 1;
   }
   ++epochs_;
-  if (epochs_ - best_epoch_ < options_.patience) return "";
+  if (!is_over()) return "";
   if (best_epoch_ == 0) return fmt::format("{} was NaN for {} epochs", options_.figure, epochs_);
   return fmt::format("{} was not better than {:.6g}, of epoch {}, for {} epochs", options_.figure,
                      best_, best_epoch_, options_.patience);

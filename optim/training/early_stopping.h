@@ -39,6 +39,8 @@ class EarlyStopping {
   /// Does so with the figure that the options name. Throws UsageError if the epoch has none.
   std::string on_epoch(const TrainingEpoch& epoch);
 
+  /// Returns 1 if the training has ended by this, else 0: one that goes on does no further step.
+  double used() const { return is_over() ? 1 : 0; }
   /// Returns whether there is a best epoch: one whose figure was not NaN.
   bool has_best() const { return best_epoch_ > 0; }
   /// Returns the best figure, or its epoch, from 1 on. Throws UsageError if there is none.
@@ -52,6 +54,7 @@ class EarlyStopping {
 
  private:
   void check_best() const;
+  bool is_over() const { return epochs_ - best_epoch_ >= options_.patience; }
 
   Parameters parameters_;
   EarlyStoppingOptions options_;

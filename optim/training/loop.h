@@ -73,10 +73,13 @@ concept TrainingCallback = requires(C& c, const TrainingStep& s) {
 }
 || requires(C& c, const TrainingEnd& e) { c.on_end(e); };
 
-/// A function that evaluates a model at the end of an epoch.
+/// A function that evaluates a model at the end of an epoch: its Figures, or one number, "valid".
 template <class F>
 concept EpochEvaluation = requires(F& f) {
   { f() } -> std::convertible_to<Figures>;
+}
+|| requires(F& f) {
+  { f() } -> std::convertible_to<double>;
 };
 
 /// A source of an epoch's elements, as Batches, that goes on where a loop over them was left.
@@ -114,7 +117,7 @@ class TrainingLoop {
   /// Throws UsageError for an epoch without elements, and for a count that is not finite and > 0.
   template <class Source, class Train, EpochEvaluation Evaluate, TrainingCallback... Callbacks>
   TrainingEnd run(std::uint64_t epochs, Source&& source, Train&& train, Evaluate&& evaluate,
-                  Callbacks&... callbacks) {
+                  Callbacks&&... callbacks) {
     begin(epochs);
     (stop(used(callbacks) >= 1 ? "a limit was used up before the first step" : ""), ...);
     while (end_.why.empty() && epoch_ < epochs) {
@@ -125,6 +128,8 @@ class TrainingLoop {
       for (auto&& element : range) {
         // Done before the training was interrupted; Batches go on by themselves.
         if (place++ < steps_of_epoch_ && !RemembersPlace<Source>) continue;
+        static_assert(std::convertible_to<decltype(train(element)), StepLoss>,
+                      "train returns the loss of a step as a number: return loss.item();");
         [[maybe_unused]] TrainingStep step = add(train(element), size);
         ((step.done = std::max(step.done, used(callbacks))), ...);
         (stop(call_on_step(callbacks, step)), ...);
@@ -132,7 +137,7 @@ class TrainingLoop {
       }
       check_not_empty(place + steps_of_epoch_);
       if (!end_.why.empty()) break;  // the end of its epoch is still to come
-      [[maybe_unused]] const TrainingEpoch epoch = end_epoch(evaluate());
+      [[maybe_unused]] const TrainingEpoch epoch = end_epoch(figures_of(evaluate));
       (stop(call_on_epoch(callbacks, epoch)), ...);
     }
     (call_on_end(callbacks, end_), ...);
@@ -140,7 +145,7 @@ class TrainingLoop {
   }
   /// Trains without evaluating anything.
   template <class Source, class Train, TrainingCallback... Callbacks>
-  TrainingEnd run(std::uint64_t epochs, Source&& source, Train&& train, Callbacks&... callbacks) {
+  TrainingEnd run(std::uint64_t epochs, Source&& source, Train&& train, Callbacks&&... callbacks) {
     return run(
         epochs, source, train, [] { return Figures{}; }, callbacks...);
   }
@@ -159,6 +164,14 @@ class TrainingLoop {
       return source(epoch_);
     } else {
       return (source);
+    }
+  }
+  template <class F>
+  static Figures figures_of(F& evaluate) {
+    if constexpr (std::convertible_to<decltype(evaluate()), Figures>) {
+      return evaluate();
+    } else {
+      return {{"valid", evaluate()}};
     }
   }
   template <class C>

@@ -78,7 +78,9 @@ std::string Progress::on_epoch(const TrainingEpoch& epoch) {
 }
 void Progress::on_end(const TrainingEnd& end) {
   clear();
-  if (!quiet_ && !end.why.empty()) std::fputs((end.why + "\n").c_str(), stderr);
+  if (quiet_) return;
+  if (!figures_.empty()) std::fputs((figures_.substr(2) + "\n").c_str(), stderr);
+  if (!end.why.empty()) std::fputs((end.why + "\n").c_str(), stderr);
 }
 
 }  // namespace tapegrad

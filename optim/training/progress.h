@@ -29,7 +29,7 @@ class Progress {
   /// Shows epoch, step, loss, the last epoch's figures and the time that is left.
   std::string on_step(const TrainingStep& step);
   std::string on_epoch(const TrainingEpoch& epoch);
-  /// Takes the line off, and says why the training ended, if not all epochs were done.
+  /// Says the figures of the last epoch, and why the training ended, if not all epochs were done.
   void on_end(const TrainingEnd& end);
 
  private:

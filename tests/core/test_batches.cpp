@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <numeric>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "../../core/data/batches.h"
@@ -228,4 +229,24 @@ TEST_CASE("batches: what is refused, in whole messages") {
         "[Batches] n is 3 and size is 4: with drop_last no batch is left; take a smaller size");
   CHECK(message_of([] { Batches::bucketed({}, 4); }) ==
         "[Batches] n is 0 and size is 4: both must be at least 1");
+}
+
+// {.shuffle = false} would be the seed 0.
+static_assert(!std::is_constructible_v<ShuffleSeed, bool>);
+static_assert(std::is_constructible_v<ShuffleSeed, int> &&
+              std::is_constructible_v<ShuffleSeed, std::uint64_t>);
+
+TEST_CASE("batches: of the places of a part") {
+  const std::vector<std::size_t> part{4, 9, 2, 7, 5};
+  Batches in_order(part, 2), shuffled(part, 2, {.shuffle = 3}), plain(5, 2, {.shuffle = 3});
+  std::vector<std::vector<std::size_t>> seen, expected;
+  for (const auto& places : in_order) seen.push_back(places);
+  CHECK(seen == std::vector<std::vector<std::size_t>>{{4, 9}, {2, 7}, {5}});
+  seen.clear();
+  for (const auto& places : shuffled) seen.push_back(places);
+  for (auto places : plain) {
+    for (std::size_t& place : places) place = part[place];
+    expected.push_back(places);
+  }
+  CHECK(seen == expected);
 }

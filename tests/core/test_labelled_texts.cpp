@@ -50,6 +50,18 @@ TEST_CASE("labelled texts: a file for each class, in the order of their names") 
         "[subset] there are no places: give at least one");
 }
 
+TEST_CASE("labelled texts: weights of classes that give each the same part") {
+  const Tensor labels = Tensor::from<std::int32_t>({6}, {0, 2, 2, 0, 0, 1});
+  const Tensor weights = balanced_class_weights(labels, 3);
+  CHECK(weights.at(0) == 6 / (3.0 * 3));
+  CHECK(weights.at(1) == 2);
+  CHECK(weights.at(2) == 1);
+  CHECK(message_of([&] { (void)balanced_class_weights(labels, 4); }) ==
+        "[balanced_class_weights] class 3 has no labels: each must have one");
+  CHECK(message_of([&] { (void)balanced_class_weights(labels, 2); }) ==
+        "[balanced_class_weights] a label is 2: it must be in [0, 2)");
+}
+
 TEST_CASE("labelled texts: what is no folder of classes is refused") {
   const TempFolder folder;
   const std::string path = (folder / "").string();

@@ -106,6 +106,20 @@ TEST_CASE("EarlyStopping: what is saved goes on in a new object") {
         }).ends_with("best.figure is 'valid' in the file but 'loss' here"));
 }
 
+TEST_CASE("EarlyStopping: a training that has ended by it goes on by no step") {
+  const Weights w;
+  EarlyStopping best(w.all(), {.patience = 2});
+  TrainingLoop loop;
+  const std::vector<double> data{1, 2};
+  const auto train = [](double x) { return x; };
+  const auto worse = [&] { return static_cast<double>(loop.epoch()); };
+  CHECK(loop.run(9, data, train, worse, best).why ==
+        "valid was not better than 0, of epoch 1, for 2 epochs");
+  CHECK(loop.epoch() == 3);
+  CHECK(!loop.run(9, data, train, worse, best).why.empty());
+  CHECK(loop.step() == 6);
+}
+
 TEST_CASE("EarlyStopping: what is refused") {
   const Weights w;
   CHECK(message_of([] { EarlyStopping best(Parameters{}); }) ==
@@ -233,6 +247,10 @@ TEST_CASE("Checkpoint: saves at epochs, now and then within them, at the end, an
   number = 9;
   CHECK(often.resume());
   CHECK(number == 3);
+
+  often.remove();
+  CHECK(!often.resume());
+  often.remove();
 
   CHECK(message_of([&] { Checkpoint c(path, state, {.seconds = 0}); }) ==
         "[Checkpoint] seconds is 0: it must be > 0");

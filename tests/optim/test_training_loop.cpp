@@ -202,6 +202,14 @@ TEST_CASE("TrainingLoop: a callback's limit counts where it is nearer than the l
   CHECK(loop.step() == 3);
 }
 
+TEST_CASE("TrainingLoop: an evaluation may be a number, and callbacks temporaries") {
+  TrainingLoop loop;
+  Witness witness;
+  (void)loop.run(
+      1, three, halved, [] { return 0.5; }, witness, EndsOnly{});
+  CHECK(witness.epochs[0]["valid"] == 0.5);
+}
+
 TEST_CASE("TrainingLoop: its position is saved and restored in the middle of an epoch") {
   const TempFolder folder;
   TrainingLoop loop;
