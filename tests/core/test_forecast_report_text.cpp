@@ -82,7 +82,7 @@ Errors (m)
          2      1.50         1.00      2.12          1.50         1.00      1.50
 
 Skill: 1 - MSE / MSE of the baseline, and its 95 % interval (1: perfect, 0: no better)
-Lag: the shift of the series that is most like the forecast (right: 0)
+Lag: the shift of the series that is most like the forecast (best: 0; harmless where skill is shown)
 Score: mean width of the intervals and a penalty for rows outside (Winkler's): small is good
    horizon  over persistence        over seasonal-naive     lag  in 90 % interval     width    score
          1  0.94 (0.94 to 0.94)     0.97 (0.95 to 0.98)       0  100 % (76 to 100)     2.00     2.00
