@@ -154,7 +154,8 @@ std::string skill_table(const Horizons& horizons, const std::vector<std::size_t>
              interval = horizons[0].interval.has_value();
   std::string text =
       "Skill: 1 - MSE / MSE of the baseline, and its 95 % interval (1: perfect, 0: no better)\n"
-      "Lag: the shift of the series that is most like the forecast (best: 0; harmless where skill is shown)\n";
+      "Lag: the shift of the series that is most like the forecast (best: 0; harmless where skill "
+      "is shown)\n";
   if (interval)
     text +=
         "Score: mean width of the intervals and a penalty for rows outside (Winkler's): small is "
