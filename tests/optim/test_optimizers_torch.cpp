@@ -269,6 +269,25 @@ TEST_CASE("optimizers: elements whose gradients have all been 0 stay") {
   }
 }
 
+TEST_CASE(
+    "optimizers: a centered RMSprop bears gradients without variance, which is rounded below 0") {
+  for (const DType dtype : float_types) {
+    Parameter p(Tensor::zeros({100}, dtype));
+    RMSprop rmsprop({{"p", p}}, {.lr = 1e-6, .alpha = 0.9, .epsilon = 1e-4, .centered = true});
+    Tensor gradient = Tensor::empty({100}, DType::float64);
+    for (double i = 0; double& g : gradient.mutable_values<double>()) g = 1 / (++i);
+    p.set_grad(gradient.to(dtype));
+    std::size_t below = 0;
+    for (int step = 0; step < 500; ++step) {
+      rmsprop.step();
+      const Tensor &n = rmsprop.slot(0, "square"), &a = rmsprop.slot(0, "mean");
+      for (std::size_t i = 0; i < 100; ++i) below += n.at(i) < a.at(i) * a.at(i);
+    }
+    CHECK(below > 0);
+    for (std::size_t i = 0; i < 100; ++i) CHECK(std::isfinite(p.value().at(i)));
+  }
+}
+
 TEST_CASE("optimizers: NAdam's momenta far from the beginning, and without decay") {
   // With beta1 near 1 the product of momenta is not negligible after many steps.
   for (const double momentum_decay : {0.0, 1e-6, 4e-3, 10.0, 1e308}) {
