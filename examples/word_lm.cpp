@@ -173,7 +173,6 @@ int run(const Options& o) {
     say(fmt::format("the same command goes on from {}", o.state));
     return 0;
   }
-  std::filesystem::remove(o.state);
   if (end.cause == TrainingEnd::Cause::diverged) throw NonFiniteError("[word_lm] " + end.why);
   // The rest of an epoch, up to the limit, counts as one.
   (void)best.add(perplexity(model, data.valid));
@@ -202,6 +201,7 @@ int run(const Options& o) {
                 {"steps", static_cast<std::size_t>(loop.step())},
                 {"seconds", seconds},
                 {"seed", o.common.seed}});
+  std::filesystem::remove(o.state);
   return reached ? 0 : 1;
 }
 
