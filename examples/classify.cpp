@@ -75,7 +75,7 @@ LabelledTexts read_texts(const Options& o, const std::string& path,
   if (path.empty()) throw WrongUse(fmt::format("--data is needed: {}", source));
   return given_by_user(
       [&] {
-        if (std::filesystem::is_directory(path)) return read_class_files(path);
+        if (std::filesystem::is_directory(path)) return read_class_files(path, ".txt", classes);
         return read_labelled_lines(path, {.separator = o.separator == "tab" ? '\t' : ' ',
                                           .header = o.header,
                                           .label_end = o.label_end,
@@ -114,7 +114,8 @@ Data read_parts(const Options& o) {
   } else {
     const auto places = split({0.85, 0.15});
     data.train = texts.subset(places[0]), data.valid = texts.subset(places[1]);
-    data.test = as_symbols(o, read_texts(o, o.test, all.classes));
+    const LabelledTexts test = read_texts(o, o.test, all.classes);
+    data.test = given_by_user([&] { return as_symbols(o, test); }, "--unit characters: ");
   }
   return data;
 }

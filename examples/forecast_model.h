@@ -113,6 +113,8 @@ TrainedForecaster train_forecaster(const tapegrad::Tensor& series, const tapegra
   const TrainingEnd end =
       loop.run(settings.epochs, batches, step, evaluate, lr, best, callbacks...);
   check_end(end);
+  if (!best.has_best() && !end.why.empty())
+    throw UsageError("[forecast] no epoch was over when the training ended: " + end.why);
   best.restore();
   trained.epochs = best.best_epoch();
   return trained;

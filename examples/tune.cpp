@@ -87,13 +87,16 @@ Share share_of(const Options& o) {
       const char* const value = std::getenv(name);
       return value == nullptr ? 1L : std::strtol(value, nullptr, 10);
     };
-    text = fmt::format("{}/{}", std::strtol(task, nullptr, 10) - number("SLURM_ARRAY_TASK_MIN") + 1,
-                       number("SLURM_ARRAY_TASK_COUNT"));
+    const long before = std::strtol(task, nullptr, 10) - number("SLURM_ARRAY_TASK_MIN");
+    const long step = std::max(number("SLURM_ARRAY_TASK_STEP"), 1L);  // 2 of --array=1-7:2
+    text = fmt::format("{}/{}", before / step + 1, number("SLURM_ARRAY_TASK_COUNT"));
   }
   if (text.empty()) return {};
   std::size_t job = 0, jobs = 0;
   char rest = 0;
-  if (std::sscanf(text.c_str(), "%zu/%zu%c", &job, &jobs, &rest) != 2 || job < 1 || job > jobs)
+  // sscanf() takes -1 for the greatest number.
+  if (text.find('-') != std::string::npos ||
+      std::sscanf(text.c_str(), "%zu/%zu%c", &job, &jobs, &rest) != 2 || job < 1 || job > jobs)
     throw WrongUse(fmt::format("--job: {} is not I/N with 1 <= I <= N", text));
   return {job - 1, jobs};
 }
@@ -109,11 +112,14 @@ std::string search_of(const Options& o) {
       o.file.valid, o.folds, m.look_back, m.horizon, m.batch, m.epochs, m.patience, m.clip);
 }
 
-/// The results that a log has, by trial: NaN of one that diverged. WrongUse if they are of another
-/// search.
-std::map<std::size_t, double> read_log(const Options& o) {
+/// The results that a log has of `trials` trials, by trial: NaN of one that diverged. WrongUse if they
+/// are of another search.
+std::map<std::size_t, double> read_log(const Options& o, std::size_t trials) {
   std::map<std::size_t, double> scores;
   if (!std::filesystem::exists(o.log)) return scores;
+  // As a log has it: without the bytes of a name that are not UTF-8.
+  const std::string search =
+      parse_log_line(Json(Json::Fields{{"search", search_of(o)}}).text())->texts.at("search");
   std::istringstream lines(given_by_user([&] { return read_file(o.log, 1U << 30, "tune"); }));
   for (std::string line; std::getline(lines, line);) {
     const std::optional<LogLine> result = parse_log_line(line);
@@ -121,12 +127,12 @@ std::map<std::size_t, double> read_log(const Options& o) {
     const bool whole = result && result->numbers.contains("trial") &&
                        result->numbers.contains("score") && result->texts.contains("search");
     if (!whole) continue;
-    if (result->texts.at("search") != search_of(o)) {
+    if (result->texts.at("search") != search) {
       throw WrongUse(fmt::format("{}: has results of another search: {}; give another --log", o.log,
                                  result->texts.at("search")));
     }
     const double trial = result->numbers.at("trial");  // from 1 on
-    if (trial >= 1 && trial < 1e9)
+    if (trial >= 1 && trial < static_cast<double>(trials) + 1)
       scores[static_cast<std::size_t>(trial) - 1] = result->numbers.at("score");
   }
   return scores;
@@ -175,7 +181,7 @@ int run(Options o) {
     const std::size_t known = split_in_time(series.size(0), {0.7, 0.3})[0].end;
     return rolling_origin(known, {.train = known / 2, .horizon = (known - known / 2) / o.folds});
   });
-  std::map<std::size_t, double> scores = read_log(o);
+  std::map<std::size_t, double> scores = read_log(o, trials.size());
 
   Progress progress(o.common.quiet);
   const SignalGuard guard;
@@ -200,7 +206,7 @@ int run(Options o) {
   }
   progress.clear();
 
-  scores = read_log(o);  // of other jobs, too
+  scores = read_log(o, trials.size());  // of other jobs, too
   std::vector<std::pair<double, std::size_t>> ranked;
   for (const auto& [k, score] : scores)
     if (std::isfinite(score)) ranked.emplace_back(score, k);

@@ -172,7 +172,6 @@ int run(const Options& o) {
     say(fmt::format("the same command goes on from {}", o.state));
     return 0;
   }
-  checkpoint.remove();
   check_end(end);
   // The rest of an epoch, up to the limit, counts as one.
   (void)best.add(perplexity(model, data.valid));
@@ -201,6 +200,7 @@ int run(const Options& o) {
                 {"steps", static_cast<std::size_t>(loop.step())},
                 {"seconds", seconds},
                 {"seed", o.common.seed}});
+  checkpoint.remove();
   return reached ? 0 : 1;
 }
 

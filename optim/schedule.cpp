@@ -176,8 +176,8 @@ Plateau::Plateau(Optimizer& optimizer, PlateauOptions options)
 
 bool Plateau::add(double figure) {
   const double change = options_.maximise ? figure - best_ : best_ - figure;
-  const bool better =
-      std::isinf(best_) ? !std::isnan(figure) : change > options_.threshold * std::abs(best_);
+  // A share of infinity is no threshold.
+  const bool better = change > (std::isinf(best_) ? 0 : options_.threshold * std::abs(best_));
   if (better) best_ = figure;
   bad_epochs_ = better ? 0 : bad_epochs_ + 1;
   if (cooldown_left_ > 0) --cooldown_left_, bad_epochs_ = 0;

@@ -14,9 +14,12 @@
 namespace tapegrad {
 namespace {
 
-/// Calls f(line, number) for each line of a text that is not empty; numbers begin with 1.
+/// Calls f(line, number) for each line of a text that is not empty; numbers begin with 1. A byte order
+/// mark would be part of the first one.
 template <class F>
 void for_each_line(std::string_view text, const F& f) {
+  constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+  if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
   for (std::size_t number = 1; !text.empty(); ++number) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
@@ -63,12 +66,13 @@ Tensor balanced_class_weights(const Tensor& labels, std::size_t classes) {
   return Tensor::from<double>({classes}, weights);
 }
 
-LabelledTexts read_class_files(const std::filesystem::path& folder, const std::string& extension) {
+LabelledTexts read_class_files(const std::filesystem::path& folder, const std::string& extension,
+                               std::vector<std::string> classes) {
   constexpr const char* op = "read_class_files";
   std::vector<std::filesystem::path> files;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-    if (entry.path().extension() == extension) files.push_back(entry.path());
+    if (entry.path().filename().string().ends_with(extension)) files.push_back(entry.path());
   if (error) fail<FileError>(op, "{}: {}", shown_path(folder), error.message());
   if (files.size() < 2) {
     fail<FileError>(
@@ -76,16 +80,27 @@ LabelledTexts read_class_files(const std::filesystem::path& folder, const std::s
         shown_path(folder), files.size(), extension);
   }
   std::ranges::sort(files);
-  LabelledTexts read;
-  std::vector<std::int32_t> labels;
+  std::vector<std::string> names;
   for (const std::filesystem::path& file : files) {
+    const std::string name = file.filename().string();
+    names.push_back(name.substr(0, name.size() - extension.size()));
+  }
+  LabelledTexts read;
+  read.classes = classes.empty() ? names : std::move(classes);
+  std::vector<std::int32_t> labels;
+  for (std::size_t k = 0; k < files.size(); ++k) {
+    const std::filesystem::path& file = files[k];
+    const auto found = std::ranges::find(read.classes, names[k]);
+    if (found == read.classes.end()) {
+      fail<FileError>(op, "{}: the class '{}' is none of {}", shown_path(file), shown(names[k]),
+                      joined(read.classes, ", "));
+    }
     const std::size_t before = read.texts.size();
     for_each_line(read_text_file(file), [&](std::string_view line, std::size_t) {
       read.texts.emplace_back(line);
-      labels.push_back(static_cast<std::int32_t>(read.classes.size()));
+      labels.push_back(static_cast<std::int32_t>(found - read.classes.begin()));
     });
     if (read.texts.size() == before) fail<FileError>(op, "{}: has no texts", shown_path(file));
-    read.classes.push_back(file.stem().string());
   }
   read.labels = as_tensor(labels);
   return read;

@@ -24,11 +24,14 @@ struct LabelledTexts {
 };
 
 /// Reads the files of a folder whose names end in `extension`: each is a class, called like the file
-/// without extension, and each of its lines a text. Classes are in the order of their names' bytes;
-/// empty lines are no texts; a carriage return at a line's end is left out. Throws FileError if a
-/// file cannot be read or has no texts, and unless there are at least two files.
+/// without extension, and each of its lines a text. `classes`: their names, by id, as those of a
+/// folder that was read before; none: those in the folder, in the order of their bytes. Empty lines
+/// are no texts; a carriage return at a line's end is left out, and so is a byte order mark. Throws
+/// FileError if a file cannot be read, has no texts, or is none of the `classes` given, and unless
+/// there are at least two files.
 LabelledTexts read_class_files(const std::filesystem::path& folder,
-                               const std::string& extension = ".txt");
+                               const std::string& extension = ".txt",
+                               std::vector<std::string> classes = {});
 
 /// Returns weights (C) float64 that give each class the same part in a loss, n / (C n_c) for a class
 /// of n_c of the n labels (...) int32, as scikit-learn's "balanced":
@@ -45,8 +48,8 @@ struct LabelledLineOptions {
   std::vector<std::string> classes = {};  // their names; none: those in the file, by their bytes
 };
 
-/// Reads a file of lines "label, separator, text". Empty lines are left out, and carriage returns at
-/// the ends. Throws FileError, with the line, for a line without separator, for a label or a text
+/// Reads a file of lines "label, separator, text". Empty lines are left out, carriage returns at the
+/// ends, and a byte order mark at the beginning. Throws FileError, with the line, for a line without separator, for a label or a text
 /// that is empty, for a label that is in none of the `classes` given; for a file that cannot be read
 /// or has labels of one class alone.
 LabelledTexts read_labelled_lines(const std::filesystem::path& path,

@@ -156,7 +156,15 @@ std::vector<Places> split_stratified(const Tensor& ids, const std::vector<double
       of_all[neediest] -= 1;
     }
   }
-  for (Places& part : parts) std::ranges::sort(part);
+  for (std::size_t p = 0; p < n_parts; ++p) {
+    if (parts[p].empty()) {
+      fail<UsageError>(name,
+                       "part {} has a fraction of {} of {} members and gets none: each part needs "
+                       "one",
+                       p, fractions[p], ids.numel());
+    }
+    std::ranges::sort(parts[p]);
+  }
   return parts;
 }
 

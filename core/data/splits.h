@@ -49,8 +49,8 @@ std::vector<Rows> split_in_time(std::size_t n, const std::vector<double>& fracti
 ///
 ///     const auto parts = split_stratified(labels, {0.8, 0.2}, seed);   // train, test
 ///
-/// Throws ShapeError, DtypeError; UsageError for fractions as above, for ids of one class only, and
-/// for a class with fewer members than there are parts.
+/// Throws ShapeError, DtypeError; UsageError for fractions as above, for ids of one class only, for
+/// a class with fewer members than there are parts, and for a part that gets no member.
 std::vector<std::vector<std::size_t>> split_stratified(const Tensor& ids,
                                                        const std::vector<double>& fractions,
                                                        std::uint64_t seed);

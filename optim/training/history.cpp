@@ -20,6 +20,15 @@ namespace {
 constexpr const char* log_name = "TrainingLog";
 constexpr std::size_t max_log_bytes = std::size_t{1} << 30;
 
+/// Throws unless all names differ, also from the column "epoch".
+void check_names(const char* where, const Figures& figures) {
+  std::vector<std::string> names{"epoch"};
+  for (const auto& [name, value] : figures) names.push_back(name);
+  if (const std::size_t k = csv::first_repeated(names); k < names.size()) {
+    fail<UsageError>(where, "the figure {} is there twice: each must have a name of its own{}",
+                     names[k], names[k] == names[0] ? ", and epoch is the number's" : "");
+  }
+}
 std::string csv_header(const Figures& figures) {
   std::string line = "epoch";
   for (const auto& [name, value] : figures) line += ',' + csv::cell_of(name, ',');
@@ -40,6 +49,7 @@ std::string json_line(std::uint64_t epoch, const Figures& figures) {
 }  // namespace
 
 void History::add(const Figures& figures) {
+  check_names("History", figures);
   const bool is_first = names_.empty();
   std::vector<std::string> names = names_;
   if (is_first)
@@ -55,7 +65,7 @@ void History::add(const Figures& figures) {
     fail<UsageError>(
         "History",
         "epoch {} has the figures ({}): they must be those of the first epoch, ({}), at "
-        "least one, each once",
+        "least one",
         size() + 1, fmt::format("{}", fmt::join(given, ", ")),
         fmt::format("{}", fmt::join(names_, ", ")));
   }
@@ -143,6 +153,7 @@ bool TrainingLog::mend(const std::string& header) const {
 }
 
 void TrainingLog::add(std::uint64_t epoch, const Figures& figures) {
+  check_names(log_name, figures);
   const bool is_csv = path_.extension() == ".csv";
   const std::string header = is_csv ? csv_header(figures) : "";
   std::string text = mend(header) ? "" : header;

@@ -18,7 +18,7 @@ namespace tapegrad {
 class History {
  public:
   /// Notes the figures of the next epoch. Throws UsageError unless they have the names of the first
-  /// epoch's, in any order.
+  /// epoch's, in any order, and for a name that is there twice or is "epoch".
   void add(const Figures& figures);
   std::string on_epoch(const TrainingEpoch& epoch);
 
@@ -54,8 +54,8 @@ class TrainingLog {
   /// written.
   explicit TrainingLog(std::filesystem::path path);
 
-  /// Appends a line. Throws FileError if it cannot be written, or if the file's first line names
-  /// other columns.
+  /// Appends a line. Throws UsageError for a name that is there twice or is "epoch"; FileError if it
+  /// cannot be written, or if the file's first line names other columns.
   void add(std::uint64_t epoch, const Figures& figures);
   std::string on_epoch(const TrainingEpoch& epoch);
 

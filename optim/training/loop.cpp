@@ -65,6 +65,7 @@ TrainingEpoch TrainingLoop::end_epoch(Figures figures) {
     figures.insert(figures.begin(), {"train", loss_sum_ / loss_count_});
   ++epoch_;
   steps_of_epoch_ = 0;
+  steps_are_done_ = false;
   loss_sum_ = loss_count_ = 0;
   return {.epoch = epoch_, .epochs = epochs_, .step = step_, .figures = std::move(figures)};
 }
@@ -79,6 +80,7 @@ void TrainingLoop::state(Archive& a) {
   a("steps_of_epoch", steps_of_epoch_);
   a("loss_sum", loss_sum_);
   a("loss_count", loss_count_, 0.0, std::numeric_limits<double>::max());
+  if (a.loading()) steps_are_done_ = false;
 }
 
 }  // namespace tapegrad

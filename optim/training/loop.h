@@ -121,22 +121,9 @@ class TrainingLoop {
     begin(epochs);
     (stop(used(callbacks) >= 1 ? "a limit was used up before the first step" : ""), ...);
     while (end_.why.empty() && epoch_ < epochs) {
-      auto&& range = epoch_of(source);
-      std::uint64_t size = 0;
-      if constexpr (requires { std::ranges::size(range); }) size = std::ranges::size(range);
-      std::uint64_t place = 0;
-      for (auto&& element : range) {
-        // Done before the training was interrupted; Batches go on by themselves.
-        if (place++ < steps_of_epoch_ && !RemembersPlace<Source>) continue;
-        static_assert(std::convertible_to<decltype(train(element)), StepLoss>,
-                      "train returns the loss of a step as a number: return loss.item();");
-        [[maybe_unused]] TrainingStep step = add(train(element), size);
-        ((step.done = std::max(step.done, used(callbacks))), ...);
-        (stop(call_on_step(callbacks, step)), ...);
-        if (!end_.why.empty()) break;
-      }
-      check_not_empty(place + steps_of_epoch_);
+      if (!steps_are_done_) run_steps(epoch_of(source), source, train, callbacks...);
       if (!end_.why.empty()) break;  // the end of its epoch is still to come
+      steps_are_done_ = true;        // if evaluate() throws, the next call begins with it
       [[maybe_unused]] const TrainingEpoch epoch = end_epoch(figures_of(evaluate));
       (stop(call_on_epoch(callbacks, epoch)), ...);
     }
@@ -158,6 +145,24 @@ class TrainingLoop {
   void state(Archive& a);
 
  private:
+  /// Trains on what is left of an epoch.
+  template <class Range, class Source, class Train, class... Callbacks>
+  void run_steps(Range&& range, const Source& /*source*/, Train& train, Callbacks&... callbacks) {
+    std::uint64_t size = 0;
+    if constexpr (requires { std::ranges::size(range); }) size = std::ranges::size(range);
+    std::uint64_t place = 0;
+    for (auto&& element : range) {
+      // Done before the training was interrupted; Batches go on by themselves.
+      if (place++ < steps_of_epoch_ && !RemembersPlace<Source>) continue;
+      static_assert(std::convertible_to<decltype(train(element)), StepLoss>,
+                    "train returns the loss of a step as a number: return loss.item();");
+      [[maybe_unused]] TrainingStep step = add(train(element), size);
+      ((step.done = std::max(step.done, used(callbacks))), ...);
+      (stop(call_on_step(callbacks, step)), ...);
+      if (!end_.why.empty()) break;
+    }
+    check_not_empty(place + steps_of_epoch_);
+  }
   template <class Source>
   decltype(auto) epoch_of(Source& source) const {
     if constexpr (requires { source(epoch_); }) {
@@ -202,6 +207,7 @@ class TrainingLoop {
 
   std::uint64_t epoch_ = 0, step_ = 0, steps_of_epoch_ = 0;  // done
   double loss_sum_ = 0, loss_count_ = 0;                     // of this epoch
+  bool steps_are_done_ = false;                              // all of this epoch; its end is not
   std::uint64_t epochs_ = 0;                                 // asked for
   TrainingEnd end_;
 };

@@ -75,6 +75,34 @@ TEST_CASE("labelled texts: what is no folder of classes is refused") {
         "[read_class_files] " + path + "b.txt: has no texts");
 }
 
+TEST_CASE("labelled texts: a second folder has the ids of the first one's classes") {
+  const TempFolder folder;
+  for (const char* part : {"train", "test"}) std::filesystem::create_directory(folder / part);
+  for (const char* name : {"a", "b", "c"})
+    write(folder / "train" / (std::string(name) + ".x.txt"), "1");
+  write(folder / "test" / "c.x.txt", "2");
+  write(folder / "test" / "b.x.txt", "3\n4");
+  const LabelledTexts train = read_class_files(folder / "train", ".x.txt");
+  CHECK(train.classes == Strings{"a", "b", "c"});
+  const LabelledTexts test = read_class_files(folder / "test", ".x.txt", train.classes);
+  CHECK(test.classes == train.classes);
+  CHECK(test.texts == Strings{"3", "4", "2"});
+  CHECK(ids(test) == Ids{1, 1, 2});
+  CHECK(message_of([&] {
+          (void)read_class_files(folder / "test", ".x.txt", {"a", "b"});
+        }) == "[read_class_files] " + (folder / "test" / "c.x.txt").string() +
+                  ": the class 'c' is none of a, b");
+}
+
+TEST_CASE("labelled texts: a byte order mark is no part of a label or a text") {
+  const TempFolder folder;
+  write(folder / "a.txt", "\xef\xbb\xbfone\n");
+  write(folder / "b.txt", "two\n");
+  CHECK(read_class_files(folder / "").texts == Strings{"one", "two"});
+  write(folder / "lines", "\xef\xbb\xbfham\tx\r\nspam\ty\r\nham\tz\r\n");
+  CHECK(read_labelled_lines(folder / "lines").classes == Strings{"ham", "spam"});
+}
+
 TEST_CASE("labelled texts: a label in front of each line") {
   const TempFolder folder;
   const auto path = folder / "lines";

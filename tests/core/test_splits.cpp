@@ -160,6 +160,11 @@ TEST_CASE("split_stratified: what is refused, in whole messages") {
   CHECK(refused(Tensor::zeros({2, 2}, DType::int32)) ==
         "[split_stratified] ids has shape (2, 2): it must be (n)");
   CHECK(refused(Tensor()) == "[split_stratified] ids is undefined: give it a value first");
+  CHECK(message_of([] {
+          split_stratified(Tensor::from({4}, {4, 4, 5, 5}), {0.99, 0.01}, 1);
+        }) ==
+        "[split_stratified] part 1 has a fraction of 0.01 of 4 members and gets none: each part "
+        "needs one");
   CHECK_THROWS_AS(split_stratified(Tensor::zeros({4}), {0.5, 0.5}, 1), DtypeError);
   CHECK_THROWS_AS(split_stratified(counted(4), {0.5, 0.6}, 1), UsageError);
 }

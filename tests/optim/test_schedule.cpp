@@ -149,6 +149,18 @@ TEST_CASE("Plateau: a threshold is of a figure's size below 0 too; NaN is none; 
   CHECK(rates.sgd.learning_rate(1) == 2);
 }
 
+TEST_CASE("Plateau: an infinite figure is better than none but no better than itself") {
+  Rates rates;
+  Plateau worst(rates.sgd, {.patience = 1}), best(rates.sgd, {.patience = 1});
+  CHECK(!worst.add(INFINITY));
+  CHECK(worst.add(INFINITY));
+  CHECK(!worst.add(5));
+  CHECK(!worst.add(INFINITY));
+  CHECK(!best.add(-INFINITY));
+  CHECK(!best.add(5));
+  CHECK(best.add(4));
+}
+
 TEST_CASE("Plateau: what is saved goes on in a new object") {
   const TempFolder folder;
   Rates rates;

@@ -158,7 +158,27 @@ TEST_CASE("History: figures by name, and files of them") {
   CHECK(history.size() == 2);
   CHECK(message_of([] { History().add({}); }) ==
         "[History] epoch 1 has the figures (): they must be those of the first epoch, (), at least "
-        "one, each once");
+        "one");
+}
+
+TEST_CASE("History and TrainingLog: a figure that would hide another one is refused") {
+  const TempFolder folder;
+  History history;
+  TrainingLog log(folder / "log.jsonl");
+  CHECK(message_of([&] {
+          history.add({{"a", 1}, {"b", 2}, {"a", 3}});
+        }) == "[History] the figure a is there twice: each must have a name of its own");
+  CHECK(message_of([&] {
+          log.add(1, {{"a", 1}, {"a", 2}});
+        }) == "[TrainingLog] the figure a is there twice: each must have a name of its own");
+  CHECK(
+      message_of([&] {
+        log.add(1, {{"epoch", 1}});
+      }) ==
+      "[TrainingLog] the figure epoch is there twice: each must have a name of its own, and epoch "
+      "is the number's");
+  CHECK(history.size() == 0);
+  CHECK(content(folder / "log.jsonl").empty());
 }
 
 TEST_CASE("History: what is saved goes on in a new object, whatever that had") {

@@ -242,6 +242,25 @@ TEST_CASE("TrainingLoop: an exception leaves the position behind the last whole 
   CHECK(seen == three);
 }
 
+TEST_CASE(
+    "TrainingLoop: after an evaluation that threw no step is done again, of Batches neither") {
+  TrainingLoop loop;
+  Batches batches(4, 1);
+  bool fails = true;
+  std::size_t steps = 0, evaluations = 0;
+  const auto train = [&](const auto&) { return ++steps, 1.0; };
+  const auto evaluate = [&] {
+    if (fails) throw UsageError("[test] no");
+    return ++evaluations, Figures{};
+  };
+  CHECK_THROWS_AS(loop.run(2, batches, train, evaluate), UsageError);
+  fails = false;
+  (void)loop.run(2, batches, train, evaluate);
+  CHECK(steps == 8);
+  CHECK(evaluations == 2);
+  CHECK(batches.epoch() == 2);
+}
+
 TEST_CASE("TrainingLoop: what is refused") {
   TrainingLoop loop;
   CHECK(message_of([&] { loop.run(1, std::vector<double>{}, halved); }) ==

@@ -59,6 +59,18 @@ check "tune: two jobs find the same best" same whole divided
 SLURM_ARRAY_TASK_ID=3 SLURM_ARRAY_TASK_MIN=2 SLURM_ARRAY_TASK_COUNT=2 "$build/tune" waves.csv --target flow --look-back 12 \
   --horizon 3 --epochs 3 --search random --trials 4 --log slurm.jsonl --quiet >stdout 2>stderr
 check "tune: a task of Slurm's array does its share" test "$(cut -c 1-11 slurm.jsonl | tr -d '\n')" = '{"trial":2,{"trial":4,'
+SLURM_ARRAY_TASK_ID=3 SLURM_ARRAY_TASK_MIN=1 SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_TASK_STEP=2 "$build/tune" waves.csv \
+  --target flow --look-back 12 --horizon 3 --epochs 3 --search random --trials 4 --log step.jsonl --quiet >stdout 2>stderr
+check "tune: and one of an array with a step" test "$(cut -c 1-11 step.jsonl | tr -d '\n')" = '{"trial":2,{"trial":4,'
+sed '1s/"trial":1,/"trial":5000000,/' all.jsonl >odd.jsonl
+run tune waves.csv --target flow --look-back 12 --horizon 3 --epochs 3 --search random --trials 4 --log odd.jsonl --quiet
+tail -n 1 stdout >resumed
+check "tune: does not count a trial that there is not" same whole resumed
+sed "1s/flow/fl$(printf '\366')w/" waves.csv >latin1.csv
+run tune latin1.csv --target "fl$(printf '\366')w" --look-back 12 --horizon 3 --epochs 1 --search random --trials 1 --log latin1.jsonl --quiet
+check "tune: knows its log again, though a column's name is not UTF-8" ended '"trials":1,'
+run tune waves.csv --target flow --job 2/-1
+check "tune: refuses a negative number of jobs" refused '2/-1 is not I/N'
 run tune waves.csv --target flow --log all.jsonl
 check "tune: refuses a log of another search" refused 'all.jsonl: has results of another search'
 run tune waves.csv --target flow --job 3/2
@@ -122,6 +134,17 @@ run classify --data messages --header --label-end : --test unseen --unit words -
 check "classify: a file of its own tests" grep -q '19 to test' stdout
 run classify --data messages --separator space
 check "classify: refuses lines without separator" refused "messages, line 1: has no ' ' between label and text"
+mkdir -p languages_unseen
+head -n 20 languages/b.txt >languages_unseen/b.txt
+tail -n 20 languages/b.txt >languages_unseen/c.txt
+run classify --data languages --test languages_unseen
+check "classify: refuses a folder to test with a class that was not learnt" refused "the class 'c' is none of a, b"
+mkdir -p three two
+for class in a b; do cp languages/$class.txt two/; cp languages/$class.txt three/; done
+sed 's/an/zz/' languages/a.txt >three/0.txt
+run classify --data three --test two --hidden 16 --embed 8 --epochs 10 --batch 8 --lr 0.01 --quiet
+check "classify: a folder to test may lack a class" grep -q '^0  *[01].000  *0.000  *0.000  *0$' stdout
+check "classify: and the others are told apart" result '"accuracy"' '> 0.9'
 sed 's/^ham/eggs/' unseen >strange
 run classify --data messages --header --label-end : --test strange --unit words
 check "classify: refuses a class to test that was not learnt" refused "the class 'eggs' is none of ham, spam"
