@@ -21,7 +21,8 @@ struct Classifier {
   }
 };
 
-int main(int /*argc*/, char** argv) {
+int main(int argc, char** argv) {
+  if (argc != 2) return fmt::print(stderr, "short_names FOLDER\n"), 2;
   const LabelledTexts all = read_class_files(argv[1]);
   const auto parts = split_stratified(all.labels, {0.7, 0.3}, 1);
   const LabelledTexts train = all.subset(parts[0]), test = all.subset(parts[1]);

@@ -16,7 +16,8 @@ struct WordLM {
   void visit(auto&& v) { v("embed", embed), v("lstm", lstm), v("head", head); }
 };
 
-int main(int /*argc*/, char** argv) {
+int main(int argc, char** argv) {
+  if (argc != 2) return fmt::print(stderr, "short_ptb FOLDER\n"), 2;
   const std::filesystem::path folder = argv[1];
   const auto words = split_at_spaces(read_text_file(folder / "ptb.train.txt"), "<eos>");
   const auto test = split_at_spaces(read_text_file(folder / "ptb.test.txt"), "<eos>");
