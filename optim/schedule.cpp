@@ -198,6 +198,7 @@ std::string Plateau::on_epoch(const TrainingEpoch& epoch) {
 void Plateau::state(Archive& a) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   a.fact("figure", options_.figure);
+  a.fact("maximise", std::uint64_t{options_.maximise});
   a("best", best_, -infinity, infinity);
   a("bad_epochs", bad_epochs_);
   a("cooldown_left", cooldown_left_);

@@ -120,6 +120,7 @@ std::string NonMonotoneTrigger::on_epoch(const TrainingEpoch& epoch) {
 void NonMonotoneTrigger::state(Archive& a) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   a.fact("figure", options_.figure);
+  a.fact("maximise", std::uint64_t{options_.maximise});
   a.fact("interval", options_.interval);
   a("started", started_);
   a("best", best_, -infinity, infinity);

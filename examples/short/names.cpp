@@ -21,7 +21,8 @@ struct Classifier {
   }
 };
 
-int main(int /*argc*/, char** argv) {
+int main(int argc, char** argv) {
+  if (argc != 2) return fmt::print(stderr, "short_names FOLDER\n"), 2;
   const LabelledTexts all = read_class_files(argv[1]);
   const auto parts = split_stratified(all.labels, {0.7, 0.3}, 1);
   const LabelledTexts train = all.subset(parts[0]), test = all.subset(parts[1]);
@@ -35,7 +36,6 @@ int main(int /*argc*/, char** argv) {
   LearningRate lr(adam, schedule::polynomial(1), ScheduleTime::share);
   Batches batches(train.size(), 64, {.shuffle = 1});
   TrainingLoop loop;
-  Progress progress;
   const auto step = [&](const auto& places) {
     const LabelledTexts names = train.subset(places);
     Tape tape = Tape::training({.pass = loop.step()});
@@ -46,7 +46,7 @@ int main(int /*argc*/, char** argv) {
     adam.step({.clip_norm = 1});
     return loss.item();
   };
-  loop.run(12, batches, step, lr, progress);
+  loop.run(12, batches, step, lr, Progress());
 
   Tape tape = Tape::inference();
   Accuracy accuracy;

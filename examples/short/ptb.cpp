@@ -16,7 +16,8 @@ struct WordLM {
   void visit(auto&& v) { v("embed", embed), v("lstm", lstm), v("head", head); }
 };
 
-int main(int /*argc*/, char** argv) {
+int main(int argc, char** argv) {
+  if (argc != 2) return fmt::print(stderr, "short_ptb FOLDER\n"), 2;
   const std::filesystem::path folder = argv[1];
   const auto words = split_at_spaces(read_text_file(folder / "ptb.train.txt"), "<eos>");
   const auto test = split_at_spaces(read_text_file(folder / "ptb.test.txt"), "<eos>");
@@ -49,10 +50,8 @@ int main(int /*argc*/, char** argv) {
     a("lr", lr), a("limit", limit);
   });
   checkpoint.resume();
-  Progress progress;
-  SignalGuard guard;
-  loop.run(100, StreamWindows(vocabulary.encode(words), T, B), train, lr, limit, progress, guard,
-           checkpoint);
+  loop.run(100, StreamWindows(vocabulary.encode(words), T, B), train, lr, limit, Progress(),
+           SignalGuard(), checkpoint);
 
   Perplexity perplexity;
   TruncatedBPTT reader(model.lstm.zero_state(1), {.k1 = 1000});

@@ -21,7 +21,8 @@ struct Forecaster {
   }
 };
 
-int main(int /*argc*/, char** argv) {
+int main(int argc, char** argv) {
+  if (argc != 2) return fmt::print(stderr, "short_sunspots FILE\n"), 2;
   const Tensor series = read_csv(argv[1]).column("Sunspots", {.dtype = DType::float32});
   const auto parts = split_in_time(series.size(0), {0.56, 0.14, 0.3});
   StandardScaler scaler;

@@ -74,6 +74,7 @@ void EarlyStopping::restore() const {
 
 void EarlyStopping::state(Archive& a) {
   a.fact("figure", options_.figure);
+  a.fact("maximise", std::uint64_t{options_.maximise});
   a("epochs", epochs_);
   const bool has_weights = a.peek("best_epoch", best_epoch_) > 0;
   a("best_epoch", best_epoch_);
