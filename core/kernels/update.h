@@ -90,11 +90,11 @@ struct Squares {
 template <Element T>
 void normalise(const Squares& options, const Update<T>& u);
 
-/// Computes grad = grad + l1 sign(value) + l2 value; returns the sum of l1 |value| + l2/2 value^2 over
-/// all elements, in double. Both tensors are of one shape and floating-point dtype.
+/// Computes grad = grad + l1 sign(value) + l2 value; returns the sum of l1 |value| + l2/2 value^2
+/// over all elements, in double. Both tensors are of one shape and floating-point dtype.
 double penalise(Tensor& grad, const Tensor& value, double l1, double l2);
-/// Computes average = average + share (value - average), in double: `average` is float64, `value` of
-/// its shape and of a floating-point dtype.
+/// Computes average = average + share (value - average), in double: `average` is float64, `value`
+/// of its shape and of a floating-point dtype.
 void approach(Tensor& average, const Tensor& value, double share);
 
 /// Computes x = x ratio, in double and rounded once, with subnormal numbers as 0; x is a

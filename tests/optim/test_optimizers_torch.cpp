@@ -1,5 +1,6 @@
-// 1000 recorded gradients fed to every optimizer: the values that PyTorch, or the paper written line by
-// line, makes of them; float32; a training that is saved and goes on; threads; what is refused.
+// 1000 recorded gradients fed to every optimizer: the values that PyTorch, or the paper written
+// line by line, makes of them; float32; a training that is saved and goes on; threads; what is
+// refused.
 
 #include <doctest/doctest.h>
 
