@@ -35,6 +35,7 @@ bool Checkpoint::resume() {
 void Checkpoint::save() {
   save_state(path_, state_);
   since_save_ = {};
+  unsaved_ = false;
 }
 
 void Checkpoint::remove() {
@@ -44,15 +45,17 @@ void Checkpoint::remove() {
 }
 
 std::string Checkpoint::on_step(const TrainingStep& step) {
+  unsaved_ = true;
   if (std::isfinite(step.loss) && since_save_.seconds() >= options_.seconds) save();
   return "";
 }
 std::string Checkpoint::on_epoch(const TrainingEpoch& epoch) {
+  unsaved_ = true;
   if (epoch.epoch % options_.epochs == 0) save();
   return "";
 }
 void Checkpoint::on_end(const TrainingEnd& end) {
-  if (end.cause != TrainingEnd::Cause::diverged) save();
+  if (unsaved_ && end.cause != TrainingEnd::Cause::diverged) save();
 }
 
 }  // namespace tapegrad

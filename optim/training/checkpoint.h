@@ -44,7 +44,8 @@ class Checkpoint {
 
   std::string on_step(const TrainingStep& step);
   std::string on_epoch(const TrainingEpoch& epoch);
-  /// Saves, unless the training diverged: then the file keeps the last good state.
+  /// Saves what is not saved yet, unless the training diverged: then the file keeps the last good
+  /// state.
   void on_end(const TrainingEnd& end);
 
  private:
@@ -52,6 +53,7 @@ class Checkpoint {
   std::function<void(Archive&)> state_;
   CheckpointOptions options_;
   Stopwatch since_save_;
+  bool unsaved_ = true;  // something was done since save()
 };
 
 }  // namespace tapegrad

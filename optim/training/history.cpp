@@ -135,36 +135,39 @@ TrainingLog::TrainingLog(std::filesystem::path path) : path_(std::move(path)) {
   check_writable(path_, log_name);
 }
 
-/// Cuts off what follows the last whole line; returns whether a line is left.
-bool TrainingLog::mend(const std::string& header) const {
+/// Cuts off what follows the last whole line; returns the first one, "" if there is none.
+std::string TrainingLog::mend() const {
   std::error_code error;
-  if (!std::filesystem::exists(path_, error) && !error) return false;
+  if (!std::filesystem::exists(path_, error) && !error) return "";
   const std::string text = read_file(path_, max_log_bytes, log_name);
   const std::size_t end = text.rfind('\n');
   const std::size_t whole = end == std::string::npos ? 0 : end + 1;
-  if (!header.empty() && whole > 0 && !text.starts_with(header)) {
-    fail<FileError>(log_name, "{}: its first line is {} but the columns are {}: give another file",
-                    path_.string(), text.substr(0, text.find('\n')),
-                    header.substr(0, header.size() - 1));
-  }
   if (whole < text.size()) std::filesystem::resize_file(path_, whole, error);
   if (error) fail<FileError>(log_name, "{}: cannot be cut: {}", path_.string(), error.message());
-  return whole > 0;
+  return whole == 0 ? "" : text.substr(0, text.find('\n') + 1);
 }
 
 void TrainingLog::add(std::uint64_t epoch, const Figures& figures) {
   check_names(log_name, figures);
   const bool is_csv = path_.extension() == ".csv";
   const std::string header = is_csv ? csv_header(figures) : "";
-  std::string text = mend(header) ? "" : header;
+  if (!first_line_) first_line_ = mend();
+  if (is_csv && !first_line_->empty() && *first_line_ != header) {
+    const auto line = [](const std::string& text) { return text.substr(0, text.size() - 1); };
+    fail<FileError>(log_name, "{}: its first line is {} but the columns are {}: give another file",
+                    path_.string(), line(*first_line_), line(header));
+  }
+  std::string text = first_line_->empty() ? header : "";
   text += is_csv ? csv_line(epoch, figures) : json_line(epoch, figures);
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path_.c_str(), "ab"),
                                                              std::fclose);
   if (!file || std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() ||
       std::fflush(file.get()) != 0) {
+    first_line_.reset();  // what was written of the line is cut off before the next one
     fail<FileError>(log_name, "{}: cannot be written: {}", path_.string(),
                     std::generic_category().message(errno));
   }
+  if (first_line_->empty()) first_line_ = header;
 }
 std::string TrainingLog::on_epoch(const TrainingEpoch& epoch) {
   add(epoch.epoch, epoch.figures);

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,9 +61,10 @@ class TrainingLog {
   std::string on_epoch(const TrainingEpoch& epoch);
 
  private:
-  bool mend(const std::string& header) const;
+  std::string mend() const;
 
   std::filesystem::path path_;
+  std::optional<std::string> first_line_;  // of the file; "" for none; unknown before it is read
 };
 
 }  // namespace tapegrad

@@ -121,7 +121,7 @@ class TrainingLoop {
     begin(epochs);
     (stop(used(callbacks) >= 1 ? "a limit was used up before the first step" : ""), ...);
     while (end_.why.empty() && epoch_ < epochs) {
-      if (!steps_are_done_) run_steps(epoch_of(source), source, train, callbacks...);
+      if (!steps_are_done_) run_steps<Source>(epoch_of(source), train, callbacks...);
       if (!end_.why.empty()) break;  // the end of its epoch is still to come
       steps_are_done_ = true;        // if evaluate() throws, the next call begins with it
       [[maybe_unused]] const TrainingEpoch epoch = end_epoch(figures_of(evaluate));
@@ -146,8 +146,8 @@ class TrainingLoop {
 
  private:
   /// Trains on what is left of an epoch.
-  template <class Range, class Source, class Train, class... Callbacks>
-  void run_steps(Range&& range, const Source& /*source*/, Train& train, Callbacks&... callbacks) {
+  template <class Source, class Range, class Train, class... Callbacks>
+  void run_steps(Range&& range, Train& train, Callbacks&... callbacks) {
     std::uint64_t size = 0;
     if constexpr (requires { std::ranges::size(range); }) size = std::ranges::size(range);
     std::uint64_t place = 0;
