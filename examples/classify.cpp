@@ -24,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data.h"
 #include "naive_bayes.h"
 #include "program.h"
 
@@ -142,9 +143,7 @@ struct Classifier {
     const auto& [ids, lengths] = x;
     const Var symbols = dropout(tape, embed(tape, ids, lengths));
     const auto [y, last] = lstm(tape, symbols, lstm.zero_state(lengths.numel()), lengths);
-    const Var there = valid_steps(lengths, y.shape());
-    // Behind the end y is 0: -2 there, less than any y.
-    const Var largest = max(y + (2.0 * there - 2.0), 0);
+    const Var largest = largest_over_steps(y, lengths);
     return head(tape, dropout(tape, concat({lstm.last_output(last), largest}, 1)));
   }
 };

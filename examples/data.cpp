@@ -24,6 +24,11 @@ FrameLists parse_frame_lists(const std::string& json, const std::string& path) {
   }
 }
 
+Var largest_over_steps(const Var& y, const Tensor& lengths) {
+  const Var there = valid_steps(lengths, y.shape());
+  return max(y + (2.0 * there - 2.0), 0);  // behind the end y is 0: -2 there, less than any y
+}
+
 std::optional<LogLine> parse_log_line(const std::string& line) {
   const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
   if (!object.is_object()) return std::nullopt;

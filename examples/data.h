@@ -19,6 +19,10 @@ using FrameLists = std::map<std::string, std::vector<std::vector<std::vector<dou
 /// Reads {"part": [[[number, ...], ...], ...], ...}. WrongUse, with `path`, for anything else.
 FrameLists parse_frame_lists(const std::string& json, const std::string& path);
 
+/// Returns the largest output of each feature over a sequence's own steps, (B, H), of y (T, B, H) in
+/// [-1, 1], as an LSTM's is.
+tapegrad::Var largest_over_steps(const tapegrad::Var& y, const tapegrad::Tensor& lengths);
+
 /// A line of a log: an object of JSON with numbers (null is NaN) and texts.
 struct LogLine {
   std::map<std::string, double> numbers;

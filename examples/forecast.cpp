@@ -31,7 +31,7 @@ namespace {
 struct Options {
   SeriesFile file;
   ForecastSettings model;
-  std::size_t season = 0;
+  std::size_t season = 0, order = 0;
   std::string report;
   CommonOptions common;
 };
@@ -77,7 +77,10 @@ int run(Options o) {
 
   std::vector<double> values(series.size(0));  // of the target
   for (std::size_t t = 0; t < values.size(); ++t) values[t] = series.at(t * series.size(1));
-  const Autoregression linear = best_autoregression(values, parts, o.model.horizon);
+  const Autoregression linear = given_by_user([&] {
+    if (o.order == 0) return best_autoregression(values, parts, o.model.horizon);
+    return Autoregression(values, {0, parts[2].begin}, o.order);
+  });
   const std::vector<double> linear_errors = rmse_by_step(linear, values, parts[2], o.model.horizon);
 
   const SeriesWindows windows(series, {.look_back = o.model.look_back, .horizon = o.model.horizon});
@@ -138,6 +141,8 @@ int main(int argc, char** argv) {
   line.option("--dropout", options.model.dropout,
               "Probability that a feature is dropped in training", below_one());
   line.option("--season", options.season, "Rows of a season, for the seasonal baseline; 0: none");
+  line.option("--order", options.order,
+              "Order of the autoregression beside; 0: the best in validation", 0, 1000);
   line.output("--report", options.report, "Page to write: the report with a picture");
   line.options(options.common);
   return line.run(argc, argv, [&] { return run(options); });

@@ -141,9 +141,7 @@ struct Reader {
     const auto& [ids, lengths] = x;
     const Var words = dropout(tape, embed(tape, ids, lengths));
     const auto [y, last] = lstm(tape, words, lstm.zero_state(lengths.numel()), lengths);
-    const Var there = valid_steps(lengths, y.shape());
-    // Behind the end y is 0: -2 there, less than any y.
-    return head(tape, dropout(tape, max(y + (2.0 * there - 2.0), 0)));
+    return head(tape, dropout(tape, largest_over_steps(y, lengths)));
   }
 };
 

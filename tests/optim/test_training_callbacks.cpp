@@ -257,6 +257,9 @@ TEST_CASE("Checkpoint: saves at epochs, now and then within them, at the end, an
   CHECK(saved() == 1);
   checkpoint.on_end({TrainingEnd::Cause::stopped, "SIGINT"});
   CHECK(saved() == 2);
+  number = 7;
+  checkpoint.on_end({});  // nothing was done since
+  CHECK(saved() == 2);
 
   number = 3;
   Checkpoint often(path, state, {.seconds = 1e-9});

@@ -244,8 +244,9 @@ TEST_CASE("TrainingLoop: an exception leaves the position behind the last whole 
 
 TEST_CASE(
     "TrainingLoop: after an evaluation that threw no step is done again, of Batches neither") {
-  TrainingLoop loop;
-  Batches batches(4, 1);
+  const TempFolder folder;
+  TrainingLoop loop, again;
+  Batches batches(4, 1), others(4, 1);
   bool fails = true;
   std::size_t steps = 0, evaluations = 0;
   const auto train = [&](const auto&) { return ++steps, 1.0; };
@@ -254,11 +255,17 @@ TEST_CASE(
     return ++evaluations, Figures{};
   };
   CHECK_THROWS_AS(loop.run(2, batches, train, evaluate), UsageError);
+  save_state(folder / "s", [&](Archive& a) { a("loop", loop), a("batches", batches); });
   fails = false;
   (void)loop.run(2, batches, train, evaluate);
   CHECK(steps == 8);
   CHECK(evaluations == 2);
   CHECK(batches.epoch() == 2);
+
+  load_state(folder / "s", [&](Archive& a) { a("loop", again), a("batches", others); });
+  (void)again.run(2, others, train, evaluate);
+  CHECK(steps == 8 + 4);
+  CHECK(evaluations == 2 + 2);
 }
 
 TEST_CASE("TrainingLoop: what is refused") {

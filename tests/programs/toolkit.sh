@@ -28,6 +28,8 @@ quick='--look-back 12 --horizon 3 --hidden 8 --epochs 15 --lr 0.01 --quiet'
   check "forecast: the same seed, the same result, whatever the threads" same first second
   run forecast waves.csv --target flow $quick
   check "forecast: with skill over persistence" grep -q '^  Skill: better than persistence at all horizons' stdout
+  run forecast waves.csv --target flow $quick --order 5
+  check "forecast: beside an autoregression of a given order" grep -q '^autoregression of order 5 by' stdout
   run forecast walk.csv $quick
   check "forecast: a random walk has no skill" grep -q 'No skill' stdout
   check "forecast: and its forecast is the input, shifted by 1" grep -q 'the input shifted by 1' stdout
