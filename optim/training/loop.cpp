@@ -81,7 +81,6 @@ void TrainingLoop::state(Archive& a) {
   a("steps_are_done", steps_are_done_);
   a("loss_sum", loss_sum_);
   a("loss_count", loss_count_, 0.0, std::numeric_limits<double>::max());
-  if (a.loading()) steps_are_done_ = false;
 }
 
 }  // namespace tapegrad
