@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,28 +14,19 @@
 #include "../../core/data/splits.h"
 #include "../../core/error.h"
 #include "../../core/rng.h"
+#include "../support/counted.h"
 #include "../support/message.h"
 
 using namespace tapegrad;
+using tapegrad::testing::counted;
 using tapegrad::testing::message_of;
+using tapegrad::testing::values;
 
 namespace {
 
 using Ids = std::vector<std::int32_t>;
 using Places = std::vector<std::size_t>;
 using Parts = std::vector<Rows>;
-
-/// 0, 1, 2, ..., n - 1: an id tells where it comes from.
-Tensor counted(std::size_t n) {
-  Ids ids(n);
-  std::iota(ids.begin(), ids.end(), 0);
-  return Tensor::from<std::int32_t>({n}, ids);
-}
-
-Ids values(const Tensor& tensor) {
-  const auto v = tensor.values<std::int32_t>();
-  return {v.begin(), v.end()};
-}
 
 /// Ids with so many members of each class, in random order.
 Ids labels(const std::vector<std::size_t>& members, std::uint64_t seed) {

@@ -6,32 +6,22 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
-#include <numeric>
 #include <string>
 #include <vector>
 
 #include "../../core/data/windows.h"
 #include "../../core/error.h"
+#include "../support/counted.h"
 
 using namespace tapegrad;
+using tapegrad::testing::counted;
+using tapegrad::testing::values;
 
 static_assert(std::forward_iterator<StreamWindows::Iterator>);
 
 namespace {
 
 using Ids = std::vector<std::int32_t>;
-
-/// 0, 1, 2, ..., n - 1: an id tells where it comes from.
-Tensor counted(std::size_t n) {
-  Ids ids(n);
-  std::iota(ids.begin(), ids.end(), 0);
-  return Tensor::from<std::int32_t>({n}, ids);
-}
-
-Ids values(const Tensor& tensor) {
-  const auto v = tensor.values<std::int32_t>();
-  return {v.begin(), v.end()};
-}
 
 template <class E, class Call>
 std::string message(Call call) {
