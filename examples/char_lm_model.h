@@ -69,7 +69,7 @@ inline double evaluate(const CharLM& model, const Tensor& ids) {
   for (const auto& [x, y, first] : StreamWindows(ids, steps, batch)) {
     Tape tape = Tape::inference();
     auto [logits, next] = model(tape, x, state);
-    loss.add(cross_entropy(logits, y).item(), static_cast<double>(y.numel()));
+    loss.add(cross_entropy(logits, y).item(), y.numel());
     state = next;
   }
   return loss.nats();

@@ -104,8 +104,7 @@ double perplexity(const WordLM& model, const Tensor& ids) {
        StreamWindows(ids, std::min<std::size_t>(500, ids.numel() - 1), 1)) {
     Tape tape = Tape::inference();
     const auto [h, next] = model(tape, x, state);
-    perplexity.add(linear_cross_entropy(tape, model.head, h, y).item(),
-                   static_cast<double>(y.numel()));
+    perplexity.add(linear_cross_entropy(tape, model.head, h, y).item(), y.numel());
     state = next;
   }
   return perplexity.value();
@@ -155,10 +154,9 @@ int run(const Options& o) {
     say(fmt::format("goes on from {}, after step {}", o.state, loop.step()));
 
   const auto train = [&](const Window& window) {
-    if (window.first) bptt.start(model.lstm.zero_state(o.batch));
     Tape tape = Tape::training({.seed = o.common.seed, .pass = loop.step()});
     const Var loss =
-        linear_cross_entropy(tape, model.head, bptt(tape, model, window.inputs), window.targets);
+        linear_cross_entropy(tape, model.head, bptt(tape, model, window), window.targets);
     adam.zero_grad();
     tape.backward(loss);
     adam.step({.clip_norm = o.clip});

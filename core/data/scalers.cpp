@@ -97,12 +97,12 @@ std::vector<std::size_t> Scaler::all_columns() const {
   return columns;
 }
 
-void Scaler::fit(const Tensor& train) {
+Scaler& Scaler::fit(const Tensor& train) {
   check::defined(name(), {{"series", train}});
-  fit(train, {0, train.rank() == 0 ? 0 : train.size(0)});
+  return fit(train, {0, train.rank() == 0 ? 0 : train.size(0)});
 }
 
-void Scaler::fit(const Tensor& series, const Rows& rows) {
+Scaler& Scaler::fit(const Tensor& series, const Rows& rows) {
   check::defined(name(), {{"series", series}});
   const Shape& shape = series.shape();
   const std::size_t F = shape.rank() == 2 ? shape[1] : 1;
@@ -148,6 +148,7 @@ void Scaler::fit(const Tensor& series, const Rows& rows) {
   center_ = std::move(center);
   width_ = std::move(width);
   rows_ = rows;
+  return *this;
 }
 
 const Rows& Scaler::fitted_on() const {

@@ -22,8 +22,7 @@ class Archive;
 /// training part; leakage() reports others.
 ///
 ///     const std::vector<Rows> parts = split_in_time(series.size(0), {0.7, 0.3});
-///     StandardScaler scaler;
-///     scaler.fit(series, parts[0]);
+///     const Scaler scaler = StandardScaler().fit(series, parts[0]);
 ///     const Tensor x = scaler.transform(series);         // both parts
 ///     ...
 ///     const Tensor flow = scaler.inverse(forecast, {2});  // of column 2 alone
@@ -39,13 +38,13 @@ class Scaler {
   static constexpr std::size_t max_columns = 65536;
 
   /// Finds center and width of each column of a series (n, F) or (n), float32 or float64, from
-  /// `rows` alone, in double. Throws UsageError for rows that do not exist, for a column that is
+  /// `rows` alone, in double, and returns the scaler. Throws UsageError for rows that do not exist, for a column that is
   /// constant or so wide that its width is no finite number, and if names were given but not F of
   /// them; NonFiniteError, with its place, for a value that is not finite; ShapeError, DtypeError.
-  void fit(const Tensor& series, const Rows& rows);
+  Scaler& fit(const Tensor& series, const Rows& rows);
   /// Uses all rows of `train`, which count from 0: of a slice that begins later give the series and
   /// the rows instead, or leakage() cannot tell which they are.
-  void fit(const Tensor& train);
+  Scaler& fit(const Tensor& train);
 
   /// Returns x (..., F) scaled, in x's dtype; with F = 1 x may have any shape. Throws UsageError
   /// before fit(), NonFiniteError, with its place, for a value that is not finite; ShapeError,

@@ -2,6 +2,8 @@
 
 #include "../cxx20.h"
 
+#include <concepts>
+
 /// Figures of merit of language models.
 namespace tapegrad {
 
@@ -12,6 +14,9 @@ class Perplexity {
   /// token was thought impossible) stays so, and so does a NaN. Throws UsageError for a loss below 0,
   /// and unless the count is finite and >= 0.
   void add(double mean_loss, double count);
+  void add(double mean_loss, std::integral auto count) {
+    add(mean_loss, static_cast<double>(count));
+  }
   Perplexity& operator+=(const Perplexity& other);
 
   /// Returns the mean loss of a token in nats. Throws UsageError if nothing was counted.

@@ -1,7 +1,7 @@
 // A language model of the words of the Penn Treebank, which trains for two minutes. Stopped by Ctrl-C
 // and started again, it goes on where it was.
 //
-//   command:            build/release/short_ptb FOLDER     with ptb.train.txt and ptb.test.txt
+//   command:            build/release/short_ptb ptb.train.txt ptb.test.txt
 //   expected last line: perplexity 140
 
 #include <fmt/core.h>
@@ -17,10 +17,9 @@ struct WordLM {
 };
 
 int main(int argc, char** argv) {
-  if (argc != 2) return fmt::print(stderr, "short_ptb FOLDER\n"), 2;
-  const std::filesystem::path folder = argv[1];
-  const auto words = split_at_spaces(read_text_file(folder / "ptb.train.txt"), "<eos>");
-  const auto test = split_at_spaces(read_text_file(folder / "ptb.test.txt"), "<eos>");
+  if (argc != 3) return fmt::print(stderr, "short_ptb TRAIN TEST\n"), 2;
+  const auto words = split_at_spaces(read_text_file(argv[1]), "<eos>");
+  const auto test = split_at_spaces(read_text_file(argv[2]), "<eos>");
   const WordVocabulary vocabulary({&words, 1});
 
   const std::size_t V = vocabulary.size(), H = 200, B = 20, T = 20;
@@ -30,12 +29,13 @@ int main(int argc, char** argv) {
   const auto run = [&](Tape& tape, const Tensor& ids, const LSTMState& state) {
     return model.lstm(tape, model.embed, ids, state);
   };
+  const auto loss_of = [&](Tape& tape, auto& stream, const Window& window) {
+    return linear_cross_entropy(tape, model.head, stream(tape, run, window), window.targets);
+  };
   TruncatedBPTT stream(model.lstm.zero_state(B), {.k1 = T});
   const auto train = [&](const Window& window) {
-    if (window.first) stream.start(model.lstm.zero_state(B));
     Tape tape;
-    const Var y = stream(tape, run, window.inputs);
-    const Var loss = linear_cross_entropy(tape, model.head, y, window.targets);
+    const Var loss = loss_of(tape, stream, window);
     adam.zero_grad();
     tape.backward(loss);
     adam.step({.clip_norm = 1});
@@ -55,11 +55,8 @@ int main(int argc, char** argv) {
 
   Perplexity perplexity;
   TruncatedBPTT reader(model.lstm.zero_state(1), {.k1 = 1000});
-  for (const auto& [ids, targets, first] : StreamWindows(vocabulary.encode(test), 1000, 1)) {
-    Tape tape = Tape::inference();
-    const Var y = reader(tape, run, ids);
-    perplexity.add(linear_cross_entropy(tape, model.head, y, targets).item(),
-                   static_cast<double>(targets.numel()));
-  }
+  Tape tape = Tape::inference();
+  for (const Window& window : StreamWindows(vocabulary.encode(test), 1000, 1))
+    perplexity.add(loss_of(tape, reader, window).item(), window.targets.numel());
   fmt::print("perplexity {:.1f}\n", perplexity.value());
 }

@@ -25,8 +25,7 @@ int main(int argc, char** argv) {
   if (argc != 2) return fmt::print(stderr, "short_sunspots FILE\n"), 2;
   const Tensor series = read_csv(argv[1]).column("Sunspots", {.dtype = DType::float32});
   const auto parts = split_in_time(series.size(0), {0.56, 0.14, 0.3});
-  StandardScaler scaler;
-  scaler.fit(series, parts[0]);
+  const Scaler scaler = StandardScaler().fit(series, parts[0]);
   const SeriesWindows all(scaler.transform(series), {.look_back = L, .horizon = H});
   const SeriesWindows train = all.inside(parts[0]);
   const auto [x_valid, y_valid] = all.targets_in(parts[1]).all();

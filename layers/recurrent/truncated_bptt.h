@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "../../autograd/tape.h"
+#include "../../core/data/windows.h"
 #include "../../core/io/archive.h"
 #include "state.h"
 
@@ -65,9 +66,10 @@ auto on_parts(Model& model, const State& like) {
 ///     return lstm(t, embed(t, ids), s);
 ///   };
 ///   TruncatedBPTT bptt(lstm.zero_state(32), {.k1 = 50});
-///   for (const auto& [x, targets, first] : StreamWindows(ids, 50, 32)) {
+///   const StreamWindows windows(ids, 50, 32);
+///   for (const Window& window : windows) {
 ///     Tape tape = Tape::training({.seed = 1, .pass = step++});
-///     tape.backward(cross_entropy(head(tape, bptt(tape, model, x)), targets));
+///     tape.backward(cross_entropy(head(tape, bptt(tape, model, window)), window.targets));
 ///     ...
 ///   }
 ///
@@ -94,8 +96,8 @@ class TruncatedBPTT {
   /// Begins another stream, of which there is no past. A state that is recorded in the pass of the
   /// first window (a trained one, from first_state()) gets the gradient of that window.
   void start(State first) {
-    like_ = std::move(first);
-    past_ = {detail::parts_of(like_), {}};
+    first_ = std::move(first);
+    past_ = beginning();
   }
 
   /// Runs the next window x (T, B, ...), T <= k1, and returns its outputs y (T, ...). The model maps
@@ -106,8 +108,13 @@ class TruncatedBPTT {
   /// throws, for a state of another batch size for example. The state is then as before the call.
   template <class Model>
   Var operator()(Tape& tape, Model&& model, const Tensor& x) {
-    const auto on_parts = detail::on_parts(model, like_);
-    return past_.run(tape, options_, x, std::ref(on_parts));
+    return run(tape, model, x, past_);
+  }
+  /// Runs the next window of ids. One that is the first of a text begins another stream, with the
+  /// state that this one began with.
+  template <class Model>
+  Var operator()(Tape& tape, Model&& model, const Window& window) {
+    return run(tape, model, window.inputs, window.first ? beginning() : past_);
   }
 
   const TruncatedBPTTOptions& options() const { return options_; }
@@ -118,7 +125,7 @@ class TruncatedBPTT {
     a.fact("k1", options_.k1);
     a.fact("k2", options_.k2);
     a.fact("warm_up", options_.warm_up);
-    State carried = detail::with_parts(like_, past_.state);
+    State carried = detail::with_parts(first_, past_.state);
     for_each_part(carried, [&](const std::string& name, Var& part) {
       Tensor value = part.value().clone();
       a(name, value);
@@ -129,8 +136,17 @@ class TruncatedBPTT {
   }
 
  private:
+  detail::StreamPast beginning() const { return {detail::parts_of(first_), {}}; }
+  template <class Model>
+  Var run(Tape& tape, Model& model, const Tensor& x, detail::StreamPast past) {
+    const auto on_parts = detail::on_parts(model, first_);
+    Var y = past.run(tape, options_, x, std::ref(on_parts));
+    past_ = std::move(past);
+    return y;
+  }
+
   TruncatedBPTTOptions options_;
-  State like_;
+  State first_;
   detail::StreamPast past_;
 };
 

@@ -290,6 +290,40 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("truncated_bptt: the first window of a text begins another stream") {
+  Rng rng(6);
+  const Embedding embed(7, I, rng, real);
+  const LSTM lstm = make_lstm();
+  const auto model = [&](Tape& tape, const Tensor& ids, const LSTMState& state) {
+    return lstm(tape, embed(tape, ids), state);
+  };
+  LSTMState begin = lstm.zero_state(B);
+  begin.h = Tensor::full(begin.h.shape(), 0.25, real);
+  const TruncatedBPTTOptions options{.k1 = 2, .k2 = 3};
+  TruncatedBPTT bptt(begin, options);
+  const StreamWindows windows(Tensor::from<std::int32_t>({9}, {0, 6, 1, 5, 2, 4, 3, 0, 1}), 2, B);
+  Tape tape = Tape::inference();
+  REQUIRE(windows.size() == 2);
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    TruncatedBPTT by_hand(begin, options);
+    for (const Window& window : windows) {
+      const Var expected = by_hand(tape, model, window.inputs);
+      CHECK(difference(bptt(tape, model, window).value(), expected.value()) == 0);
+    }
+  }
+}
+
+TEST_CASE("truncated_bptt: a first window that throws ends no stream") {
+  const LSTM lstm = make_lstm();
+  TruncatedBPTT bptt(lstm.zero_state(B), {.k1 = 4});
+  Tape tape = Tape::inference();
+  bptt(tape, lstm, sequence().slice(0, 4));
+  TruncatedBPTT untouched = bptt;
+  CHECK_THROWS_AS(bptt(tape, lstm, Window{sequence(), {}, true}), UsageError);
+  CHECK(difference(bptt(tape, lstm, Window{sequence().slice(4, 8), {}, false}).value(),
+                   untouched(tape, lstm, sequence().slice(4, 8)).value()) == 0);
+}
+
 TEST_CASE("truncated_bptt: the inputs of a window may be overwritten when it is done") {
   const LSTM lstm = make_lstm();
   const Tensor x = sequence();

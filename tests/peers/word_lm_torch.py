@@ -2,7 +2,7 @@
 
 usage: python3 tests/peers/word_lm_torch.py FOLDER [--seconds 120 --threads 2]
 needs: pip install torch==2.13.0
-Ours, in turn with it, two minutes each: build/release/short_ptb FOLDER
+Ours, in turn with it, two minutes each: build/release/short_ptb TRAIN TEST
 Prints one line: result {json} with the test perplexity and the number of steps.
 """
 import argparse
