@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "../dispatch-inl.h"
+#include "../simd/log_sums-inl.h"
+#include "../simd/vector_math.h"
 #include "softmax-inl.h"
 
 namespace tapegrad::kernels {
@@ -13,18 +16,12 @@ namespace {
 
 constexpr double impossible = -std::numeric_limits<double>::infinity();  // log 0
 
-/// log(e^a + e^b + e^c)
-double log_sum(double a, double b, double c) {
-  const double largest = std::max({a, b, c});
-  if (largest == impossible) return impossible;
-  return largest + std::log(std::exp(a - largest) + std::exp(b - largest) + std::exp(c - largest));
-}
-
 /// Makes the largest of n logarithms 0, unless all are impossible; returns what was subtracted. So
 /// steps do not lose the digits that their common factor has.
 double normalize(double* x, std::size_t n) {
-  const double largest = *std::max_element(x, x + n);
-  if (largest == impossible) return 0;
+  const std::size_t at = first_largest(x, n);
+  if (at == n) return 0;
+  const double largest = x[at];
   for (std::size_t i = 0; i < n; ++i) x[i] -= largest;
   return largest;
 }
@@ -49,10 +46,13 @@ struct Alignment {
   std::size_t stride, classes, steps;
   std::vector<std::size_t> states;
 
-  /// True if the state before s may be left out: a blank between ids that differ.
-  bool skips(std::size_t s) const {
-    const std::size_t blank = states[0];
-    return s >= 2 && s < states.size() && states[s] != blank && states[s] != states[s - 2];
+  /// For each state, and two behind the last: 0 if the state before it may be left out, a blank
+  /// between ids that differ; else -inf.
+  std::vector<double> log_skips() const {
+    std::vector<double> result(states.size() + 2, impossible);
+    for (std::size_t s = 2; s < states.size(); ++s)
+      if (states[s] != states[0] && states[s] != states[s - 2]) result[s] = 0;
+    return result;
   }
 };
 
@@ -84,15 +84,18 @@ Forward forward(const Alignment<T>& x, Lattice& log_y) {
   Forward result{Lattice(x.steps + 1, states)};
   Lattice& a = result.a;
   a[0][0] = 0;  // from here the first blank and the first id are reached
+  const std::vector<double> skips = x.log_skips();
   for (std::size_t t = 0; t < x.steps; ++t) {
-    for (std::size_t s = 0; s < states; ++s) {
-      const double* from = a[t] + s;
-      a[t + 1][s] = log_y[t][s] + log_sum(from[0], from[-1], x.skips(s) ? from[-2] : impossible);
-    }
-    result.log_p += normalize(a[t + 1], states);
+    const double* const from = a[t];
+    double* const to = a[t + 1];
+    log_sums(from, from - 1, from - 2, skips.data(), to, states);
+    for (std::size_t s = 0; s < states; ++s) to[s] += log_y[t][s];
+    result.log_p += normalize(to, states);
   }
   const double* last = a[x.steps] + states - 1;
-  result.log_p += log_sum(last[0], last[-1], impossible);
+  double ends;
+  log_sums(last, last - 1, &impossible, &impossible, &ends, 1);
+  result.log_p += ends;
   return result;
 }
 
@@ -105,6 +108,7 @@ void backward(const Alignment<T>& x, Lattice& log_y, Lattice& a, T* y) {
   Lattice b(2, states);  // log of b_t y_t one step later, log b_t, normalized
   b[1][states - 1] = 0;
   if (states > 1) b[1][states - 2] = 0;
+  const std::vector<double> skips = x.log_skips();
   std::vector<double> d(x.classes), posterior(states);
   for (std::size_t t = x.steps; t-- > 0;) {
     T* const row = y + t * x.stride;
@@ -113,16 +117,14 @@ void backward(const Alignment<T>& x, Lattice& log_y, Lattice& a, T* y) {
       b[0][s] = b[1][s] + log_y[t][s];
     }
     normalize(posterior.data(), states);
-    double total = 0;
-    for (double& p : posterior) total += p = std::exp(p);
+    vector_exp(posterior.data(), posterior.data(), states);
+    const double total = std::accumulate(posterior.begin(), posterior.end(), 0.0);
     std::copy_n(row, x.classes, d.begin());
     for (std::size_t s = 0; s < states; ++s) d[x.states[s]] -= posterior[s] / total;
     const std::size_t k = first_largest(row, x.classes);
     d[k] = -lane_sum_of<double>(x.classes, [&](std::size_t j) { return j != k ? d[j] : 0.0; });
     std::ranges::transform(d, row, [](double v) { return static_cast<T>(v); });
-    for (std::size_t s = 0; s < states; ++s) {
-      b[1][s] = log_sum(b[0][s], b[0][s + 1], x.skips(s + 2) ? b[0][s + 2] : impossible);
-    }
+    log_sums(b[0], b[0] + 1, b[0] + 2, skips.data() + 2, b[1], states);
     normalize(b[1], states);
   }
 }

@@ -177,10 +177,14 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   return true;
 }
 
-/// A step of y or dx by itself may be what larger numbers leave of each other.
+/// A step of y or dx by itself may be what larger numbers leave of each other; where gradients are
+/// clipped, and so equal, the sum over a bias's steps, too.
 void check_twin(const Problem& problem, const Solution& fused, Tally& t) {
   const Solution composed = problem.solve(false, problem.all());
-  Deviation tensors, steps;
+  double most = 0;
+  for (const NamedValue& gradient : composed.gradients)
+    most = std::max(most, largest(gradient.value));
+  Deviation tensors{.least = std::max(1e-30, 1e-15 * most)}, steps = tensors;
   for (const auto part : {&Solution::outputs, &Solution::gradients}) {
     for (std::size_t i = 0; i < (fused.*part).size(); ++i) {
       const NamedValue& ref = (composed.*part)[i];
@@ -199,8 +203,8 @@ void check_differences(const Problem& problem, std::size_t T, Tally& t) {
       problem.differences({.budget = 1, .entries = 1, .directions = 1, .seed = t.cases});
   CHECK_MESSAGE(report.reason.empty(), report.text());
   CHECK_MESSAGE(report.failed == 0, report.text());
-  // What happened 50 steps ago may have a gradient below the noise of the loss.
-  if (T < 50) CHECK_MESSAGE(report.inconclusive == 0, report.text());
+  // What happened 50 steps ago may have a gradient below the noise of the loss, which a kink raises.
+  if (T < 50 && report.kinks == 0) CHECK_MESSAGE(report.inconclusive == 0, report.text());
   t.entries += report.checked;
   t.undecided += report.inconclusive, t.kinks += report.kinks;
   for (const GradEntry& e : report.entries) {
