@@ -74,9 +74,8 @@ struct ExponentialRange {
   static constexpr T log2_e = T(1.44269504088896340736L);
 };
 
-/// e^-x of n vectors in lockstep, for x in [0, highest]; a NaN makes q one. One chain of dependent
-/// operations would wait for most of them, and a processor does not look far enough ahead to find
-/// the next chain.
+/// e^-x of n vectors in lockstep, for x in [0, highest]; a NaN makes q one. One chain of dependent operations would wait
+/// for most of them, and a processor does not look far enough ahead to find the next chain.
 template <std::size_t n, class D, class V = hn::Vec<D>>
 HWY_INLINE void exponentials(D d, const Exponent<V> (&x)[n], Exponential<V> (&e)[n]) {
   using Range = ExponentialRange<hn::TFromD<D>>;
@@ -86,7 +85,7 @@ HWY_INLINE void exponentials(D d, const Exponent<V> (&x)[n], Exponential<V> (&e)
   const auto without_low = [&](V& r, V rounded) HWY_ATTR {
     r = hn::NegMulAdd(hn::Sub(rounded, rounding), ln2_low, r);
   };
-  V rounded[n], r[n], square[n], pair[n], sum[n];
+  V rounded[n], r[n], square[n], pair[n], sum[n], low[n];
   for (std::size_t i = 0; i < n; ++i) {
     const V log2_e = hn::Set(d, x[i].twice ? 2 * Range::log2_e : Range::log2_e);
     rounded[i] = hn::NegMulAdd(x[i].magnitude, log2_e, rounding);
@@ -102,10 +101,13 @@ HWY_INLINE void exponentials(D d, const Exponent<V> (&x)[n], Exponential<V> (&e)
     constexpr std::size_t last = std::size(std::remove_reference_t<decltype(c)>{}) - 1;
     static_assert(last % 2 == 0);
     for (std::size_t i = 0; i < n; ++i) sum[i] = hn::Set(d, c[last]);
-    for (std::size_t term = last; term > 0; term -= 2) {
+    for (std::size_t term = last; term > 2; term -= 2) {
       const V even = hn::Set(d, c[term - 2]), odd = hn::Set(d, c[term - 1]);
       for (std::size_t i = 0; i < n; ++i) pair[i] = hn::MulAdd(odd, r[i], even);
       for (std::size_t i = 0; i < n; ++i) sum[i] = hn::MulAdd(sum[i], square[i], pair[i]);
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      pair[i] = hn::MulAdd(hn::Set(d, c[1]), r[i], hn::Set(d, c[0]));
     }
   };
   if constexpr (Range::narrow) {
@@ -115,7 +117,9 @@ HWY_INLINE void exponentials(D d, const Exponent<V> (&x)[n], Exponential<V> (&e)
   }
   for (std::size_t i = 0; i < n; ++i) {
     if (Range::low_is_late) without_low(r[i], rounded[i]);
-    e[i].q = hn::MulAdd(sum[i], square[i], r[i]);
+    // In two halves, which do not wait for each other.
+    low[i] = hn::MulAdd(pair[i], square[i], r[i]);
+    e[i].q = hn::MulAdd(sum[i], hn::Mul(square[i], square[i]), low[i]);
     e[i].scale = hn::BitCast(d, hn::ShiftLeft<Range::mantissa_bits>(hn::BitCast(bits, rounded[i])));
   }
 }
@@ -126,10 +130,15 @@ struct Gate {
   V y, kept;
 };
 
+/// |a|, at most `most`; a NaN stays.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V limited_magnitude(D d, V a, hn::TFromD<D> most) {
   const V magnitude = hn::Abs(a), end = hn::Set(d, most);
-  return hn::IfThenElse(hn::Gt(magnitude, end), end, magnitude);  // unlike Min, leaves a NaN
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR
+  return hn::Min(end, magnitude);  // the second one of two that cannot be compared
+#else
+  return hn::IfThenElse(hn::Gt(magnitude, end), end, magnitude);
+#endif
 }
 
 /// sigmoid(a) = 1 / (1 + e) where a >= 0 and e / (1 + e) where a < 0, e = e^-|a|. What is kept is made

@@ -63,18 +63,19 @@ struct Result {
   bool add;
 };
 
-template <class T, std::size_t rows, std::size_t vectors>
+/// The tag D is that of whole vectors, or of one lane where there is but one column.
+template <class T, class D, std::size_t rows, std::size_t vectors>
 void tile(std::size_t k, const Strided<T>& a, const T* HWY_RESTRICT b, Ahead<T> ahead,
           const Result<T>& c) {
-  const hn::ScalableTag<T> d;
-  using V = hn::Vec<decltype(d)>;
-  const std::size_t lanes = hn::Lanes(d);
+  const D d;
+  using V = hn::Vec<D>;
+  const std::size_t lanes = hn::Lanes(d), width = vectors * hn::Lanes(hn::ScalableTag<T>());
   V sum[rows][vectors];
   for (std::size_t i = 0; i < rows; ++i) {
     for (std::size_t v = 0; v < vectors; ++v) sum[i][v] = hn::Zero(d);
   }
   const T* HWY_RESTRICT left = a.data;
-  for (std::size_t p = 0; p < k; ++p, b += vectors * lanes, left += a.column) {
+  for (std::size_t p = 0; p < k; ++p, b += width, left += a.column) {
     __builtin_prefetch(ahead.from, 0, 2);
     ahead.from += ahead.step;
     V right[vectors];
@@ -103,18 +104,19 @@ void tile(std::size_t k, const Strided<T>& a, const T* HWY_RESTRICT b, Ahead<T> 
 template <class T>
 using Tile = void (*)(std::size_t, const Strided<T>&, const T*, Ahead<T>, const Result<T>&);
 
-template <class T, std::size_t vectors>
-constexpr std::array<Tile<T>, max_rows> tiles_of_width = {tile<T, 1, vectors>, tile<T, 2, vectors>,
-                                                          tile<T, 3, vectors>, tile<T, 4, vectors>,
-                                                          tile<T, 5, vectors>, tile<T, 6, vectors>};
+template <class T, std::size_t vectors, class D = hn::ScalableTag<T>>
+constexpr std::array<Tile<T>, max_rows> tiles_of_width = {
+    tile<T, D, 1, vectors>, tile<T, D, 2, vectors>, tile<T, D, 3, vectors>,
+    tile<T, D, 4, vectors>, tile<T, D, 5, vectors>, tile<T, D, 6, vectors>};
 
 template <class T>
-const std::array<Tile<T>, max_rows>& tiles(std::size_t vectors) {
+const std::array<Tile<T>, max_rows>& tiles(std::size_t vectors, std::size_t columns) {
   if constexpr (max_vectors == 4) {
     if (vectors == 4) return tiles_of_width<T, 4>;
     if (vectors == 3) return tiles_of_width<T, 3>;
   }
-  return vectors == 2 ? tiles_of_width<T, 2> : tiles_of_width<T, 1>;
+  if (vectors == 2) return tiles_of_width<T, 2>;
+  return columns == 1 ? tiles_of_width<T, 1, hn::CappedTag<T, 1>> : tiles_of_width<T, 1>;
 }
 
 // --- the right operand ---------------------------------------------------------------------------
@@ -240,7 +242,7 @@ HWY_INLINE void multiply_part(const LeftBlock<T>& a, const Parts& rows, std::siz
                               const Result<T>& c) {
   const std::size_t lanes = hn::Lanes(hn::ScalableTag<T>());
   const std::size_t size = depth * vectors * lanes, share = depth * line<T>;
-  const auto& run = tiles<T>(vectors);
+  const auto& run = tiles<T>(vectors, c.columns);
   for (std::size_t t = 0; t < rows.count; ++t) {
     const std::size_t row = rows.begin(t), height = rows.size(t);
     const Ahead<T> ahead =

@@ -121,16 +121,13 @@ struct Head {
   }
   /// x (rows, H) -> y (rows, O).
   void run(std::size_t rows, const kernels::Strided<T>& x, T* y) const noexcept {
-    const std::size_t O = packed.units();
-    const bool biased = !bias_copy.empty();
-    for (std::size_t i = 0; biased && i < rows; ++i) std::ranges::copy(bias_copy, y + i * O);
-    const typename kernels::GateProduct<T>::Term term{x, &packed};
-    kernels::run<T>(rows, biased ? y : nullptr, {&term, 1}, [&](const kernels::GateSums<T>& sums) {
-      for (std::size_t i = 0; i < sums.rows; ++i) {
-        std::copy_n(sums.data + i * sums.row_stride, sums.units,
-                    y + (sums.row + i) * O + sums.unit);
-      }
-    });
+    const std::size_t O = packed.units(), biased = std::min(bias_copy.size(), O * rows);
+    std::copy_n(bias_copy.begin(), biased, y);
+    for (std::size_t n = biased; n > 0 && n < O * rows; n *= 2)  // rows of biases, twice as many
+      std::copy_n(y, std::min(n, O * rows - n), y + n);
+    // Panel by panel, as several together may want memory for a copy of x.
+    for (std::size_t panel = 0; panel < packed.panels(); ++panel)
+      packed.multiply(rows, x, panel, 1, biased > 0, y, O);
   }
 };
 
