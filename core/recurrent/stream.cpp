@@ -19,7 +19,7 @@
 // Several rows are moved on by the product of tiles and by the elements of forward(). One row waits:
 // each sum is a chain of additions, and the elements are one after the other. So as many units as
 // there are registers for are summed side by side, and their elements are computed where the sums
-// are.
+// are. Few units are computed in half vectors, whose divisions are done sooner.
 
 #ifndef TAPEGRAD_CORE_RECURRENT_STREAM_CPP_
 #define TAPEGRAD_CORE_RECURRENT_STREAM_CPP_
@@ -63,9 +63,12 @@ struct HiddenUnits {
   }
 };
 
+template <class T>
+using Whole = hn::ScalableTag<T>;  // the vectors that Packed and the states have
+
 /// The gates of `groups` vectors of units.
-template <class T, std::size_t gates, std::size_t groups>
-using Sums = hn::Vec<hn::ScalableTag<T>>[groups][gates];
+template <class D, std::size_t gates, std::size_t groups>
+using Sums = hn::Vec<D>[groups][gates];
 
 /// Place of a vector in Packed: in a panel of `width` behind `before` vectors, each of k terms.
 struct Place {
@@ -91,14 +94,14 @@ constexpr auto places = [] {
 }();
 
 /// sums = x B, or with `add` +=; x (k), B as Packed has it, from the first of the groups on.
-template <class T, std::size_t gates, std::size_t groups>
+template <class D, std::size_t gates, std::size_t groups, class T = hn::TFromD<D>>
 HWY_INLINE void multiply(std::size_t k, const T* x, const T* b, bool add,
-                         Sums<T, gates, groups>& sums) {
-  const hn::ScalableTag<T> d;
-  const std::size_t lanes = hn::Lanes(d);
+                         Sums<D, gates, groups>& sums) {
+  const D d;
+  const std::size_t lanes = hn::Lanes(Whole<T>());
   const std::size_t depth = part_depth(k);
   for (std::size_t p0 = 0; p0 < k; p0 += depth) {
-    Sums<T, gates, groups> part;
+    Sums<D, gates, groups> part;
     for (auto& group : part) {
       for (auto& gate : group) gate = hn::Zero(d);
     }
@@ -120,13 +123,13 @@ HWY_INLINE void multiply(std::size_t k, const T* x, const T* b, bool add,
 }
 
 /// Step t of `groups` vectors of units from the one numbered `first` on.
-template <class Cell, class T, std::size_t groups>
+template <class Cell, class D, std::size_t groups, class T = hn::TFromD<D>>
 HWY_INLINE void move_units(const stream::RowSteps<T>& s, std::size_t t, std::size_t first) {
   constexpr std::size_t gates = Cell::gates, apart = Cell::apart;
-  const hn::ScalableTag<T> d;
-  using V = hn::Vec<decltype(d)>;
-  const std::size_t lanes = hn::Lanes(d), unit = first * lanes;
-  Sums<T, gates, groups> inputs, sums;
+  const D d;
+  using V = hn::Vec<D>;
+  const std::size_t lanes = hn::Lanes(Whole<T>()), unit = first * lanes;
+  Sums<D, gates, groups> inputs, sums;
   for (std::size_t v = 0; v < groups * gates; ++v) {
     // g++ does not see that the first part overwrites them.
     inputs[v / gates][v % gates] = sums[v / gates][v % gates] = hn::Zero(d);
@@ -138,11 +141,11 @@ HWY_INLINE void move_units(const stream::RowSteps<T>& s, std::size_t t, std::siz
       from_input[v / gates][v % gates] = hn::Load(d, at + v / gates * lanes);
     }
   } else {
-    multiply<T, gates, groups>(s.input, s.x + t * s.x_stride, s.weight_ih + unit * gates * s.input,
+    multiply<D, gates, groups>(s.input, s.x + t * s.x_stride, s.weight_ih + unit * gates * s.input,
                                false, from_input);
   }
   const T* const h_before = s.h + t * s.row;
-  multiply<T, gates, groups>(s.hidden, h_before, s.weight_hh + unit * gates * s.hidden, apart == 0,
+  multiply<D, gates, groups>(s.hidden, h_before, s.weight_hh + unit * gates * s.hidden, apart == 0,
                              sums);
   V a[groups][gates + apart], carried[groups], h[groups];
   for (std::size_t group = 0; group < groups; ++group) {
@@ -164,20 +167,25 @@ HWY_INLINE void move_units(const stream::RowSteps<T>& s, std::size_t t, std::siz
 }
 
 /// move_units() with `groups`, which is at most `most`.
-template <class Cell, class T, std::size_t most>
+template <class Cell, class D, std::size_t most, class T = hn::TFromD<D>>
 HWY_INLINE void move_some(const stream::RowSteps<T>& s, std::size_t t, std::size_t first,
                           std::size_t groups) {
   if constexpr (most > 1) {
-    if (groups < most) return move_some<Cell, T, most - 1>(s, t, first, groups);
+    if (groups < most) return move_some<Cell, D, most - 1>(s, t, first, groups);
   }
-  move_units<Cell, T, most>(s, t, first);
+  move_units<Cell, D, most>(s, t, first);
 }
 
 template <class Cell, class T>
 void move_row(const stream::RowSteps<T>& s) {
+  const std::size_t lanes = hn::Lanes(Whole<T>());
+  if (2 * s.hidden <= lanes) {
+    for (std::size_t t = 0; t < s.steps; ++t) move_units<Cell, hn::Half<Whole<T>>, 1>(s, t, 0);
+    return;
+  }
   // As many sums as there are registers for; of one gate a panel.
   constexpr std::size_t most = Cell::gates == 1 ? max_vectors : 12 / Cell::gates;
-  const Parts parts(s.row / hn::Lanes(hn::ScalableTag<T>()), most);
+  const Parts parts(s.row / lanes, most);
   const std::size_t least = parts.total / parts.count, more = parts.total % parts.count;
   for (std::size_t t = 0; t < s.steps; ++t) {
     // The parts' sizes, without their divisions.
@@ -186,7 +194,7 @@ void move_row(const stream::RowSteps<T>& s) {
       const bool larger = rest >= parts.count;
       if (larger) rest -= parts.count;
       const std::size_t groups = least + (larger ? 1 : 0);
-      move_some<Cell, T, most>(s, t, first, groups);
+      move_some<Cell, Whole<T>, most>(s, t, first, groups);
       first += groups;
     }
   }
