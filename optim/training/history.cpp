@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -13,6 +15,7 @@
 #include "../../core/fail-inl.h"
 #include "../../core/io/atomic_file.h"
 #include "../../core/io/csv-inl.h"
+#include "../../core/words-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -44,6 +47,25 @@ std::string json_line(std::uint64_t epoch, const Figures& figures) {
   nlohmann::ordered_json line{{"epoch", epoch}};
   for (const auto& [name, value] : figures) line[name] = value;
   return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+}
+
+/// Returns the epoch of a line that csv_line() or json_line() wrote; none of another one.
+std::optional<std::uint64_t> epoch_of(std::string_view line) {
+  constexpr std::string_view json = "{\"epoch\":";
+  if (line.starts_with(json)) line.remove_prefix(json.size());
+  std::uint64_t epoch = 0;
+  const auto [stop, error] = std::from_chars(line.data(), line.data() + line.size(), epoch);
+  if (error != std::errc{}) return std::nullopt;
+  return epoch;
+}
+void append(const std::filesystem::path& path, const std::string& line) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "ab"),
+                                                             std::fclose);
+  if (!file || std::fwrite(line.data(), 1, line.size(), file.get()) != line.size() ||
+      std::fflush(file.get()) != 0) {
+    fail<FileError>(log_name, "{}: cannot be written: {}", path.string(),
+                    std::generic_category().message(errno));
+  }
 }
 
 }  // namespace
@@ -135,39 +157,41 @@ TrainingLog::TrainingLog(std::filesystem::path path) : path_(std::move(path)) {
   check_writable(path_, log_name);
 }
 
-/// Cuts off what follows the last whole line; returns the first one, "" if there is none.
-std::string TrainingLog::mend() const {
+/// Returns what of the file stays before the line of `epoch`, beginning with the header.
+std::string TrainingLog::kept_before(std::uint64_t epoch, const std::string& header) const {
   std::error_code error;
-  if (!std::filesystem::exists(path_, error) && !error) return "";
-  const std::string text = read_file(path_, max_log_bytes, log_name);
-  const std::size_t end = text.rfind('\n');
-  const std::size_t whole = end == std::string::npos ? 0 : end + 1;
-  if (whole < text.size()) std::filesystem::resize_file(path_, whole, error);
-  if (error) fail<FileError>(log_name, "{}: cannot be cut: {}", path_.string(), error.message());
-  return whole == 0 ? "" : text.substr(0, text.find('\n') + 1);
+  if (!std::filesystem::exists(path_, error) && !error) return header;
+  std::string text = read_file(path_, max_log_bytes, log_name);
+  if (header.starts_with(text)) return header;  // a header that was cut off, too
+  if (!text.starts_with(header)) {
+    fail<FileError>(log_name, "{}: its first line is {} but the columns are {}: give another file",
+                    path_.string(), shown(text.substr(0, text.find('\n'))),
+                    shown(header.substr(0, header.size() - 1)));
+  }
+  text.resize(text.rfind('\n') + 1);  // 0 if there is none
+  std::string kept = header;
+  for (std::size_t at = header.size(), end = 0; at < text.size(); at = end) {
+    end = text.find('\n', at) + 1;
+    const std::string_view line = std::string_view(text).substr(at, end - at);
+    if (epoch_of(line).value_or(0) < epoch) kept += line;
+  }
+  return kept;
 }
 
 void TrainingLog::add(std::uint64_t epoch, const Figures& figures) {
   check_names(log_name, figures);
   const bool is_csv = path_.extension() == ".csv";
   const std::string header = is_csv ? csv_header(figures) : "";
-  if (!first_line_) first_line_ = mend();
-  if (is_csv && !first_line_->empty() && *first_line_ != header) {
-    const auto line = [](const std::string& text) { return text.substr(0, text.size() - 1); };
-    fail<FileError>(log_name, "{}: its first line is {} but the columns are {}: give another file",
-                    path_.string(), line(*first_line_), line(header));
+  const std::string line = is_csv ? csv_line(epoch, figures) : json_line(epoch, figures);
+  const bool goes_on = last_ && epoch > *last_ && header == header_;
+  last_.reset();  // if the line cannot be written, what there is of it leaves with the next one
+  if (goes_on) {
+    append(path_, line);
+  } else {
+    write_file_atomically(path_, kept_before(epoch, header) + line, log_name);
   }
-  std::string text = first_line_->empty() ? header : "";
-  text += is_csv ? csv_line(epoch, figures) : json_line(epoch, figures);
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path_.c_str(), "ab"),
-                                                             std::fclose);
-  if (!file || std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() ||
-      std::fflush(file.get()) != 0) {
-    first_line_.reset();  // what was written of the line is cut off before the next one
-    fail<FileError>(log_name, "{}: cannot be written: {}", path_.string(),
-                    std::generic_category().message(errno));
-  }
-  if (first_line_->empty()) first_line_ = header;
+  last_ = epoch;
+  header_ = header;
 }
 std::string TrainingLog::on_epoch(const TrainingEpoch& epoch) {
   add(epoch.epoch, epoch.figures);

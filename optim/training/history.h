@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -44,8 +45,14 @@ class History {
 };
 
 /// A file that gets a line for each epoch as soon as it is done, which History::write_csv() or, if
-/// its name ends in ".jsonl", write_jsonl() would write at the end. A file that is there is
-/// continued: what follows its last whole line, left by a program that was killed, is cut off.
+/// its name ends in ".jsonl", write_jsonl() would write at the end.
+///
+/// A file that is there is continued. What is not part of the training that goes on leaves it with
+/// the first line: what follows the last whole line, left by a program that was killed, and the
+/// lines of this epoch and later ones, which were undone, as by going on from an older checkpoint. A
+/// training that begins anew so begins the file anew. The file is replaced whole then, so that a
+/// program that is killed meanwhile loses none of it. One training a file: two at a time would take
+/// each other's lines off.
 ///
 ///   TrainingLog log("run.jsonl");
 ///   loop.run(50, batches, train, evaluate, log);
@@ -55,16 +62,17 @@ class TrainingLog {
   /// written.
   explicit TrainingLog(std::filesystem::path path);
 
-  /// Appends a line. Throws UsageError for a name that is there twice or is "epoch"; FileError if it
+  /// Adds a line. Throws UsageError for a name that is there twice or is "epoch"; FileError if it
   /// cannot be written, or if the file's first line names other columns.
   void add(std::uint64_t epoch, const Figures& figures);
   std::string on_epoch(const TrainingEpoch& epoch);
 
  private:
-  std::string mend() const;
+  std::string kept_before(std::uint64_t epoch, const std::string& header) const;
 
   std::filesystem::path path_;
-  std::optional<std::string> first_line_;  // of the file; "" for none; unknown before it is read
+  std::optional<std::uint64_t> last_;  // epoch that the file ends with; unknown before a line
+  std::string header_;                 // of the file
 };
 
 }  // namespace tapegrad

@@ -233,6 +233,54 @@ TEST_CASE("TrainingLog: appends a line an epoch, after a program that was killed
   CHECK_THROWS_AS(TrainingLog("no/such/folder/log.csv"), FileError);
 }
 
+TEST_CASE("TrainingLog: epochs that come again take the place of those that were undone") {
+  const TempFolder folder;
+  for (const std::string kind : {"csv", "jsonl"}) {
+    const auto path = folder / ("log." + kind);
+    const auto add = [](TrainingLog& log, std::uint64_t first, std::uint64_t last, double x) {
+      for (std::uint64_t n = first; n <= last; ++n) log.add(n, {{"train", x}});
+    };
+    const auto line = [&](const std::string& n, const std::string& x) {
+      return kind == "csv" ? n + "," + x + "\n" : "{\"epoch\":" + n + ",\"train\":" + x + ".0}\n";
+    };
+    const std::string header = kind == "csv" ? "epoch,train\n" : "";
+    TrainingLog first(path), again(path);
+    add(first, 1, 11, 1);
+    add(again, 3, 4, 2);  // from a checkpoint that was saved after epoch 2
+    CHECK(content(path) ==
+          header + line("1", "1") + line("2", "1") + line("3", "2") + line("4", "2"));
+    add(again, 2, 3, 3);  // an older state was restored in the same program
+    CHECK(content(path) == header + line("1", "1") + line("2", "3") + line("3", "3"));
+    TrainingLog anew(path);
+    add(anew, 1, 1, 4);
+    CHECK(content(path) == header + line("1", "4"));
+  }
+  write(folder / "log.jsonl", "{\"run\":7}\n{\"epoch\":1}\n{\"epoch\":2}\n{\"note\":\"a\"}\n");
+  TrainingLog log(folder / "log.jsonl");
+  log.add(2, {{"a", 1}});  // other programs' lines stay
+  CHECK(content(folder / "log.jsonl") ==
+        "{\"run\":7}\n{\"epoch\":1}\n{\"note\":\"a\"}\n{\"epoch\":2,\"a\":1.0}\n");
+}
+
+TEST_CASE("TrainingLog: a name with line breaks is the same column in the next program") {
+  const TempFolder folder;
+  const std::string whole = "epoch,\"a,\nb\"\n1,2\n2,3\n";
+  for (const std::string there : {"", "epoch,\"a,\n", "epoch,\"a,\nb\"\n", "epoch,\"a,\nb\"\n1"}) {
+    write(folder / "log.csv", there);
+    for (std::uint64_t n = 1; n <= 2; ++n)
+      TrainingLog(folder / "log.csv").add(n, {{"a,\nb", static_cast<double>(n + 1)}});
+    CHECK(content(folder / "log.csv") == whole);
+  }
+  CHECK(message_of([&] {
+          TrainingLog(folder / "log.csv").add(3, {{"a", 4}});
+        })
+            .ends_with("/log.csv: its first line is epoch,\\\"a, but the columns are epoch,a: give "
+                       "another file"));
+  write(folder / "notes.csv", "a line of a person's");
+  CHECK_THROWS_AS(TrainingLog(folder / "notes.csv").add(1, {{"a", 4}}), FileError);
+  CHECK(content(folder / "notes.csv") == "a line of a person's");
+}
+
 TEST_CASE("Checkpoint: saves at epochs, now and then within them, at the end, and never NaN") {
   const TempFolder folder;
   const auto path = folder / "run.state";
