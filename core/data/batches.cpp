@@ -65,6 +65,12 @@ bool Batches::next() {
   return there;
 }
 
+void Batches::put_back() {
+  if (done_ == 0)
+    fail<UsageError>("Batches", "there is no batch to put back: loop over them first");
+  --done_;
+}
+
 std::vector<std::vector<std::size_t>> Batches::made() const {
   std::vector<std::size_t> order(n_);
   std::iota(order.begin(), order.end(), std::size_t{0});

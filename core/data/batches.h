@@ -41,7 +41,7 @@ struct BatchOptions {
 ///
 /// The order is a function of seed and epoch, the same on all machines. So a run whose state() was
 /// saved goes on in the middle of an epoch with the same batches: those that a loop has looked at,
-/// the present one among them, are done.
+/// the present one among them, are done, but for one that was put_back().
 class Batches {
  public:
   class Iterator;
@@ -64,6 +64,10 @@ class Batches {
   Iterator begin() &;
   Iterator begin() && = delete;  // an iterator refers to the batches: name them first
   std::default_sentinel_t end() const { return {}; }
+
+  /// Puts the last batch of this epoch back, so that it comes again: an exception, for example, has
+  /// ended its step. Throws UsageError if none was handed out.
+  void put_back();
 
   /// Saves or restores the place in the order; other numbers, options or lengths are refused.
   void state(Archive& a);

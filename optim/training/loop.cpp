@@ -42,9 +42,10 @@ TrainingStep TrainingLoop::add(const StepLoss& loss, std::uint64_t steps) {
                      step_ + 1, loss.count);
   }
   ++step_, ++steps_of_epoch_;
-  loss_sum_ += loss.loss * loss.count;
-  loss_count_ += loss.count;
-  if (!std::isfinite(loss.loss)) {
+  if (std::isfinite(loss.loss)) {
+    loss_sum_ += loss.loss * loss.count;
+    loss_count_ += loss.count;
+  } else {  // left out of the mean of an epoch that goes on all the same, with weights put back
     end_ = {TrainingEnd::Cause::diverged,
             fmt::format("the loss of step {} (epoch {}) is {}: the weights are useless; a lower "
                         "learning rate or clip_norm is the usual cure",
@@ -75,11 +76,12 @@ void TrainingLoop::stop(const std::string& why) {
 }
 
 void TrainingLoop::state(Archive& a) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
   a("epoch", epoch_);
   a("step", step_);
   a("steps_of_epoch", steps_of_epoch_);
   a("steps_are_done", steps_are_done_);
-  a("loss_sum", loss_sum_);
+  a("loss_sum", loss_sum_, -infinity, infinity);
   a("loss_count", loss_count_, 0.0, std::numeric_limits<double>::max());
 }
 

@@ -82,10 +82,12 @@ concept EpochEvaluation = requires(F& f) {
   { f() } -> std::convertible_to<double>;
 };
 
-/// A source of an epoch's elements, as Batches, that goes on where a loop over them was left.
-template <class S>
-concept RemembersPlace = requires(const std::remove_cvref_t<S>& source) {
-  { source.epoch() } -> std::convertible_to<std::uint64_t>;
+/// The elements of an epoch in an object that outlives it, as Batches, and that goes on where a loop
+/// over it was left.
+template <class R>
+concept RemembersPlace = std::is_lvalue_reference_v<R> &&
+    requires(const std::remove_cvref_t<R>& range) {
+  { range.epoch() } -> std::convertible_to<std::uint64_t>;
 };
 
 /// A loop over epochs and steps that tells callbacks how far it is. It owns nothing but its
@@ -112,7 +114,8 @@ class TrainingLoop {
   /// function that maps the number of an epoch, from 0 on, to a range; or Batches, whose state() is to
   /// be saved beside the loop's. `train` maps an element to a StepLoss. `evaluate` returns the Figures
   /// of an epoch. Callbacks are called in their order, all of them even if one ends the training. An
-  /// exception of theirs leaves the position behind the last whole step.
+  /// exception leaves the position behind the last whole step: an element for which `train` threw
+  /// comes again, what a callback did not see does not.
   ///
   /// Throws UsageError for an epoch without elements, and for a count that is not finite and > 0.
   template <class Source, class Train, EpochEvaluation Evaluate, TrainingCallback... Callbacks>
@@ -121,7 +124,7 @@ class TrainingLoop {
     begin(epochs);
     (stop(used(callbacks) >= 1 ? "a limit was used up before the first step" : ""), ...);
     while (end_.why.empty() && epoch_ < epochs) {
-      if (!steps_are_done_) run_steps<Source>(epoch_of(source), train, callbacks...);
+      if (!steps_are_done_) run_steps(epoch_of(source), train, callbacks...);
       if (!end_.why.empty()) break;  // the end of its epoch is still to come
       steps_are_done_ = true;        // if evaluate() throws, the next call begins with it
       [[maybe_unused]] const TrainingEpoch epoch = end_epoch(figures_of(evaluate));
@@ -146,22 +149,32 @@ class TrainingLoop {
 
  private:
   /// Trains on what is left of an epoch.
-  template <class Source, class Range, class Train, class... Callbacks>
+  template <class Range, class Train, class... Callbacks>
   void run_steps(Range&& range, Train& train, Callbacks&... callbacks) {
     std::uint64_t size = 0;
     if constexpr (requires { std::ranges::size(range); }) size = std::ranges::size(range);
     std::uint64_t place = 0;
     for (auto&& element : range) {
       // Done before the training was interrupted; Batches go on by themselves.
-      if (place++ < steps_of_epoch_ && !RemembersPlace<Source>) continue;
+      if (place++ < steps_of_epoch_ && !RemembersPlace<Range>) continue;
       static_assert(std::convertible_to<decltype(train(element)), StepLoss>,
                     "train returns the loss of a step as a number: return loss.item();");
-      [[maybe_unused]] TrainingStep step = add(train(element), size);
+      [[maybe_unused]] TrainingStep step = step_on(element, range, train, size);
       ((step.done = std::max(step.done, used(callbacks))), ...);
       (stop(call_on_step(callbacks, step)), ...);
       if (!end_.why.empty()) break;
     }
     check_not_empty(place + steps_of_epoch_);
+  }
+  /// Trains on an element; if that throws, the element is still to be done, of Batches too.
+  template <class Element, class Range, class Train>
+  TrainingStep step_on(Element& element, Range& range, Train& train, std::uint64_t size) {
+    try {
+      return add(train(element), size);
+    } catch (...) {
+      if constexpr (requires { range.put_back(); }) range.put_back();
+      throw;
+    }
   }
   template <class Source>
   decltype(auto) epoch_of(Source& source) const {

@@ -268,6 +268,69 @@ TEST_CASE(
   CHECK(evaluations == 2 + 2);
 }
 
+TEST_CASE("TrainingLoop: a batch whose step threw comes again, one whose callback threw does not") {
+  struct Throws {
+    std::uint64_t step;
+    std::string on_step(const TrainingStep& s) const {
+      if (s.step == step) throw UsageError("[test] no");
+      return "";
+    }
+  };
+  Batches batches(5, 1, {.shuffle = 3}), whole(5, 1, {.shuffle = 3});
+  std::vector<std::vector<std::size_t>> seen, all;
+  (void)TrainingLoop().run(2, whole,
+                           [&](const auto& places) { return all.push_back(places), 1.0; });
+  TrainingLoop loop;
+  int throws = 2;
+  const auto train = [&](const auto& places) {
+    if (loop.step() == 6 && throws-- > 0) throw UsageError("[test] no");
+    if (loop.step() == 7 && throws-- > -2) return StepLoss(1, 0);  // refused by the loop
+    return seen.push_back(places), StepLoss(1);
+  };
+  int exceptions = 0;
+  for (bool ended = false; !ended;) {
+    try {
+      (void)loop.run(2, batches, train, Throws{4});
+      ended = true;
+    } catch (const UsageError&) {
+      ++exceptions;
+    }
+  }
+  CHECK(exceptions == 4);
+  CHECK(seen == all);
+  CHECK(loop.step() == 10);
+}
+
+TEST_CASE("TrainingLoop: a function may return Batches, its own or new ones") {
+  for (const bool own : {true, false}) {
+    Batches batches(5, 2), fresh(5, 2);
+    std::vector<std::size_t> seen;
+    TrainingLoop loop;
+    Witness stops{.last_step = 2};
+    const auto train = [&](const auto& places) { return seen.push_back(places[0]), 1.0; };
+    const auto the_same = [&](std::uint64_t) -> Batches& { return batches; };
+    const auto new_ones = [](std::uint64_t) { return Batches(5, 2); };
+    for (int call = 0; call < 2; ++call) {
+      own ? (void)loop.run(2, the_same, train, stops) : (void)loop.run(2, new_ones, train, stops);
+    }
+    CHECK(seen == std::vector<std::size_t>{0, 2, 4, 0, 2, 4});
+  }
+}
+
+TEST_CASE("TrainingLoop: an epoch that goes on after a loss that is not finite can be saved") {
+  const TempFolder folder;
+  TrainingLoop loop, again;
+  Witness stops{.last_step = 3}, witness;
+  const auto train = [&](double x) { return loop.step() == 1 ? std::nan("") : x; };
+  CHECK(loop.run(1, three, train).cause == TrainingEnd::Cause::diverged);
+  CHECK(loop.run(1, three, train, stops).cause == TrainingEnd::Cause::stopped);
+  CHECK(stops.steps[0].mean_loss == 6.5);
+  save_state(folder / "s", [&](Archive& a) { a("loop", loop); });
+  load_state(folder / "s", [&](Archive& a) { a("loop", again); });
+  (void)again.run(1, three, train, witness);
+  CHECK(witness.epochs[0]["train"] == 6.5);
+}
+
 TEST_CASE("TrainingLoop: what is refused") {
   TrainingLoop loop;
   CHECK(message_of([&] { loop.run(1, std::vector<double>{}, halved); }) ==
