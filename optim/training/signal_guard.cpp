@@ -32,6 +32,7 @@ void note_signal(int number) {
 SignalGuard::SignalGuard() {
   if (exists.exchange(true))
     fail<UsageError>("SignalGuard", "there is one already: pass it on, or end its scope first");
+  forget();
   struct sigaction action {};
   action.sa_handler = note_signal;
   action.sa_flags = SA_RESTART;

@@ -429,3 +429,23 @@ TEST_CASE("SignalGuard: a signal ends the training after its step; afterwards al
   (void)sigaction(SIGINT, nullptr, &after);
   CHECK((after.sa_handler == before.sa_handler));
 }
+
+TEST_CASE(
+    "SignalGuard: a training with a guard of its own is not ended by an earlier one's signal") {
+  const std::vector<double> data{1, 2, 3};
+  for (int training = 0; training < 2; ++training) {
+    TrainingLoop loop;
+    SignalGuard guard;
+    CHECK(SignalGuard::received() == 0);
+    (void)loop.run(
+        2, data, [](double x) { return x; }, guard);
+    CHECK(loop.step() == 6);
+    (void)std::raise(SIGINT);
+    CHECK(!loop.run(
+                   3, data, [](double x) { return x; }, guard)
+               .why.empty());
+    CHECK(loop.step() == 7);
+  }
+  CHECK(SignalGuard::received() == SIGINT);  // for the exit status of a program
+  SignalGuard::forget();
+}
