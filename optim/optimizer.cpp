@@ -124,8 +124,16 @@ void Optimizer::check_learning_rate(double lr, std::size_t group) const {
 }
 
 void Optimizer::set_learning_rate(double lr) {
-  for (std::size_t g = 0; g < groups(); ++g) check_learning_rate(lr, g);
-  for (double& rate : learning_rates_) rate = lr;
+  set_learning_rates(std::vector<double>(groups(), lr));
+}
+
+void Optimizer::set_learning_rates(const std::vector<double>& rates) {
+  if (rates.size() != groups()) {
+    fail<UsageError>(name_, "there are {} rates for {} groups: give one for each", rates.size(),
+                     groups());
+  }
+  for (std::size_t g = 0; g < groups(); ++g) check_learning_rate(rates[g], g);
+  learning_rates_ = rates;
 }
 
 void Optimizer::set_learning_rate(double lr, std::size_t group) {

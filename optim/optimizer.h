@@ -75,6 +75,8 @@ class Optimizer {
   /// dtype of the Parameters too. A rate that is subnormal there is 0: a schedule may end so.
   void set_learning_rate(double lr);
   void set_learning_rate(double lr, std::size_t group);
+  /// Sets the rate of each group. Throws likewise, with none changed, or for another number of them.
+  void set_learning_rates(const std::vector<double>& rates);
 
   /// Returns how many steps parameters()[i] took part in. Throws UsageError if there is none.
   std::uint64_t steps(std::size_t i) const { return memories_[checked_index(i)].steps; }

@@ -143,8 +143,9 @@ void LearningRate::set(double t) {
     fail<UsageError>("LearningRate", "the factor of t = {} is {}: it must be finite and >= 0", t,
                      factor);
   }
-  for (std::size_t g = 0; g < rates_.size(); ++g)
-    optimizer_->set_learning_rate(rates_[g] * factor, g);
+  std::vector<double> rates = rates_;
+  for (double& rate : rates) rate *= factor;
+  optimizer_->set_learning_rates(rates);
 }
 
 std::string LearningRate::on_step(const TrainingStep& step) {
@@ -182,13 +183,16 @@ bool Plateau::add(double figure) {
   bad_epochs_ = better ? 0 : bad_epochs_ + 1;
   if (cooldown_left_ > 0) --cooldown_left_, bad_epochs_ = 0;
   if (bad_epochs_ <= options_.patience) return false;
+  bool fell = false;
   for (std::size_t g = 0; g < optimizer_->groups(); ++g) {
-    const double lr = optimizer_->learning_rate(g);
-    optimizer_->set_learning_rate(std::min(lr, std::max(lr * options_.factor, options_.min_lr)), g);
+    const double before = optimizer_->learning_rate(g);
+    const double lr = std::min(before, std::max(before * options_.factor, options_.min_lr));
+    optimizer_->set_learning_rate(lr, g);
+    fell = fell || lr < before;
   }
   bad_epochs_ = 0;
   cooldown_left_ = options_.cooldown;
-  return true;
+  return fell;
 }
 std::string Plateau::on_epoch(const TrainingEpoch& epoch) {
   (void)add(epoch[options_.figure]);

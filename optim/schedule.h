@@ -83,8 +83,8 @@ class LearningRate {
   /// Takes the present rates, and sets those of t = 0. It refers to the optimizer.
   LearningRate(Optimizer& optimizer, Schedule schedule, ScheduleTime time = ScheduleTime::steps);
 
-  /// Sets the rates of time t. Throws UsageError unless t >= 0, or for a factor that is negative,
-  /// NaN or infinite.
+  /// Sets the rates of time t. Throws UsageError, with no rate changed, unless t >= 0, for a factor
+  /// that is negative, NaN or infinite, or for a rate that is beyond the Parameters' dtype.
   void set(double t);
   std::string on_step(const TrainingStep& step);
   std::string on_epoch(const TrainingEpoch& epoch);
@@ -116,7 +116,7 @@ class Plateau {
   /// Throws UsageError for an option out of range. It refers to the optimizer.
   explicit Plateau(Optimizer& optimizer, PlateauOptions options = {});
 
-  /// Notes the figure of the next epoch; returns whether the rates fell. NaN is no improvement.
+  /// Notes the figure of the next epoch; returns whether a rate fell. NaN is no improvement.
   bool add(double figure);
   /// Does so with the figure that the options name. Throws UsageError if the epoch has none.
   std::string on_epoch(const TrainingEpoch& epoch);

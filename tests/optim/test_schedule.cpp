@@ -144,7 +144,7 @@ TEST_CASE("Plateau: a threshold is of a figure's size below 0 too; NaN is none; 
   CHECK(plateau.add(-10.5));
   CHECK(!plateau.add(-12));
   CHECK(!plateau.add(NAN));
-  CHECK(plateau.add(NAN));
+  CHECK(!plateau.add(NAN));                // nothing is left to lower
   CHECK(rates.sgd.learning_rate(0) == 1);  // below min_lr already
   CHECK(rates.sgd.learning_rate(1) == 2);
 }
@@ -159,6 +159,25 @@ TEST_CASE("Plateau: an infinite figure is better than none but no better than it
   CHECK(!best.add(-INFINITY));
   CHECK(!best.add(5));
   CHECK(best.add(4));
+}
+
+TEST_CASE("Plateau: tells a fall only where a rate fell") {
+  Rates rates;
+  Plateau plateau(rates.sgd, {.factor = 0.5, .patience = 0, .min_lr = 1.5});
+  (void)plateau.add(1);
+  CHECK(plateau.add(1));   // of group 1 alone, from 4 to 2
+  CHECK(plateau.add(1));   // to 1.5
+  CHECK(!plateau.add(1));  // nothing is left to lower
+  CHECK(rates.sgd.learning_rate(1) == 1.5);
+}
+
+TEST_CASE("LearningRate: a rate that is refused leaves those of all groups") {
+  Rates rates;
+  LearningRate lr(rates.sgd, Schedule([](double t) { return t == 0 ? 1 : 1e308; }));
+  CHECK(message_of([&] { lr.set(1); }) == "[SGD] in group 1 lr is inf: it must be in [0, inf)");
+  CHECK(rates.sgd.learning_rate(0) == 1);
+  CHECK(message_of([&] { rates.sgd.set_learning_rates({1}); }) ==
+        "[SGD] there are 1 rates for 2 groups: give one for each");
 }
 
 TEST_CASE("Plateau: what is saved goes on in a new object") {
