@@ -59,6 +59,11 @@ void WeightAverage::update() {
   }
 }
 
+std::string WeightAverage::on_step(const TrainingStep& step) {
+  if (std::isfinite(step.loss)) update();
+  return "";
+}
+
 void WeightAverage::apply() const {
   check_own_weights();
   if (updates_ == 0) fail<UsageError>("WeightAverage", "there is no average yet: call update()");

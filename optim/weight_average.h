@@ -51,7 +51,8 @@ class WeightAverage {
 
   /// Takes the present values into the averages. Throws UsageError in the scope of an Averaged.
   void update();
-  std::string on_step(const TrainingStep& /*step*/) { return update(), ""; }
+  /// Does so, but not after a loss that is not finite, whose weights are useless.
+  std::string on_step(const TrainingStep& step);
   std::uint64_t updates() const { return updates_; }
   /// Copies the averages into the model. Throws UsageError before the first update.
   void apply() const;

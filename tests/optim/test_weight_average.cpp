@@ -155,8 +155,10 @@ TEST_CASE("WeightAverage: one that is saved in the middle goes on with the same 
   }
 }
 
-TEST_CASE("WeightAverage: it follows the steps of a training") {
+TEST_CASE("WeightAverage: it follows the steps of a training, but not into a loss of NaN") {
   Moving moving({});
+  CHECK(moving.average.on_step({.step = 1, .loss = NAN}).empty());
+  CHECK(moving.average.updates() == 0);
   CHECK(moving.average.on_step(
             {.step = 1, .epoch = 1, .epochs = 1, .loss = 0, .mean_loss = 0, .done = 0}) == "");
   CHECK(moving.average.updates() == 1);
