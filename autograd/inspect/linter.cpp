@@ -230,7 +230,7 @@ void TrainingLinter::count_step() {
     const bool zero = is_new && grad.defined() && all_zero(grad);
     any = any || (is_new && grad.defined() && !zero);
     p.idle = is_new || !p.parameter.requires_grad() ? 0 : p.idle + 1;
-    p.zero = zero ? p.zero + 1 : 0;
+    if (is_new) p.zero = zero ? p.zero + 1 : 0;  // a step of another network says nothing
   }
   for (Watched& p : parameters_) {
     if (!any) p.zero = 0;

@@ -15,7 +15,8 @@
 namespace tapegrad {
 
 struct TrainingLinterOptions {
-  /// Steps in a row, >= 1, in which a Parameter may have no gradient, or one of zeros alone.
+  /// Steps in a row, >= 1, in which a Parameter may have no gradient, or, of those in which it has a
+  /// new one, one of zeros alone.
   std::uint64_t patience = 100;
 };
 

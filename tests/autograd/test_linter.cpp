@@ -268,6 +268,31 @@ TEST_CASE("linter: gradients that are 0 in every step") {
         "positive, a factor 0, or sequences of one step");
 }
 
+TEST_CASE("linter: gradients that are 0 in every step of a network that takes turns") {
+  const LintedNet net(1), other(2);
+  SGD sgd(parameters(net), {.lr = 0.1}), others(parameters(other), {.lr = 0.1});
+  TrainingLinter linter(parameters(net) + Parameters{{"other", other.head.bias}}, {.patience = 3});
+  Counts counts;
+  for (std::uint64_t pass = 0; pass < 8; ++pass) {
+    Tape tape = training(pass);
+    linter.watch(tape);
+    if (pass % 2 == 0) {
+      others.zero_grad();
+      tape.backward(other.loss(tape));
+      others.step();
+    } else {
+      sgd.zero_grad();
+      tape.backward(LintedNet::loss_of(net.head(tape, 0.0 * net.body(tape, LintedNet::x()))));
+      sgd.step();
+    }
+    counts.push_back(linter.end_step().size());
+  }
+  CHECK(counts == Counts{0, 0, 0, 0, 0, 1, 0, 0});
+  CHECK(linter.report().starts_with(
+      "[TrainingLinter] step 6: the gradients of body.weight, body.bias, head.weight were exactly "
+      "0 in 3 steps in a row"));
+}
+
 TEST_CASE("linter: a state that is carried to other sequences") {
   Rng rng(1);
   const LSTM lstm({.input = 2, .hidden = 3}, rng);
