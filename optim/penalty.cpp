@@ -1,6 +1,7 @@
 #include "penalty.h"
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "../core/fail-inl.h"
@@ -9,16 +10,29 @@
 namespace tapegrad {
 namespace {
 
-void check_rate(const char* option, double rate) {
-  if (rate >= 0 && std::isfinite(rate)) return;
-  fail<UsageError>("add_penalty", "{} is {}: it must be finite and not negative", option, rate);
+template <class T>
+bool holds(double rate) {
+  using Limits = std::numeric_limits<T>;
+  return rate == 0 || (rate >= Limits::min() && rate <= Limits::max());
+}
+void check_rate(const char* option, double rate, const Parameters& parameters) {
+  if (!(rate >= 0 && std::isfinite(rate)))
+    fail<UsageError>("add_penalty", "{} is {}: it must be finite and not negative", option, rate);
+  for (const NamedParameter& p : parameters) {
+    if (!p.grad().defined()) continue;
+    const DType dtype = p.grad().dtype();
+    if (dtype == DType::float32 ? holds<float>(rate) : holds<double>(rate)) continue;
+    fail<UsageError>("add_penalty",
+                     "{} is {}, which {}, of {}, does not hold: give 0 or a number that it holds",
+                     option, rate, dtype, p.name);
+  }
 }
 
 }  // namespace
 
 double add_penalty(const Parameters& parameters, const Penalty& penalty) {
-  check_rate("l1", penalty.l1);
-  check_rate("l2", penalty.l2);
+  check_rate("l1", penalty.l1, parameters);
+  check_rate("l2", penalty.l2, parameters);
   std::vector<Tensor> values, grads;
   for (const NamedParameter& p : parameters.distinct()) {
     if (!p.grad().defined()) continue;

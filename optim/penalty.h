@@ -24,8 +24,8 @@ struct Penalty {
 /// Parameters without gradient are left alone and do not count; what is named twice counts once.
 /// Sums are in double.
 ///
-/// Throws UsageError, with no gradient changed, for an l1 or l2 that is negative or not finite, or
-/// if no Parameter has a gradient.
+/// Throws UsageError, with no gradient changed, for an l1 or l2 that is negative or not finite, in
+/// the gradients' dtypes too, or would vanish there; or if no Parameter has a gradient.
 double add_penalty(const Parameters& parameters, const Penalty& penalty);
 
 }  // namespace tapegrad

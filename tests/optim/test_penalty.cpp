@@ -88,5 +88,15 @@ TEST_CASE("penalty: what is refused, with nothing changed") {
         "[add_penalty] l2 is nan: it must be finite and not negative");
   CHECK(message_of([&] { add_penalty(all, {.l2 = INFINITY}); }) ==
         "[add_penalty] l2 is inf: it must be finite and not negative");
+  CHECK(
+      message_of([&] { add_penalty(all, {.l1 = 1e-310}); }) ==
+      "[add_penalty] l1 is 1e-310, which float64, of p, does not hold: give 0 or a number that it "
+      "holds");
+  Parameter narrow(Tensor::of({1}, {2}));
+  narrow.set_grad(Tensor::of({1}, {7}));
+  for (const double l2 : {1e-39, 1e39}) {
+    CHECK_THROWS_AS(add_penalty(all + Parameters{{"narrow", narrow}}, {.l2 = l2}), UsageError);
+  }
+  CHECK(narrow.grad().item() == 7);
   CHECK(p.grad().item() == 7);
 }
