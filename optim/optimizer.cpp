@@ -207,7 +207,10 @@ GradNorm Optimizer::step(const StepOptions& options) {
 void Optimizer::state(Archive& a) {
   a.fact("optimizer", name_);
   for (std::size_t g = 0; g < groups(); ++g) {
-    a(fmt::format("{}.lr", g), learning_rates_[g], 0.0, std::numeric_limits<double>::max());
+    const double largest = narrowest_dtype(g) == DType::float32
+                               ? std::numeric_limits<float>::max()
+                               : std::numeric_limits<double>::max();
+    a(fmt::format("{}.lr", g), learning_rates_[g], 0.0, largest);
   }
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     Memory& memory = memories_[i];

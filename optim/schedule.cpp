@@ -33,6 +33,10 @@ double half_cosine(double a, double b, double share) {
 
 }  // namespace
 
+Schedule::Schedule(std::function<double(double)> factor) : factor_(std::move(factor)) {
+  if (!factor_) fail<UsageError>("Schedule", "the function is empty: give one that maps a time");
+}
+
 Schedule Schedule::then(double end, Schedule next) const {
   check_in("then", "end", end, 0);
   return {[first = *this, end, next = std::move(next)](double t) {

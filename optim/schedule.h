@@ -18,8 +18,9 @@ namespace tapegrad {
 ///   adam.set_learning_rate(1e-3 * s(t));
 class Schedule {
  public:
+  /// Throws UsageError for an empty function.
   // NOLINTNEXTLINE(google-explicit-constructor): a function of one's own is a schedule
-  Schedule(std::function<double(double)> factor) : factor_(std::move(factor)) {}
+  Schedule(std::function<double(double)> factor);
 
   double operator()(double t) const { return factor_(t); }
   /// Returns the schedule that is this one before `end`, and then `next`, whose time begins there.
@@ -104,7 +105,7 @@ struct PlateauOptions {
   bool maximise = false;         // or to be large
   double factor = 0.1;           // in [0, 1)
   std::uint64_t patience = 10;   // epochs in a row without improvement that are borne
-  double threshold = 1e-4;       // >= 0: a smaller improvement, relative to the best, is none
+  double threshold = 1e-4;       // >= 0: an improvement of no more, relative to the best, is none
   std::uint64_t cooldown = 0;    // epochs after a fall that do not count
   double min_lr = 0;             // >= 0
 };

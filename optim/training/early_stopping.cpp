@@ -77,7 +77,7 @@ void EarlyStopping::state(Archive& a) {
   a.fact("maximise", std::uint64_t{options_.maximise});
   a("epochs", epochs_);
   const bool has_weights = a.peek("best_epoch", best_epoch_) > 0;
-  a("best_epoch", best_epoch_);
+  a("best_epoch", best_epoch_, std::uint64_t{0}, a.peek("epochs", epochs_));
   constexpr double infinity = std::numeric_limits<double>::infinity();
   a("best", best_, -infinity, infinity);
   std::size_t k = 0;

@@ -14,7 +14,7 @@ namespace tapegrad {
 struct EarlyStoppingOptions {
   std::string figure = "valid";  // of an epoch's, to be small
   bool maximise = false;         // or to be large
-  double min_change = 0;         // >= 0: a smaller improvement is none
+  double min_change = 0;         // >= 0: an improvement of no more is none
   /// Epochs in a row without improvement after which the training ends; by default it never does,
   /// and the best weights are kept all the same.
   std::uint64_t patience = std::numeric_limits<std::uint64_t>::max();

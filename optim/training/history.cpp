@@ -21,6 +21,7 @@ namespace tapegrad {
 namespace {
 
 constexpr const char* log_name = "TrainingLog";
+constexpr std::uint64_t max_figures = 1000;  // of an epoch: a file may promise any number
 constexpr std::size_t max_log_bytes = std::size_t{1} << 30;
 
 /// Throws unless all names differ, also from the column "epoch".
@@ -72,6 +73,10 @@ void append(const std::filesystem::path& path, const std::string& line) {
 
 void History::add(const Figures& figures) {
   check_names("History", figures);
+  if (figures.size() > max_figures) {
+    fail<UsageError>("History", "there are {} figures: it takes at most {} an epoch",
+                     figures.size(), max_figures);
+  }
   const bool is_first = names_.empty();
   std::vector<std::string> names = names_;
   if (is_first)
@@ -132,12 +137,11 @@ void History::write_jsonl(const std::filesystem::path& path) const {
 }
 
 void History::state(Archive& a) {
-  constexpr std::uint64_t most = 1000;  // figures: a file may promise any number
   std::uint64_t columns = a.peek("columns", names_.size()), epochs = a.peek("epochs", size());
-  a("columns", columns, std::uint64_t{0}, most);
+  a("columns", columns, std::uint64_t{0}, max_figures);
   a("epochs", epochs);
   std::vector<std::string> names = names_;
-  names.resize(std::min(columns, most));
+  names.resize(std::min(columns, max_figures));
   for (std::size_t k = 0; k < names.size(); ++k) a(fmt::format("name.{}", k), names[k]);
   const Shape shape{epochs, names.size()};
   Tensor values;

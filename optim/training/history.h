@@ -20,7 +20,7 @@ namespace tapegrad {
 class History {
  public:
   /// Notes the figures of the next epoch. Throws UsageError unless they have the names of the first
-  /// epoch's, in any order, and for a name that is there twice or is "epoch".
+  /// epoch's, in any order, for a name that is there twice or is "epoch", and for more than 1000.
   void add(const Figures& figures);
   std::string on_epoch(const TrainingEpoch& epoch);
 

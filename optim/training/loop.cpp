@@ -79,7 +79,7 @@ void TrainingLoop::state(Archive& a) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   a("epoch", epoch_);
   a("step", step_);
-  a("steps_of_epoch", steps_of_epoch_);
+  a("steps_of_epoch", steps_of_epoch_, std::uint64_t{0}, a.peek("step", step_));
   a("steps_are_done", steps_are_done_);
   a("loss_sum", loss_sum_, -infinity, infinity);
   a("loss_count", loss_count_, 0.0, std::numeric_limits<double>::max());

@@ -214,6 +214,8 @@ TEST_CASE("schedules: what is refused") {
        "[one_cycle] warm_up is 1: it must be between 0 and 1"},
       {[] { (void)schedule::constant().then(-1, schedule::constant()); },
        "[then] end is -1: it must be finite and at least 0"},
+      {[] { Schedule empty(std::function<double(double)>{}); },
+       "[Schedule] the function is empty: give one that maps a time"},
       {[&] { LearningRate(rates.sgd, schedule::constant()).set(-1); },
        "[LearningRate] t is -1: it must be >= 0"},
       {[&] { LearningRate(rates.sgd, Schedule([](double) { return -2.0; })); },

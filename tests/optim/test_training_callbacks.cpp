@@ -100,6 +100,17 @@ TEST_CASE("EarlyStopping: what is saved goes on in a new object") {
     CHECK(other.are(has_best ? 7 : 0));
   }
   Weights w;
+  EarlyStopping best(w.all());
+  std::uint64_t epochs = 1, best_epoch = 2;
+  double figure = 0.5;
+  save_state(folder / "odd", [&](Archive& a) {
+    a.fact("best.figure", "valid"), a.fact("best.maximise", 0);
+    a("best.epochs", epochs), a("best.best_epoch", best_epoch), a("best.best", figure);
+    a("best.weights", w.all());
+  });
+  CHECK(message_of([&] {
+          load_state(folder / "odd", [&](Archive& a) { a("best", best); });
+        }).find("best.best_epoch is '2' but must be a number in [0, 1]") != std::string::npos);
   EarlyStopping other(w.all(), {.figure = "loss"});
   CHECK(message_of([&] {
           load_state(folder / "s", [&](Archive& a) { a("best", other); });
@@ -159,6 +170,20 @@ TEST_CASE("History: figures by name, and files of them") {
   CHECK(message_of([] { History().add({}); }) ==
         "[History] epoch 1 has the figures (): they must be those of the first epoch, (), at least "
         "one");
+}
+
+TEST_CASE("History: more figures than can be restored are refused") {
+  Figures figures;
+  for (int k = 0; k < 1000; ++k) figures.emplace_back("f" + std::to_string(k), k);
+  const TempFolder folder;
+  History history, other;
+  history.add(figures);
+  save_state(folder / "s", [&](Archive& a) { a("history", history); });
+  load_state(folder / "s", [&](Archive& a) { a("history", other); });
+  CHECK(other["f999"] == std::vector<double>{999});
+  figures.emplace_back("more", 1);
+  CHECK(message_of([&] { History().add(figures); }) ==
+        "[History] there are 1001 figures: it takes at most 1000 an epoch");
 }
 
 TEST_CASE("History and TrainingLog: a figure that would hide another one is refused") {
