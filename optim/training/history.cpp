@@ -166,13 +166,13 @@ std::string TrainingLog::kept_before(std::uint64_t epoch, const std::string& hea
   std::error_code error;
   if (!std::filesystem::exists(path_, error) && !error) return header;
   std::string text = read_file(path_, max_log_bytes, log_name);
-  if (header.starts_with(text)) return header;  // a header that was cut off, too
+  text.resize(text.rfind('\n') + 1);            // 0 if there is none
+  if (header.starts_with(text)) return header;  // cut off in a name with a line break, too
   if (!text.starts_with(header)) {
     fail<FileError>(log_name, "{}: its first line is {} but the columns are {}: give another file",
                     path_.string(), shown(text.substr(0, text.find('\n'))),
                     shown(header.substr(0, header.size() - 1)));
   }
-  text.resize(text.rfind('\n') + 1);  // 0 if there is none
   std::string kept = header;
   for (std::size_t at = header.size(), end = 0; at < text.size(); at = end) {
     end = text.find('\n', at) + 1;
