@@ -153,6 +153,11 @@ void save_state(const std::filesystem::path& path, const std::function<void(Arch
   save_tensors(path, file);
 }
 
+void check_state(const std::function<void(Archive&)>& state) {
+  Archive archive(Archive::Mode::save);
+  state(archive);
+}
+
 void load_state(const std::filesystem::path& path, const std::function<void(Archive&)>& state) {
   TensorFile file = load_tensors(path);
   Archive archive(Archive::Mode::check);

@@ -81,6 +81,7 @@ class Archive {
  private:
   friend void save_state(const std::filesystem::path&, const std::function<void(Archive&)>&);
   friend void load_state(const std::filesystem::path&, const std::function<void(Archive&)>&);
+  friend void check_state(const std::function<void(Archive&)>&);
   enum class Mode : std::uint8_t { save, check, load };
   explicit Archive(Mode mode) : mode_(mode) {}
 
@@ -115,6 +116,9 @@ class Archive {
 ///
 /// Throws UsageError if two parts have one name, and as save_tensors() does.
 void save_state(const std::filesystem::path& path, const std::function<void(Archive&)>& state);
+
+/// Throws UsageError if two parts that `state` names have one name; writes nothing.
+void check_state(const std::function<void(Archive&)>& state);
 
 /// Restores the parts that `state` names, so that a training goes on with the same bits. Strict:
 /// parts that are missing, unexpected, out of range, or of another type, shape or dtype are all

@@ -27,7 +27,10 @@ Checkpoint::Checkpoint(std::filesystem::path path, std::function<void(Archive&)>
 bool Checkpoint::resume() {
   // A path that cannot be looked at is left to load_state(), which says why.
   std::error_code error;
-  if (!std::filesystem::exists(path_, error) && !error) return false;
+  if (!std::filesystem::exists(path_, error) && !error) {
+    check_state(state_);  // now, not when the first epoch has been trained
+    return false;
+  }
   load_state(path_, state_);
   return true;
 }

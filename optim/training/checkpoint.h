@@ -34,7 +34,8 @@ class Checkpoint {
              CheckpointOptions options = {});
 
   /// Restores what the file has, and returns whether there is a file. Throws FileError as
-  /// load_state() does, and then nothing has been changed.
+  /// load_state() does, UsageError if there is none and two parts have one name; then nothing has
+  /// been changed.
   bool resume();
   /// Saves now. Throws FileError.
   void save();

@@ -63,7 +63,7 @@ class TrainingLog {
   explicit TrainingLog(std::filesystem::path path);
 
   /// Adds a line. Throws UsageError for a name that is there twice or is "epoch"; FileError if it
-  /// cannot be written, or if the file's first line names other columns.
+  /// cannot be written, or if the file's first line names other columns, or them in another order.
   void add(std::uint64_t epoch, const Figures& figures);
   std::string on_epoch(const TrainingEpoch& epoch);
 

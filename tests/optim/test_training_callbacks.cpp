@@ -315,6 +315,10 @@ TEST_CASE("Checkpoint: saves at epochs, now and then within them, at the end, an
   };
   Checkpoint checkpoint(path, state, {.epochs = 2});
   CHECK(!checkpoint.resume());
+  CHECK(message_of([&] {
+          Checkpoint twice(path, [&](Archive& a) { a("n", number), a("n", number); });
+          (void)twice.resume();
+        }) == "[save_state] two parts are called n: give the objects names of their own");
   number = 1;
   (void)checkpoint.on_epoch(epoch_of(1, {}));
   CHECK(!std::filesystem::exists(path));
