@@ -20,7 +20,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -101,25 +103,32 @@ Share share_of(const Options& o) {
   return {job - 1, jobs};
 }
 
-/// What a result depends on besides the number of its trial.
-std::string search_of(const Options& o) {
+/// What a result depends on besides the number of its trial. The name of a file says little: its rows
+/// may have been changed.
+std::string search_of(const Options& o, const Tensor& series) {
   const ForecastSettings& m = o.model;
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const float x : series.values<float>())
+    hash = (hash ^ std::bit_cast<std::uint32_t>(x)) * 0x100000001b3U;
   return fmt::format(
-      "{} {} trials, seed {}, {} {} {} {}, {} folds, look back {}, horizon {}, batch {}, "
+      "{} {} trials, seed {}, {} {} {} {}, {} rows {:x}, {} folds, look back {}, horizon {}, batch "
+      "{}, "
       "epochs {}, patience {}, clip {}",
       o.search, o.search == "grid" ? 0 : o.trials, o.common.seed,
       std::filesystem::path(o.file.path).filename().string(), o.file.target, o.file.inputs,
-      o.file.valid, o.folds, m.look_back, m.horizon, m.batch, m.epochs, m.patience, m.clip);
+      o.file.valid, series.size(0), hash, o.folds, m.look_back, m.horizon, m.batch, m.epochs,
+      m.patience, m.clip);
 }
 
 /// The results that a log has of `trials` trials, by trial: NaN of one that diverged. WrongUse if they
 /// are of another search.
-std::map<std::size_t, double> read_log(const Options& o, std::size_t trials) {
+std::map<std::size_t, double> read_log(const Options& o, const std::string& search,
+                                       std::size_t trials) {
   std::map<std::size_t, double> scores;
   if (!std::filesystem::exists(o.log)) return scores;
   // As a log has it: without the bytes of a name that are not UTF-8.
-  const std::string search =
-      parse_log_line(Json(Json::Fields{{"search", search_of(o)}}).text())->texts.at("search");
+  const std::string ours =
+      parse_log_line(Json(Json::Fields{{"search", search}}).text())->texts.at("search");
   std::istringstream lines(given_by_user([&] { return read_file(o.log, 1U << 30, "tune"); }));
   for (std::string line; std::getline(lines, line);) {
     const std::optional<LogLine> result = parse_log_line(line);
@@ -127,7 +136,7 @@ std::map<std::size_t, double> read_log(const Options& o, std::size_t trials) {
     const bool whole = result && result->numbers.contains("trial") &&
                        result->numbers.contains("score") && result->texts.contains("search");
     if (!whole) continue;
-    if (result->texts.at("search") != search) {
+    if (result->texts.at("search") != ours) {
       throw WrongUse(fmt::format("{}: has results of another search: {}; give another --log", o.log,
                                  result->texts.at("search")));
     }
@@ -181,7 +190,8 @@ int run(Options o) {
     const std::size_t known = split_in_time(series.size(0), {0.7, 0.3})[0].end;
     return rolling_origin(known, {.train = known / 2, .horizon = (known - known / 2) / o.folds});
   });
-  std::map<std::size_t, double> scores = read_log(o, trials.size());
+  const std::string search = search_of(o, series);
+  std::map<std::size_t, double> scores = read_log(o, search, trials.size());
 
   Progress progress(o.common.quiet);
   const SignalGuard guard;
@@ -201,12 +211,12 @@ int run(Options o) {
                                 {"dropout", dropout},
                                 {"score", scores[k]},
                                 {"seconds", clock.seconds()},
-                                {"search", search_of(o)}})
+                                {"search", search}})
                   .text());
   }
   progress.clear();
 
-  scores = read_log(o, trials.size());  // of other jobs, too
+  scores = read_log(o, search, trials.size());  // of other jobs, too
   std::vector<std::pair<double, std::size_t>> ranked;
   for (const auto& [k, score] : scores)
     if (std::isfinite(score)) ranked.emplace_back(score, k);

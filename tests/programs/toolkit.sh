@@ -75,6 +75,10 @@ run tune waves.csv --target flow --job 2/-1
 check "tune: refuses a negative number of jobs" refused '2/-1 is not I/N'
 run tune waves.csv --target flow --log all.jsonl
 check "tune: refuses a log of another search" refused 'all.jsonl: has results of another search'
+mkdir -p changed
+sed '2s/,[0-9]*/,9/' waves.csv >changed/waves.csv
+run tune changed/waves.csv --target flow --look-back 12 --horizon 3 --epochs 3 --search random --trials 4 --log all.jsonl --quiet
+check "tune: refuses a log of another file of that name" refused 'all.jsonl: has results of another search'
 run tune waves.csv --target flow --job 3/2
 check "tune: refuses a job that there is not" refused '3/2 is not I/N'
 
