@@ -101,6 +101,7 @@ void clip_grad_value(const Parameters& parameters, double limit) {
   for (const NamedParameter& p : parameters.distinct()) {
     if (p.grad().defined()) (void)finite_norm("clip_grad_value", p);
   }
+  if (std::isinf(limit)) return;
   change(parameters, [&](Tensor& grad) { kernels::clamp_in_place(grad, limit); });
 }
 

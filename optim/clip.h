@@ -21,7 +21,7 @@ struct GradNorm {
 GradNorm clip_grad_norm(const Parameters& parameters, double max_norm);
 
 /// Cuts every element of the gradients to [-limit, limit]. Throws like clip_grad_norm, whose norm
-/// it does not need.
+/// it does not need; infinity only looks for what is not finite.
 void clip_grad_value(const Parameters& parameters, double limit);
 
 }  // namespace tapegrad

@@ -103,9 +103,9 @@ Schedule cosine_restarts(double period, double longer, double floor) {
     } else {  // n periods last period (longer^n - 1) / (longer - 1)
       const double n = std::floor(std::log1p(t / period * (longer - 1)) / std::log(longer));
       // The logarithm may be rounded to either side of a whole number.
-      for (double k = std::max(0.0, n - 1); k <= n + 1; ++k) {
+      for (const double k : {n - 1, n, n + 1}) {
         const double there = period * (std::pow(longer, k) - 1) / (longer - 1);
-        if (there <= t) begin = there, length = period * std::pow(longer, k);
+        if (k >= 0 && there <= t) begin = there, length = period * std::pow(longer, k);
       }
     }
     return half_cosine(1, floor, (t - begin) / length);
@@ -141,7 +141,8 @@ LearningRate::LearningRate(Optimizer& optimizer, Schedule schedule, ScheduleTime
 }
 
 void LearningRate::set(double t) {
-  if (!(t >= 0)) fail<UsageError>("LearningRate", "t is {}: it must be >= 0", t);
+  if (!(t >= 0 && std::isfinite(t)))
+    fail<UsageError>("LearningRate", "t is {}: it must be finite and >= 0", t);
   const double factor = schedule_(t);
   if (!(factor >= 0 && std::isfinite(factor))) {
     fail<UsageError>("LearningRate", "the factor of t = {} is {}: it must be finite and >= 0", t,

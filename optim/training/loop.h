@@ -83,7 +83,7 @@ concept EpochEvaluation = requires(F& f) {
 };
 
 /// The elements of an epoch in an object that outlives it, as Batches, and that goes on where a loop
-/// over it was left.
+/// over it was left. If it has a put_back(), this is told of the element for which train() threw.
 template <class R>
 concept RemembersPlace = std::is_lvalue_reference_v<R> &&
     requires(const std::remove_cvref_t<R>& range) {

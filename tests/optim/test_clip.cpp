@@ -213,7 +213,9 @@ TEST_CASE("clip: libtorch's and Keras' clipping by value") {
   clip_grad_value(keras, 1);
   check_values(keras[0].grad(), {1, 1});
   clip_grad_value(keras, 1e300);
+  const std::uint64_t clips = keras[0].events().clip.count;
   clip_grad_value(keras, INFINITY);
+  CHECK(keras[0].events().clip.count == clips);  // nothing was limited
   check_values(keras[0].grad(), {1, 1});
   const Parameters single = with_gradients({numbers({-FLT_MAX}, DType::float32)});
   clip_grad_value(single, 1e300);  // beyond float32

@@ -192,6 +192,7 @@ TEST_CASE("Plateau: what is saved goes on in a new object") {
 
 TEST_CASE("schedules: what is refused") {
   Rates rates;
+  CHECK(std::isnan(schedule::cosine_restarts(2, 1.5)(INFINITY)));  // and comes to an end
   const std::vector<std::pair<std::function<void()>, std::string>> cases{
       {[] { schedule::constant(-1); }, "[constant] f is -1: it must be finite and at least 0"},
       {[] { schedule::step(0); }, "[step] period is 0: it must be finite and > 0"},
@@ -217,7 +218,9 @@ TEST_CASE("schedules: what is refused") {
       {[] { Schedule empty(std::function<double(double)>{}); },
        "[Schedule] the function is empty: give one that maps a time"},
       {[&] { LearningRate(rates.sgd, schedule::constant()).set(-1); },
-       "[LearningRate] t is -1: it must be >= 0"},
+       "[LearningRate] t is -1: it must be finite and >= 0"},
+      {[&] { LearningRate(rates.sgd, schedule::cosine_restarts(2, 1.5)).set(INFINITY); },
+       "[LearningRate] t is inf: it must be finite and >= 0"},
       {[&] { LearningRate(rates.sgd, Schedule([](double) { return -2.0; })); },
        "[LearningRate] the factor of t = 0 is -2: it must be finite and >= 0"},
       {[&] { Plateau(rates.sgd, {.factor = 1}); }, "[Plateau] factor is 1: it must be in [0, 1)"},
