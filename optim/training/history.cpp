@@ -108,7 +108,7 @@ std::vector<double> History::operator[](std::string_view name) const {
   const auto found = std::ranges::find(names_, name);
   if (found == names_.end()) {
     fail<UsageError>("History", "there is no figure {}: there are {}", name,
-                     fmt::format("{}", fmt::join(names_, ", ")));
+                     names_.empty() ? "none yet" : fmt::format("{}", fmt::join(names_, ", ")));
   }
   std::vector<double> values;
   for (auto k = static_cast<std::size_t>(found - names_.begin()); k < values_.size();

@@ -250,3 +250,19 @@ TEST_CASE("batches: of the places of a part") {
   }
   CHECK(seen == expected);
 }
+
+TEST_CASE("batches: one that is put back comes again, in a loop that goes on and in the next") {
+  Batches batches(5, 2);
+  CHECK(message_of([&] { batches.put_back(); }) ==
+        "[Batches] there is no batch to put back: loop over them first");
+  Epoch seen;
+  for (const auto& places : batches) {
+    seen.push_back(places);
+    if (seen.size() == 2) batches.put_back();
+    if (seen.size() == 4) break;
+  }
+  batches.put_back();
+  CHECK(seen == Epoch{{0, 1}, {2, 3}, {2, 3}, {4}});
+  CHECK(rest_of_epoch(batches) == Epoch{{4}});
+  CHECK(batches.epoch() == 1);
+}

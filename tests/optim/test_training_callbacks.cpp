@@ -149,6 +149,8 @@ TEST_CASE("History: figures by name, and files of them") {
   const TempFolder folder;
   History history;
   CHECK(history.size() == 0);
+  CHECK(message_of([&] { (void)history["valid"]; }) ==
+        "[History] there is no figure valid: there are none yet");
   (void)history.on_epoch(epoch_of(1, {{"train", 0.1}, {"a,\"b\"", not_a_number}}));
   history.add({{"a,\"b\"", -INFINITY}, {"train", 1e-300}});
   CHECK(history.size() == 2);
