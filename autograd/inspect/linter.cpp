@@ -108,6 +108,9 @@ TrainingLinter::TrainingLinter(const Parameters& parameters, const TrainingLinte
 void TrainingLinter::watch(Tape& tape, const TrainingPass& pass) {
   open_.reserve(open_.size() + 1);
   observe(tape, *this);
+  if (passes_ == 0) {  // a value that was set until now was loaded, not moved
+    for (Watched& p : parameters_) p.first.set_value = p.parameter.events().set_value;
+  }
   open_.push_back({&TapeState::of(tape), ++passes_, pass.places.size()});
   if (pass.places.empty()) return;
   const std::size_t rows = pass.carried ? std::min(places_.size(), pass.places.size()) : 0;
