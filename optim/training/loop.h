@@ -115,7 +115,7 @@ class TrainingLoop {
   /// be saved beside the loop's. `train` maps an element to a StepLoss. `evaluate` returns the Figures
   /// of an epoch. Callbacks are called in their order, all of them even if one ends the training. An
   /// exception leaves the position behind the last whole step: an element for which `train` threw
-  /// comes again, what a callback did not see does not.
+  /// comes again, to what `train` had changed by then; what a callback did not see does not.
   ///
   /// Throws UsageError for an epoch without elements, and for a count that is not finite and > 0.
   template <class Source, class Train, EpochEvaluation Evaluate, TrainingCallback... Callbacks>
