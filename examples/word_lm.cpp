@@ -1,10 +1,11 @@
 // A word language model: an LSTM that predicts the next word of the Penn Treebank, by truncated
 // backpropagation through time (Zaremba et al. 2014).
 //
-// The texts are those that Mikolov et al. (2010) made: 10,000 words, lower case, <unk> for all others,
-// a line for each sentence, whose end counts as a word. The weights of the epoch that was best in
-// validation count. A training that was stopped, by Ctrl-C or a crash, goes on when it is started again. The floor is the perplexity of the words' frequencies; beside the
-// LSTM stands the best interpolated n-gram in validation (Witten and Bell 1991).
+// The texts are those that Mikolov et al. (2010) made: 10,000 words, lower case, <unk> for all
+// others, a line for each sentence, whose end counts as a word. The weights of the epoch that was
+// best in validation count. A training that was stopped, by Ctrl-C or a crash, goes on when it is
+// started again. The floor is the perplexity of the words' frequencies; beside the LSTM stands the
+// best interpolated n-gram in validation (Witten and Bell 1991).
 //
 //   command:            build/release/word_lm --data FOLDER
 //   expected last line: result {"program":"word_lm","perplexity_test":1..., ...}

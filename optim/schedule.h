@@ -84,8 +84,9 @@ class LearningRate {
   /// Takes the present rates, and sets those of t = 0. It refers to the optimizer.
   LearningRate(Optimizer& optimizer, Schedule schedule, ScheduleTime time = ScheduleTime::steps);
 
-  /// Sets the rates of time t. Throws UsageError, with no rate changed, unless t is finite and >= 0, for a factor
-  /// that is negative, NaN or infinite, or for a rate that is beyond the Parameters' dtype.
+  /// Sets the rates of time t. Throws UsageError, with no rate changed, unless t is finite and >= 0,
+  /// for a factor that is negative, NaN or infinite, or for a rate that is beyond the Parameters'
+  /// dtype.
   void set(double t);
   std::string on_step(const TrainingStep& step);
   std::string on_epoch(const TrainingEpoch& epoch);

@@ -11,8 +11,9 @@
 /// Before anything is compared, each function must be there, take and give the right number of
 /// values, all finite, and give the same bits when it is called again with the same arguments; a
 /// product must be zero for a w or v of zero. Afterwards it is called once more: no state kept.
-/// Where that does not hold, the check fails with a reason. Exceptions pass through. `options.reseed` is called
-/// before every call of any of the functions; `backward` and `branches` are not used.
+/// Where that does not hold, the check fails with a reason. Exceptions pass through.
+/// `options.reseed` is called before every call of any of the functions; `backward` and `branches`
+/// are not used.
 namespace tapegrad {
 
 /// y = f(x): n numbers in, m out.

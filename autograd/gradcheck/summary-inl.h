@@ -11,8 +11,8 @@ namespace tapegrad::detail {
 /// verdict that follows from them and from `reason`.
 void summarize(GradcheckReport& report, const GradcheckOptions& options);
 
-/// Returns a bound of the probability that no entry and no direction of block `b` shows a single entry that is
-/// wrong by a hundredth of the block's scale. The report is summarized.
+/// Returns a bound of the probability that no entry and no direction of block `b` shows a single
+/// entry that is wrong by a hundredth of the block's scale. The report is summarized.
 double missed(const GradcheckReport& report, std::size_t b, const GradcheckOptions& options);
 
 /// Returns max(|analytic|, |numeric|).

@@ -35,8 +35,8 @@ struct TensorFile {
   /// read.
   const Tensor& tensor(std::string_view name) const&;
   Tensor tensor(std::string_view name) const&& { return tensor(name); }
-  /// Returns it likewise; throws FileError also if it has another shape. Ask for all sizes that the metadata
-  /// promise in this way before making a model of them: then the file holds that much.
+  /// Returns it likewise; throws FileError also if it has another shape. Ask for all sizes that the
+  /// metadata promise in this way before making a model of them: then the file holds that much.
   const Tensor& tensor(std::string_view name, const Shape& shape) const&;
   Tensor tensor(std::string_view name, const Shape& shape) const&& { return tensor(name, shape); }
 

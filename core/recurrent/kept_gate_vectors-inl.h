@@ -74,8 +74,9 @@ struct ExponentialRange {
   static constexpr T log2_e = T(1.44269504088896340736L);
 };
 
-/// e^-x of n vectors in lockstep, for x in [0, highest]; a NaN makes q one. One chain of dependent operations would wait
-/// for most of them, and a processor does not look far enough ahead to find the next chain.
+/// e^-x of n vectors in lockstep, for x in [0, highest]; a NaN makes q one. One chain of dependent
+/// operations would wait for most of them, and a processor does not look far enough ahead to find
+/// the next chain.
 template <std::size_t n, class D, class V = hn::Vec<D>>
 HWY_INLINE void exponentials(D d, const Exponent<V> (&x)[n], Exponential<V> (&e)[n]) {
   using Range = ExponentialRange<hn::TFromD<D>>;

@@ -11,8 +11,9 @@
 // cells share.
 //
 // Forward: step by step the products of x_t and h_{t-1} with the weights, and the elements as soon
-// as their sums are there. Backward: da_t and dh_{t-1} = da_t W_hh step by step, the other way round. Then dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_before and db = sum of da, each over
-// all N rows at once.
+// as their sums are there. Backward: da_t and dh_{t-1} = da_t W_hh step by step, the other way
+// round. Then dx = da W_ih, dW_ih = da^T x, dW_hh = da^T h_before and db = sum of da, each over all
+// N rows at once.
 
 namespace tapegrad::kernels::lstm {
 namespace {

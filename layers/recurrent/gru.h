@@ -22,9 +22,10 @@ struct GRUOptions {
   DType dtype = DType::float32;
 };
 
-/// A stack of GRU layers over whole sequences, fused: one node for a layer and direction. Names, layout, equations
-/// and initial values are those of torch's nn.GRU: the reset gate acts after the product; sequences are (T, B, features), states
-/// (L D, B, H), where D is 2 if it is bidirectional, else 1.
+/// A stack of GRU layers over whole sequences, fused: one node for a layer and direction. Names,
+/// layout, equations and initial values are those of torch's nn.GRU: the reset gate acts after the
+/// product; sequences are (T, B, features), states (L D, B, H), where D is 2 if it is
+/// bidirectional, else 1.
 ///
 ///   auto [y, next] = gru(tape, x, h);   // next.detach() goes into the next window
 class GRU {

@@ -7,9 +7,9 @@
 
 namespace tapegrad {
 
-/// Functions that make a candidate of its pre-activation u. `linear`: u itself. `positive`: g(u), u + 1/2 for
-/// u >= 0, else sigmoid(u), which the authors need for a scan in log space (Feng et al. 2024,
-/// appendix B).
+/// Functions that make a candidate of its pre-activation u. `linear`: u itself. `positive`: g(u), u
+/// + 1/2 for u >= 0, else sigmoid(u), which the authors need for a scan in log space (Feng et al.
+/// 2024, appendix B).
 enum class MinCandidate : std::uint8_t { linear, positive };
 
 struct MinCellOptions {

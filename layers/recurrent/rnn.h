@@ -23,9 +23,9 @@ struct RNNOptions {
   DType dtype = DType::float32;
 };
 
-/// A stack of RNN layers over whole sequences, fused: one node for a layer and direction. Names, layout, equations
-/// and initial values are those of torch's nn.RNN; sequences are (T, B, features), states
-/// (L D, B, H), where D is 2 if it is bidirectional, else 1.
+/// A stack of RNN layers over whole sequences, fused: one node for a layer and direction. Names,
+/// layout, equations and initial values are those of torch's nn.RNN; sequences are (T, B,
+/// features), states (L D, B, H), where D is 2 if it is bidirectional, else 1.
 ///
 ///   auto [y, next] = rnn(tape, x, h);   // next.detach() goes into the next window
 class RNN {
