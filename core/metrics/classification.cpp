@@ -86,6 +86,17 @@ ClassScores average(const ConfusionMatrix& matrix, Weight weight) {
 
 constexpr const char* matrix_name = "ConfusionMatrix";
 
+/// Returns the number of classes k of which sum(k) is 0; throws UsageError if nothing was counted.
+template <class Sum>
+std::size_t without_rows(const ConfusionMatrix& matrix, Sum sum) {
+  (void)metrics::mean(matrix_name, 0, matrix.count());
+  std::size_t found = 0;
+  for (std::size_t k = 0; k < matrix.classes(); ++k) {
+    if (sum(k) == 0) ++found;
+  }
+  return found;
+}
+
 void check_class(std::size_t id, std::size_t classes) {
   if (id < classes) return;
   fail<UsageError>(matrix_name, "class {} does not exist: classes are in [0, {})", id, classes);
@@ -151,6 +162,7 @@ ConfusionMatrix& ConfusionMatrix::operator+=(const ConfusionMatrix& other) {
                      classes_, other.classes_);
   }
   std::ranges::transform(counts_, other.counts_, counts_.begin(), std::plus<>());
+  right_ += other.right_;
   total_ += other.total_;
   return *this;
 }
@@ -163,6 +175,7 @@ double ConfusionMatrix::count(std::size_t id, std::size_t predicted) const {
 
 void ConfusionMatrix::count_row(std::size_t id, std::size_t predicted, double weight) {
   counts_[id * classes_ + predicted] += weight;
+  if (id == predicted) right_ += weight;  // in total_'s order, so that no rounding makes it more
   total_ += weight;
 }
 
@@ -178,9 +191,7 @@ double ConfusionMatrix::column_sum(std::size_t predicted) const {
 }
 
 double ConfusionMatrix::accuracy() const {
-  double right = 0;
-  for (std::size_t k = 0; k < classes_; ++k) right += counts_[k * classes_ + k];
-  return metrics::mean(matrix_name, right, count());
+  return metrics::mean(matrix_name, right_, count());
 }
 
 ClassScores ConfusionMatrix::of_class(std::size_t id) const {
@@ -204,19 +215,11 @@ ClassScores ConfusionMatrix::micro() const {
 }
 
 std::size_t ConfusionMatrix::never_predicted() const {
-  std::size_t found = 0;
-  for (std::size_t k = 0; k < classes_; ++k) {
-    if (column_sum(k) == 0) ++found;
-  }
-  return found;
+  return without_rows(*this, [this](std::size_t k) { return column_sum(k); });
 }
 
 std::size_t ConfusionMatrix::never_occurred() const {
-  std::size_t found = 0;
-  for (std::size_t k = 0; k < classes_; ++k) {
-    if (row_sum(k) == 0) ++found;
-  }
-  return found;
+  return without_rows(*this, [this](std::size_t k) { return row_sum(k); });
 }
 
 std::string ConfusionMatrix::text(std::span<const std::string> names) const {
@@ -287,7 +290,7 @@ double RocAuc::value() const {
     fail<UsageError>("RocAuc", "of {} scores counted none is {}: both classes must occur",
                      rows.size(), positives == 0 ? "positive" : "negative");
   }
-  return area / positives / negatives;
+  return std::min(area / positives / negatives, 1.0);  // which sums of weights, rounded, exceed
 }
 
 }  // namespace tapegrad

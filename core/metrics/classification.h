@@ -101,7 +101,7 @@ class ConfusionMatrix {
 
   std::size_t classes_;
   std::vector<double> counts_;  // C x C; rows: what is, columns: what was predicted
-  double total_ = 0;
+  double right_ = 0, total_ = 0;
 };
 
 /// Area under the receiver operating characteristic of a binary classifier, exactly: the

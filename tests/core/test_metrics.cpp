@@ -178,6 +178,8 @@ TEST_CASE("confusion matrix: what is refused counts nothing") {
   CHECK_THROWS_AS(m.weighted(), UsageError);
   CHECK_THROWS_AS(m.micro(), UsageError);
   CHECK_THROWS_AS(m.text(), UsageError);
+  CHECK_THROWS_AS(m.never_predicted(), UsageError);
+  CHECK_THROWS_AS(m.never_occurred(), UsageError);
   CHECK(of([] { ConfusionMatrix one(1); }) ==
         "[ConfusionMatrix] 1 classes: there must be from 2 to 10000");
   CHECK_THROWS_AS(ConfusionMatrix(SIZE_MAX), UsageError);
@@ -246,6 +248,29 @@ TEST_CASE("ROC AUC: what is refused counts nothing") {
   auc.add(scores, ids);
   CHECK(message_of([&] { auc.value(); }) ==
         "[RocAuc] of 2 scores counted none is negative: both classes must occur");
+}
+
+TEST_CASE("shares of weights that round are not above 1") {
+  for (int k = 0; k < 100; ++k) {
+    std::vector<double> weights, scores;
+    std::vector<std::int32_t> classes;
+    for (int i = 0; i < 7; ++i) {
+      weights.push_back(0.1 + 0.01 * ((7 * k + 13 * i) % 97));
+      classes.push_back(i % 2);
+      scores.push_back(i % 2);
+    }
+    const Tensor ids = Tensor::from<std::int32_t>({7}, classes);
+    const MetricOptions options{.weights = Tensor::from<double>({7}, weights)};
+    ConfusionMatrix matrix(2);
+    matrix.add_ids(ids, ids, options);
+    CHECK(matrix.accuracy() == 1);
+    CHECK(matrix.micro().f1 == 1);
+    CHECK((matrix += ConfusionMatrix(matrix)).accuracy() == 1);
+    RocAuc area;
+    area.add(Tensor::from<double>({7}, scores), ids, options);
+    CHECK(area.value() <= 1);
+    CHECK(area.value() > 1 - 1e-15);
+  }
 }
 
 TEST_CASE("regression: scikit-learn's numbers, in uneven batches and merged") {
