@@ -48,17 +48,15 @@ Batches Batches::bucketed(std::vector<std::size_t> lengths, std::size_t size,
   return made;
 }
 
-Batches::Iterator Batches::begin() & {
-  if (made_for_ != epoch_) {
-    batches_ = made();
-    made_for_ = epoch_;
-  }
-  return Iterator(*this);
-}
+Batches::Iterator Batches::begin() & { return Iterator(*this); }
 
 /// Goes on to the next batch; at the end of the epoch to the beginning of the next one, and returns
 /// false.
 bool Batches::next() {
+  if (made_for_ != epoch_) {  // in a loop, too: a state may be restored there
+    batches_ = made();
+    made_for_ = epoch_;
+  }
   const bool there = done_ < size();
   done_ = there ? done_ + 1 : 0;
   if (!there) ++epoch_;

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <string_view>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
+#include "../check-inl.h"
 #include "../fail-inl.h"
 #include "../words-inl.h"
 #include "text.h"
@@ -27,6 +29,18 @@ void for_each_line(std::string_view text, const F& f) {
     if (!line.empty()) f(line, number);
     text.remove_prefix(std::min(end + 1, text.size()));
   }
+}
+
+using Ids = std::unordered_map<std::string_view, std::int32_t>;
+
+/// Returns the id of each class by its name. Throws UsageError for a name that is there twice.
+Ids ids_of(const char* op, const std::vector<std::string>& classes) {
+  Ids ids;
+  for (const std::string& name : classes) {
+    if (!ids.try_emplace(name, static_cast<std::int32_t>(ids.size())).second)
+      fail<UsageError>(op, "the class '{}' is given twice: give each once", shown(name));
+  }
+  return ids;
 }
 
 Tensor as_tensor(const std::vector<std::int32_t>& labels) {
@@ -53,6 +67,11 @@ LabelledTexts LabelledTexts::subset(std::span<const std::size_t> places) const {
 
 Tensor balanced_class_weights(const Tensor& labels, std::size_t classes) {
   constexpr const char* op = "balanced_class_weights";
+  check::defined(op, {{"labels", labels}});
+  if (classes > labels.numel()) {
+    fail<UsageError>(op, "there are {} labels for {} classes: each class must have one",
+                     labels.numel(), classes);
+  }
   std::vector<double> weights(classes);  // at first the number of labels
   for (const std::int32_t id : labels.values<std::int32_t>()) {
     if (id < 0 || static_cast<std::size_t>(id) >= classes)
@@ -69,6 +88,9 @@ Tensor balanced_class_weights(const Tensor& labels, std::size_t classes) {
 LabelledTexts read_class_files(const std::filesystem::path& folder, const std::string& extension,
                                std::vector<std::string> classes) {
   constexpr const char* op = "read_class_files";
+  LabelledTexts read;
+  read.classes = std::move(classes);
+  Ids ids = ids_of(op, read.classes);
   std::vector<std::filesystem::path> files;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error))
@@ -85,20 +107,22 @@ LabelledTexts read_class_files(const std::filesystem::path& folder, const std::s
     const std::string name = file.filename().string();
     names.push_back(name.substr(0, name.size() - extension.size()));
   }
-  LabelledTexts read;
-  read.classes = classes.empty() ? names : std::move(classes);
+  if (read.classes.empty()) {
+    read.classes = names;
+    ids = ids_of(op, read.classes);
+  }
   std::vector<std::int32_t> labels;
   for (std::size_t k = 0; k < files.size(); ++k) {
     const std::filesystem::path& file = files[k];
-    const auto found = std::ranges::find(read.classes, names[k]);
-    if (found == read.classes.end()) {
+    const auto found = ids.find(names[k]);
+    if (found == ids.end()) {
       fail<FileError>(op, "{}: the class '{}' is none of {}", shown_path(file), shown(names[k]),
                       joined(read.classes, ", "));
     }
     const std::size_t before = read.texts.size();
     for_each_line(read_text_file(file), [&](std::string_view line, std::size_t) {
       read.texts.emplace_back(line);
-      labels.push_back(static_cast<std::int32_t>(found - read.classes.begin()));
+      labels.push_back(found->second);
     });
     if (read.texts.size() == before) fail<FileError>(op, "{}: has no texts", shown_path(file));
   }
@@ -110,6 +134,8 @@ LabelledTexts read_labelled_lines(const std::filesystem::path& path,
                                   const LabelledLineOptions& options) {
   constexpr const char* op = "read_labelled_lines";
   LabelledTexts read;
+  read.classes = options.classes;
+  Ids ids = ids_of(op, read.classes);
   std::vector<std::string> labels;
   std::vector<std::size_t> lines;
   for_each_line(read_text_file(path), [&](std::string_view line, std::size_t number) {
@@ -130,25 +156,26 @@ LabelledTexts read_labelled_lines(const std::filesystem::path& path,
     lines.push_back(number);
     read.texts.emplace_back(text);
   });
-  read.classes = options.classes.empty() ? labels : options.classes;
   if (options.classes.empty()) {
+    read.classes = labels;
     std::ranges::sort(read.classes);
     read.classes.erase(std::unique(read.classes.begin(), read.classes.end()), read.classes.end());
+    ids = ids_of(op, read.classes);
   }
   if (read.classes.size() < 2) {
     fail<FileError>(op, "{}: has {} texts of {} classes: there must be two classes at least",
                     shown_path(path), labels.size(), read.classes.size());
   }
-  std::vector<std::int32_t> ids;
+  std::vector<std::int32_t> of_texts;
   for (std::size_t k = 0; k < labels.size(); ++k) {
-    const auto found = std::ranges::find(read.classes, labels[k]);
-    if (found == read.classes.end()) {
+    const auto found = ids.find(labels[k]);
+    if (found == ids.end()) {
       fail<FileError>(op, "{}, line {}: the class '{}' is none of {}", shown_path(path), lines[k],
                       shown(labels[k]), fmt::format("{}", fmt::join(read.classes, ", ")));
     }
-    ids.push_back(static_cast<std::int32_t>(found - read.classes.begin()));
+    of_texts.push_back(found->second);
   }
-  read.labels = as_tensor(ids);
+  read.labels = as_tensor(of_texts);
   return read;
 }
 

@@ -28,7 +28,7 @@ struct LabelledTexts {
 /// folder that was read before; none: those in the folder, in the order of their bytes. Empty lines
 /// are no texts; a carriage return at a line's end is left out, and so is a byte order mark. Throws
 /// FileError if a file cannot be read, has no texts, or is none of the `classes` given, and unless
-/// there are at least two files.
+/// there are at least two files; UsageError for a class that is given twice.
 LabelledTexts read_class_files(const std::filesystem::path& folder,
                                const std::string& extension = ".txt",
                                std::vector<std::string> classes = {});
@@ -48,10 +48,11 @@ struct LabelledLineOptions {
   std::vector<std::string> classes = {};  // their names; none: those in the file, by their bytes
 };
 
-/// Reads a file of lines "label, separator, text". Empty lines are left out, carriage returns at
-/// the ends, and a byte order mark at the beginning. Throws FileError, with the line, for a line
-/// without separator, for a label or a text that is empty, for a label that is in none of the
-/// `classes` given; for a file that cannot be read or has labels of one class alone.
+/// Reads a file of lines "label, separator, text". Empty lines are left out, carriage returns at the
+/// ends, and a byte order mark at the beginning. Throws FileError, with the line, for a line without
+/// separator, for a label or a text that is empty, for a label that is in none of the `classes`
+/// given; for a file that cannot be read or has labels of one class alone; UsageError for a class
+/// that is given twice.
 LabelledTexts read_labelled_lines(const std::filesystem::path& path,
                                   const LabelledLineOptions& options = {});
 

@@ -184,6 +184,12 @@ Tensor Scaler::mapped(bool inverse, const Tensor& x,
       }
       const double v = from[k], center = center_[column], width = width_[column];
       to[k] = static_cast<T>(inverse ? (v - low_) * width + center : (v - center) / width + low_);
+      if (!std::isfinite(to[k])) {
+        fail<NonFiniteError>(name(),
+                             "row {} of {} is {} in {} and would become {}: {} must hold it; leave "
+                             "it out, or take another unit",
+                             k / F, what, from[k], column_name(column), to[k], x.dtype());
+      }
     }
   });
   return result;

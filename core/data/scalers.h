@@ -48,8 +48,8 @@ class Scaler {
   Scaler& fit(const Tensor& train);
 
   /// Returns x (..., F) scaled, in x's dtype; with F = 1 x may have any shape. Throws UsageError
-  /// before fit(), NonFiniteError, with its place, for a value that is not finite; ShapeError,
-  /// DtypeError.
+  /// before fit(), NonFiniteError, with its place, for a value that is not finite, or would not be
+  /// when it is scaled; ShapeError, DtypeError.
   Tensor transform(const Tensor& x) const;
   /// Returns what was scaled to y. Throws likewise.
   Tensor inverse(const Tensor& y) const;

@@ -17,12 +17,15 @@ namespace {
 constexpr const char* pad_name = "pad_sequences";
 
 void check_padding(double padding, DType dtype) {
-  if (dtype != DType::int32) return;
-  using Limits = std::numeric_limits<std::int32_t>;
-  if (padding >= Limits::min() && padding <= Limits::max() && padding == std::nearbyint(padding))
-    return;
-  fail<UsageError>(pad_name, "padding is {} but the sequences are int32: it must be one of theirs",
-                   padding);
+  dispatch(dtype, [&]<class E>(E) {
+    const bool special = dtype != DType::int32 && !std::isfinite(padding);
+    const bool held = padding >= std::numeric_limits<E>::lowest() &&
+                      padding <= std::numeric_limits<E>::max() &&
+                      (dtype != DType::int32 || padding == std::nearbyint(padding));
+    if (special || held) return;
+    fail<UsageError>(pad_name, "padding is {} but the sequences are {}: it must be one of theirs",
+                     padding, dtype);
+  });
 }
 
 /// Returns the shape of all steps of the sequences but the first axis.

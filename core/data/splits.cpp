@@ -196,10 +196,10 @@ std::vector<RollingFold> rolling_origin(std::size_t n, const RollingOriginOption
     fail<UsageError>("rolling_origin", "train is {} and horizon is {}: both must be at least 1",
                      o.train, o.horizon);
   }
-  // As a double, because the sum of any three numbers may overflow.
-  const double needed =
-      static_cast<double>(o.train) + static_cast<double>(o.gap) + static_cast<double>(o.horizon);
-  if (static_cast<double>(n) < needed) {
+  // Written so that no sum overflows or is rounded; the message's is a double.
+  if (o.train > n || o.gap > n - o.train || o.horizon > n - o.train - o.gap) {
+    const double needed =
+        static_cast<double>(o.train) + static_cast<double>(o.gap) + static_cast<double>(o.horizon);
     fail<UsageError>("rolling_origin",
                      "the series has {} rows but train is {}, gap is {} and horizon is {}: one "
                      "fold needs {:.0f} rows",

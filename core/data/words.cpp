@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "../fail-inl.h"
+#include "../words-inl.h"
 
 namespace tapegrad {
 namespace {
@@ -25,7 +26,7 @@ template <class Kind>
 void check_word(std::string_view word) {
   if (word.empty()) fail<Kind>(name, "a word is empty: it must have a character");
   if (word.find('\n') != std::string_view::npos)
-    fail<Kind>(name, "word '{}' has a line break: split the text first", word);
+    fail<Kind>(name, "word '{}' has a line break: split the text first", shown(word));
   if (word == padding_word) fail<Kind>(name, "a text has the word <pad>, which stands for no word");
 }
 
@@ -102,7 +103,7 @@ WordVocabulary::WordVocabulary(std::vector<std::string> words) : words_(std::mov
   for (const std::string& word : words_) {
     // Only a stored vocabulary can have duplicates.
     if (!ids_.try_emplace(word, static_cast<std::int32_t>(ids_.size())).second)
-      fail<FileError>(name, "the word '{}' is stored twice", word);
+      fail<FileError>(name, "the word '{}' is stored twice", shown(word));
   }
 }
 

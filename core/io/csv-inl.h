@@ -17,6 +17,7 @@
 namespace tapegrad::csv {
 
 inline constexpr std::size_t max_columns = 1'000'000;  // a cell takes more memory than its text
+inline constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
 
 inline void check_separator(const char* op, char separator) {
   if (std::string_view("\"\r\n\0", 4).find(separator) == std::string_view::npos) return;
@@ -41,7 +42,7 @@ inline std::string_view trimmed(std::string_view text) {
 inline std::string cell_of(std::string_view text, char separator) {
   const char special[] = {separator, '"', '\r', '\n'};
   // An empty cell alone would make an empty line.
-  const bool plain = !text.empty() && text == trimmed(text) &&
+  const bool plain = !text.empty() && text == trimmed(text) && !text.starts_with(byte_order_mark) &&
                      text.find_first_of(special, 0, sizeof special) == std::string_view::npos;
   if (plain) return std::string(text);
   std::string cell = "\"";

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <limits>
 #include <span>
+#include <unordered_map>
 #include <utility>
 
 #include "../dispatch-inl.h"
@@ -21,7 +22,6 @@ namespace {
 using namespace csv;
 
 constexpr std::size_t max_bytes = std::size_t{16} << 30;
-constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
 
 /// Origin of cells, for messages about them.
 struct Source {
@@ -109,20 +109,26 @@ void read_numbers(const Source& source, Rows rows, std::span<const std::size_t> 
 
 }  // namespace
 
-std::size_t Table::index_of(std::string_view name) const {
-  const auto found = std::ranges::find(names_, name);
-  if (found != names_.end()) return static_cast<std::size_t>(found - names_.begin());
-  fail<FileError>("Table", "{} has no column {}: {}", shown_path(path_), shown(name),
-                  near_names(name, names_));
+std::vector<std::size_t> Table::places_of(const std::vector<std::string>& names) const {
+  std::unordered_map<std::string_view, std::size_t> columns;
+  for (const std::string& name : names_) columns.emplace(name, columns.size());
+  std::vector<std::size_t> places;
+  for (const std::string& name : names) {
+    const auto found = columns.find(name);
+    if (found == columns.end()) {
+      fail<FileError>("Table", "{} has no column {}: {}", shown_path(path_), shown(name),
+                      near_names(name, names_));
+    }
+    places.push_back(found->second);
+  }
+  return places;
 }
 
 Tensor Table::columns(const std::vector<std::string>& names, const ColumnOptions& options) const {
   if (options.dtype == DType::int32 && options.missing == Missing::nan) {
     fail<UsageError>("Table", "int32 has no NaN: choose Missing::previous, or another dtype");
   }
-  std::vector<std::size_t> wanted;
-  wanted.reserve(names.size());
-  for (const std::string& name : names) wanted.push_back(index_of(name));
+  const std::vector<std::size_t> wanted = places_of(names);
   Tensor numbers = Tensor::empty({rows_, wanted.size()}, options.dtype);
   dispatch(options.dtype, [&]<class T>(T) {
     read_numbers({"Table", path_, text_, names_}, Rows(text_, options_.separator, first_row_),
@@ -136,7 +142,7 @@ Tensor Table::column(std::string_view name, const ColumnOptions& options) const 
 }
 
 std::vector<std::string> Table::text(std::string_view name) const {
-  const std::size_t column = index_of(name);
+  const std::size_t column = places_of({std::string(name)})[0];
   std::vector<std::string> texts;
   texts.reserve(rows_);
   for (Rows rows(text_, options_.separator, first_row_); rows.next();) {

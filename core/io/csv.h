@@ -53,7 +53,7 @@ class Table {
  private:
   friend Table read_csv(const std::filesystem::path& path, const CsvOptions& options);
   Table() = default;
-  std::size_t index_of(std::string_view name) const;
+  std::vector<std::size_t> places_of(const std::vector<std::string>& names) const;
 
   std::filesystem::path path_;
   CsvOptions options_;

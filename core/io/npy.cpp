@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "../check-inl.h"
 #include "../dispatch-inl.h"
 #include "../words-inl.h"
 #include "../write-inl.h"
@@ -163,6 +164,7 @@ Tensor load_npy(const std::filesystem::path& path) {
 }
 
 void save_npy(const std::filesystem::path& path, const Tensor& tensor) {
+  check::defined("save_npy", {{"tensor", tensor}});
   const std::span<const std::byte> elements = bytes_of(tensor);
   const Shape& shape = tensor.shape();
   const auto kind =

@@ -26,6 +26,8 @@ std::size_t check_columns(const std::vector<CsvColumn>& columns) {
   std::size_t rows = 0;
   for (const auto& [name, values] : columns) {
     const Tensor* const numbers = std::get_if<Tensor>(&values);
+    if (numbers != nullptr && !numbers->defined())
+      fail<UsageError>(op, "column '{}' is undefined: give it values first", shown(name));
     if (numbers != nullptr && numbers->rank() != 1) {
       fail<ShapeError>(op, "column '{}' has shape {}: it must have one axis, (n)", shown(name),
                        numbers->shape());
@@ -54,11 +56,11 @@ void append(std::string& line, std::string_view text, char separator) {
   line += cell_of(text, separator);
 }
 
-void append(std::string& line, const Tensor& numbers, std::size_t row) {
+void append(std::string& line, const Tensor& numbers, std::size_t row, char separator) {
   dispatch(numbers.dtype(), [&]<class T>(T) {
     const T value = numbers.data<T>()[row];
     const bool is_nan = value != value;  // fmt would show its sign
-    line += is_nan ? "nan" : fmt::format("{}", value);
+    line += cell_of(is_nan ? "nan" : fmt::format("{}", value), separator);  // which may be a point
   });
 }
 
@@ -79,7 +81,7 @@ void write_csv(const std::filesystem::path& path, const std::vector<CsvColumn>& 
   for (std::size_t row = 0; row < rows; ++row) {
     for (const CsvColumn& column : columns) {
       if (const Tensor* const numbers = std::get_if<Tensor>(&column.values)) {
-        append(text, *numbers, row);
+        append(text, *numbers, row, separator);
       } else {
         append(text, std::get<std::vector<std::string>>(column.values)[row], separator);
       }

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "../check-inl.h"
 #include "../fail-inl.h"
 #include "atomic_file.h"
 #include "elements-inl.h"
@@ -27,6 +28,7 @@ unsigned sample_bytes(WavFormat format) {
 
 void check_sound(const Sound& sound, WavFormat format) {
   const Tensor& samples = sound.samples;
+  check::defined(op, {{"samples", samples}});
   if (samples.rank() != 2 || samples.numel() == 0) {
     fail<ShapeError>(op,
                      "samples have shape {}: it must be (frames, channels), at least one of each; "

@@ -1,6 +1,7 @@
 #include "prediction_interval.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "../check-inl.h"
 #include "../fail-inl.h"
@@ -25,9 +26,9 @@ PredictionInterval quantile_interval(const Tensor& quantiles, std::size_t lower,
   double* low = detail::write<double>(interval.lower);
   double* high = detail::write<double>(interval.upper);
   for (std::size_t k = 0; k < interval.lower.numel(); ++k) {
-    const double a = quantiles.at(k * shape[-1] + lower), b = quantiles.at(k * shape[-1] + upper);
-    low[k] = std::min(a, b);
-    high[k] = std::max(a, b);
+    low[k] = quantiles.at(k * shape[-1] + lower);
+    high[k] = quantiles.at(k * shape[-1] + upper);
+    if (high[k] < low[k]) std::swap(low[k], high[k]);  // a NaN stays one
   }
   return interval;
 }

@@ -164,6 +164,23 @@ TEST_CASE("batches: a run that is killed after any batch goes on with the same o
   }
 }
 
+TEST_CASE("batches: a state restored in a loop has the order of its own epoch") {
+  const TempFolder folder;
+  Batches late(50, 7, {.shuffle = 5});
+  while (late.epoch() < 2) rest_of_epoch(late);
+  save_state(folder / "s", [&](Archive& a) { a("batches", late); });
+  const Epoch expected = rest_of_epoch(late);
+  Batches batches(50, 7, {.shuffle = 5});
+  Epoch seen;
+  for (auto batch = batches.begin(); batch != batches.end(); ++batch) {
+    if (batches.epoch() == 0)
+      load_state(folder / "s", [&](Archive& a) { a("batches", batches); });
+    else
+      seen.push_back(*batch);
+  }
+  CHECK(seen == expected);
+}
+
 TEST_CASE("batches: a state of other batches is refused") {
   const TempFolder folder;
   Batches batches(50, 7, {.shuffle = 5});

@@ -237,6 +237,17 @@ TEST_CASE("csv: what is written reads back as it was") {
   CHECK(read_csv(folder / "z.csv").text("t") == Texts{"", "x"});
 }
 
+TEST_CASE("csv: what is written comes back, whatever the separator and the first name") {
+  const TempFolder folder;
+  const Tensor numbers = Tensor::of({3}, {1.5, -2e30, 7}, DType::float64);
+  for (const char separator : {'.', '-', 'e', '7', ' '}) {
+    write_csv(folder / "x.csv", {{"\xef\xbb\xbfx", numbers}, {"y", numbers}}, separator);
+    const Table table = read_csv(folder / "x.csv", {.separator = separator});
+    CHECK(table.names() == Texts{"\xef\xbb\xbfx", "y"});
+    CHECK(values_of(table.column("y")) == values_of(numbers));
+  }
+}
+
 TEST_CASE("csv: columns that cannot be written are refused, and nothing is written") {
   const TempFolder folder;
   const auto refused = [&](const std::vector<CsvColumn>& columns, char separator = ',') {
@@ -244,6 +255,7 @@ TEST_CASE("csv: columns that cannot be written are refused, and nothing is writt
   };
   const Tensor two = Tensor::zeros({2});
   CHECK(refused({}) == "[write_csv] there are no columns: give at least one");
+  CHECK(refused({{"a", Tensor()}}) == "[write_csv] column 'a' is undefined: give it values first");
   CHECK(refused({{"a", two}, {"b", Texts{"x"}}}) ==
         "[write_csv] column 'b' has 1 values but 'a' has 2: they must have as many, at least one");
   CHECK(refused({{"a", Tensor::zeros({0})}}) ==

@@ -58,6 +58,11 @@ TEST_CASE("labelled texts: weights of classes that give each the same part") {
   CHECK(weights.at(2) == 1);
   CHECK(message_of([&] { (void)balanced_class_weights(labels, 4); }) ==
         "[balanced_class_weights] class 3 has no labels: each must have one");
+  CHECK(message_of([&] { (void)balanced_class_weights(labels, SIZE_MAX); }) ==
+        "[balanced_class_weights] there are 6 labels for 18446744073709551615 classes: each class "
+        "must have one");
+  CHECK(message_of([&] { (void)balanced_class_weights({}, 2); }) ==
+        "[balanced_class_weights] labels is undefined: give it a value first");
   CHECK(message_of([&] { (void)balanced_class_weights(labels, 2); }) ==
         "[balanced_class_weights] a label is 2: it must be in [0, 2)");
 }
@@ -137,4 +142,14 @@ TEST_CASE("labelled texts: a line without label, text or separator is refused by
   CHECK(message("a\tb\nc\td\n", {.classes = {"a", "b"}}) ==
         ", line 2: the class 'c' is none of a, b");
   CHECK_THROWS_AS((void)read_labelled_lines(folder / "no"), FileError);
+}
+
+TEST_CASE("labelled texts: a class that is given twice is refused before anything is read") {
+  const TempFolder folder;
+  CHECK(message_of([&] {
+          (void)read_labelled_lines(folder / "no", {.classes = {"a", "b", "a"}});
+        }) == "[read_labelled_lines] the class 'a' is given twice: give each once");
+  CHECK(message_of([&] {
+          (void)read_class_files(folder / "no", ".txt", {"a", "a"});
+        }) == "[read_class_files] the class 'a' is given twice: give each once");
 }

@@ -151,6 +151,6 @@ TEST_CASE("npy: shapes that do not fit the bytes") {
 TEST_CASE("npy: an undefined tensor is not written") {
   const TempFolder folder;
   CHECK(message_of([&] { save_npy(folder / "x.npy", Tensor()); }) ==
-        "[Tensor] this tensor is undefined: give it a value first");
+        "[save_npy] tensor is undefined: give it a value first");
   CHECK(folder.names().empty());
 }

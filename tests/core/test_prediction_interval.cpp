@@ -38,6 +38,15 @@ TEST_CASE("prediction interval: of normal distributions") {
   CHECK(interval.upper.at(1) == -1);
 }
 
+TEST_CASE("prediction interval: a quantile that is NaN stays so") {
+  const Tensor q = Tensor::of({2, 2}, {1, NAN, NAN, 2});
+  const PredictionInterval interval = quantile_interval(q, 0, 1);
+  CHECK(interval.lower.at(0) == 1);
+  CHECK(std::isnan(interval.upper.at(0)));
+  CHECK(std::isnan(interval.lower.at(1)));
+  CHECK(interval.upper.at(1) == 2);
+}
+
 TEST_CASE("prediction interval: what cannot be is refused") {
   const Tensor q = Tensor::zeros({4, 3});
   CHECK_THROWS_WITH_AS(

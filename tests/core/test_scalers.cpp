@@ -283,6 +283,21 @@ TEST_CASE("scalers: what fit() refuses leaves the scaler as it was") {
   CHECK(scaler.to_string() == before);
 }
 
+TEST_CASE("scalers: what the dtype cannot hold when it is scaled is refused, by its place") {
+  StandardScaler scaler;
+  scaler.fit(Tensor::of({2}, {0, 2e-30}));
+  CHECK(message_of([&] {
+          scaler.transform(Tensor::of({2}, {0, 1e30}));
+        }) ==
+        "[StandardScaler] row 1 of x is 1e+30 in column 0 and would become inf: float32 must hold "
+        "it; leave it out, or take another unit");
+  CHECK(scaler.transform(Tensor::of({1}, {1e30}, DType::float64)).at(0) == doctest::Approx(1e60));
+  scaler.fit(Tensor::of({2}, {-1e30, 1e30}));
+  CHECK(message_of([&] { scaler.inverse(Tensor::of({1}, {-1e30})); }) ==
+        "[StandardScaler] row 0 of y is -1e+30 in column 0 and would become -inf: float32 must "
+        "hold it; leave it out, or take another unit");
+}
+
 TEST_CASE("scalers: what transform(), inverse() and constructors refuse") {
   const StandardScaler scaler = fitted();
   CHECK(message_of([&] {

@@ -219,5 +219,5 @@ TEST_CASE("wav: sounds that cannot be written are refused, and nothing is writte
     CHECK(refused({Tensor::of({2, 2}, {0, 0, 0, -INFINITY}), 8000}, {format, true}) ==
           "[write_wav] frame 1 of channel 1 is -inf: samples must be finite");
   }
-  CHECK(refused({Tensor(), 8000}) == "[Tensor] this tensor is undefined: give it a value first");
+  CHECK(refused({Tensor(), 8000}) == "[write_wav] samples is undefined: give it a value first");
 }

@@ -91,7 +91,7 @@ TEST_CASE("words: what is refused") {
   CHECK_THROWS_WITH_AS(of(""), "[WordVocabulary] a word is empty: it must have a character",
                        UsageError);
   CHECK_THROWS_WITH_AS(of("a\nb"),
-                       "[WordVocabulary] word 'a\nb' has a line break: split the text first",
+                       "[WordVocabulary] word 'a\\nb' has a line break: split the text first",
                        UsageError);
   CHECK_THROWS_WITH_AS(of("<pad>"),
                        "[WordVocabulary] a text has the word <pad>, which stands for no word",
