@@ -21,6 +21,8 @@ std::string joined(std::span<const std::size_t> numbers, std::string_view betwee
 std::string described(DType dtype, const Shape& shape);
 inline std::string described(const Tensor& t) { return described(t.dtype(), t.shape()); }
 
+/// Returns the text with what is not UTF-8 replaced.
+std::string as_utf8(std::string_view text);
 /// Returns text of unknown origin as a message may carry it: control characters, quotes and
 /// backslashes escaped, what is not UTF-8 replaced.
 std::string escaped(std::string_view text);

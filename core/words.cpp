@@ -11,6 +11,13 @@
 namespace tapegrad {
 namespace {
 
+using Json = nlohmann::json;
+
+/// The text as a string of JSON.
+std::string quoted(std::string_view text) {
+  return Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 /// Number of letters to change, add or remove (Levenshtein 1966) to get from `a` to `b`, or to
 /// what `b` begins with.
 std::size_t distance(std::string_view a, std::string_view b, bool beginning) {
@@ -48,11 +55,11 @@ std::string described(DType dtype, const Shape& shape) {
   return fmt::format("{} {}", to_string(dtype), to_string(shape));
 }
 
+std::string as_utf8(std::string_view text) { return Json::parse(quoted(text)); }
+
 std::string escaped(std::string_view text) {
-  using Json = nlohmann::json;
-  const std::string quoted =
-      Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
-  return quoted.substr(1, quoted.size() - 2);
+  const std::string marked = quoted(text);
+  return marked.substr(1, marked.size() - 2);
 }
 
 std::string shown(std::string_view text) {

@@ -12,21 +12,32 @@ namespace {
 
 constexpr const char* grid = R"(stroke="#e7e5e4")";
 
+/// Numbers to be written along an axis, `step` apart.
+struct Ticks {
+  double step;
+  std::vector<double> numbers = {};
+};
+
 /// Returns round numbers in the range, at most about `count`: 1, 2 or 5 times a power of ten apart.
-std::vector<double> round_numbers(Range range, double count, double least_step) {
+Ticks round_numbers(Range range, double count, double least_step) {
   const double rough = std::max((range.high - range.low) / count, least_step);
   const double power = std::pow(10, std::floor(std::log10(rough)));
   const double part = rough / power * (1 - 1e-9);
-  const double step = power * (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10);
-  std::vector<double> numbers;
-  for (double k = std::ceil(range.low / step); k * step <= range.high; ++k)
-    numbers.push_back(k * step);
-  return numbers;
+  Ticks ticks{power * (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10)};
+  // Counted from the first: of numbers far from 0 that are near each other, k + 1 may be k.
+  const double first = std::ceil(range.low / ticks.step);
+  for (double k = 0; (first + k) * ticks.step <= range.high; ++k)
+    ticks.numbers.push_back((first + k) * ticks.step);
+  return ticks;
 }
 
-/// Returns "−1.5" with a minus sign of its full width, or "1.5e6".
-std::string number(double value) {
-  std::string digits = fmt::format("{:.6g}", value + 0.0);  // not -0
+/// Returns "−1.5" with a minus sign of its full width, or "1.5e6": of six digits, or as many as tell
+/// numbers apart that are `step` from each other.
+std::string number(double value, double step) {
+  const auto exponent = [](double x) { return static_cast<int>(std::floor(std::log10(x))); };
+  const int before = value == 0 ? 0 : exponent(std::abs(value)), told = before - exponent(step) + 1;
+  const int precision = told <= 6 ? 6 : std::min(std::max(told, before + 1), 17);
+  std::string digits = fmt::format("{:.{}g}", value + 0.0, precision);  // not -0
   if (const std::size_t at = digits.find("e+0"); at != std::string::npos)
     digits.replace(at, 3, "e");
   for (std::size_t at = 0; (at = digits.find('-')) != std::string::npos;)
@@ -66,13 +77,17 @@ double Chart::y(double value) const {
 
 std::string Chart::frame(std::string_view title, std::string_view across_words) const {
   std::string content;
-  for (const double v : round_numbers(up, height / 45, 0)) {
-    content += svg::line(left, y(v), left + width, y(v), grid) +
-               svg::text(left - 7, y(v) + 4, R"(text-anchor="end" fill="#44403c")", number(v));
+  const Ticks rows = round_numbers(up, height / 45, 0),
+              columns = round_numbers(across, width / 45, 1);
+  for (const double v : rows.numbers) {
+    content +=
+        svg::line(left, y(v), left + width, y(v), grid) +
+        svg::text(left - 7, y(v) + 4, R"(text-anchor="end" fill="#44403c")", number(v, rows.step));
   }
-  for (const double v : round_numbers(across, width / 45, 1)) {
+  for (const double v : columns.numbers) {
     content += svg::line(x(v), bottom(), x(v), bottom() + 4, R"(stroke="#57534e")") +
-               svg::text(x(v), bottom() + 18, R"(text-anchor="middle" fill="#44403c")", number(v));
+               svg::text(x(v), bottom() + 18, R"(text-anchor="middle" fill="#44403c")",
+                         number(v, columns.step));
   }
   content += fmt::format(
       R"(<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="none" stroke="#57534e"/>)"

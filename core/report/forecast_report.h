@@ -25,7 +25,8 @@ struct ErrorSize {
 /// The interval holds the values that a Diebold-Mariano test does not reject, whose long-run
 /// variance is a mean of squared cosine coefficients: the interval stays honest where errors are
 /// autocorrelated, as those of overlapping forecasts are, and where forecasts are few. If the
-/// baseline's own error is not determined, the interval is (-inf, 1].
+/// baseline's own error is not determined, the interval begins at -inf; it is (-inf, 1] if the
+/// forecasts' is not, either, and ends at -inf where the baseline alone has no error at all.
 ///
 /// Diebold and Mariano 1995; Lazarus, Lewis, Stock and Watson 2018 (the variance and its degrees of
 /// freedom); Coroneo and Iacone 2020 (such tests of few forecasts); Fieller 1954 (intervals of

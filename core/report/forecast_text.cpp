@@ -44,9 +44,11 @@ Group group(const Horizons& horizons, const Holds& holds) {
 }
 
 std::string percent(double share) { return fmt::format("{:.0f} %", 100 * share); }
+/// Returns a share that somebody chose, as 99.5 %.
+std::string exact_percent(double share) { return fmt::format("{:.4g} %", 100 * share); }
 
 std::string skill_words(const Skill& skill) {
-  if (!std::isfinite(skill.low)) return "not determined";
+  if (!std::isfinite(skill.low) && skill.high == 1) return "not determined";
   const auto figure = [](double s) { return s < -99 ? "< -99" : figures::fixed(s, 2); };
   return fmt::format("{} ({} to {})", figure(skill.value), figure(skill.low), figure(skill.high));
 }
@@ -79,7 +81,7 @@ std::string interval_verdict(const Horizons& horizons, double level) {
   const Group narrow = group(horizons, [&](const auto& h) { return coverage(h).high < level; });
   const Group wide = group(horizons, [&](const auto& h) { return coverage(h).low > level; });
   if (narrow.first == nullptr && wide.first == nullptr) {
-    return fmt::format("  Intervals: they hold the {} that they promise.\n", percent(level));
+    return fmt::format("  Intervals: they hold the {} that they promise.\n", exact_percent(level));
   }
   std::string text;
   for (const auto& [found, words] : {std::pair(&narrow, "narrow"), std::pair(&wide, "wide")}) {
@@ -88,7 +90,7 @@ std::string interval_verdict(const Horizons& horizons, double level) {
         "  Intervals too {} at {}: they hold {}{}, not {}.\n", words, found->words,
         percent(coverage(*found->first).value),
         found->steps.size() > 1 ? fmt::format(" at horizon {}", found->first->steps) : "",
-        percent(level));
+        exact_percent(level));
   }
   return text;
 }
@@ -163,7 +165,7 @@ std::string skill_table(const Horizons& horizons, const std::vector<std::size_t>
   text += fmt::format("   horizon  {:<24}{}{:>3}", "over persistence",
                       seasonal ? fmt::format("{:<24}", "over seasonal-naive") : "", "lag");
   if (interval)
-    text += fmt::format("  {:<17}{:>9}{:>9}", fmt::format("in {} interval", percent(level)),
+    text += fmt::format("  {:<17}{:>9}{:>9}", fmt::format("in {} interval", exact_percent(level)),
                         "width", "score");
   text += '\n';
   for (const std::size_t row : rows) {

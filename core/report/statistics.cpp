@@ -137,15 +137,22 @@ Estimate LongRunMeans::mean(std::span<const double> x) const {
 }
 
 Skill LongRunMeans::gain(std::span<const double> x, std::span<const double> y) const {
+  constexpr double inf = std::numeric_limits<double>::infinity();
   const double mx = statistics::mean(x), my = statistics::mean(y);
   const double value = mx == my ? 0 : 1 - mx / my;
-  // The ratios r with (mx - r my)^2 <= t^2 Var(mx - r my):  a r^2 - 2 b r + c <= 0.
-  const std::vector<double> X = coefficients(x), Y = coefficients(y);
-  const double t2 = quantile_ * quantile_;
-  const double a = my * my - t2 * dot(Y, Y), b = mx * my - t2 * dot(X, Y),
-               c = mx * mx - t2 * dot(X, X);
-  if (a <= 0) return {{value, -std::numeric_limits<double>::infinity(), 1}};
+  const double scale = std::max(mx, my);  // so that no unit is too small or too large for a square
+  if (scale == 0) return {{0, 0, 0}};
+  const auto scaled = [&](std::span<const double> z) {
+    std::vector<double> L = coefficients(z);
+    for (double& v : L) v *= quantile_ / scale;
+    return L;
+  };
+  // The ratios r >= 0 with (mx - r my)^2 <= t^2 Var(mx - r my):  a r^2 - 2 b r + c <= 0.
+  const std::vector<double> X = scaled(x), Y = scaled(y);
+  const double p = mx / scale, q = my / scale;
+  const double a = q * q - dot(Y, Y), b = p * q - dot(X, Y), c = p * p - dot(X, X);
   const double half = std::sqrt(std::max(b * b - a * c, 0.0));
+  if (a <= 0) return {{value, -inf, c > 0 ? 1 - c / (b + half) : 1}};
   return {{value, 1 - (b + half) / a, std::min(1 - (b - half) / a, 1.0)}};
 }
 

@@ -2,11 +2,18 @@
 
 #include <fmt/format.h>
 
+#include "../words-inl.h"
+
 namespace tapegrad::svg {
 
 std::string escape_xml(std::string_view words) {
+  std::string characters = as_utf8(words);
+  for (const std::string_view none : {"\xef\xbf\xbe", "\xef\xbf\xbf"}) {  // U+FFFE and U+FFFF
+    for (std::size_t at = 0; (at = characters.find(none, at)) != std::string::npos;)
+      characters.erase(at, none.size());
+  }
   std::string safe;
-  for (const char c : words) {
+  for (const char c : characters) {
     if (c == '&') {
       safe += "&amp;";
     } else if (c == '<') {

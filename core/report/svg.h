@@ -10,7 +10,7 @@
 namespace tapegrad::svg {
 
 /// Returns words as they may stand between tags or in an attribute: &, <, > and quotes escaped,
-/// control characters, which XML does not have, left out.
+/// control characters and others that XML does not have left out, what is not UTF-8 replaced.
 std::string escape_xml(std::string_view words);
 
 /// Returns a straight line; `style` is a list of attributes, as in R"(stroke="#57534e")".

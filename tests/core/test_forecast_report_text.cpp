@@ -164,6 +164,47 @@ TEST_CASE("figures: ranges and spread") {
   CHECK(figures::spread(12, 8) == std::vector<std::size_t>{0, 2, 3, 5, 6, 8, 9, 11});
 }
 
+TEST_CASE("forecast report: over a baseline without an error there is no skill") {
+  const auto verdict = [](double error) {
+    std::vector<double> forecasts(20, 5);
+    for (std::size_t k = 0; k < 20; ++k) forecasts[k] += error * static_cast<double>(k % 3);
+    const Tensor bounds = Tensor::full({20, 1}, 5, DType::float64);
+    const std::string text =
+        ForecastReport(Tensor::full({40}, 5), 20, Tensor::from({20, 1}, forecasts),
+                       {.lower = bounds, .upper = bounds, .level = 0.995})
+            .text();
+    return text.substr(0, text.find("\nErrors")).substr(text.find("Verdict"));
+  };
+  CHECK(verdict(0) ==
+        "Verdict, as far as 20 forecasts tell (95 % confidence)\n"
+        "  No skill: persistence is as good at horizon 1.\n"
+        "  Constant: the forecasts hardly vary at horizon 1: they can know the mean, and no more.\n"
+        "  Intervals: they hold the 99.5 % that they promise.\n");
+  CHECK(verdict(0.1) ==
+        "Verdict, as far as 20 forecasts tell (95 % confidence)\n"
+        "  No skill: persistence is better at horizon 1.\n"
+        "  Intervals: they hold the 99.5 % that they promise.\n");
+}
+
+TEST_CASE("forecast report: numbers along the axes are told apart, far from 0, too") {
+  const auto drawn = [](double level, double step) {
+    std::vector<double> y(40);
+    for (std::size_t t = 0; t < 40; ++t) y[t] = level + step * static_cast<double>(t % 5);
+    const Tensor series = Tensor::from({40}, y);
+    return ForecastReport(series, 20, Tensor::full({20, 1}, level, DType::float64)).svg();
+  };
+  for (const char* number : {">10000000<", ">10000001<", ">10000002<"})
+    CHECK(count(drawn(1e7, 1), number) == 1);
+  CHECK(count(drawn(1e6, 10), ">1.00002e6<") == 1);
+  CHECK(count(drawn(0, 2e-9), ">2e−09<") >= 1);
+  CHECK(drawn(1.7e18, 256).size() > 1000);  // of which every 256th is a double
+}
+
+TEST_CASE("svg: what is no character of XML is left out or replaced") {
+  CHECK(svg::escape_xml("T\xe9mp\xef\xbf\xbf \xed\xa0\x80 \xf0\x9f\x98\x80") ==
+        "T\xef\xbf\xbdmp \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xf0\x9f\x98\x80");
+}
+
 TEST_CASE("svg: words of users are escaped") {
   CHECK(svg::escape_xml("a<b>&\"'\x01\n\tü") == "a&lt;b&gt;&amp;&quot;&#39;\n\tü");
 }

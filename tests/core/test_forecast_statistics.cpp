@@ -86,12 +86,26 @@ TEST_CASE(
   CHECK(means.gain(ones, none).value == -inf);
   CHECK(means.gain(ones, ones).value == 0);
   CHECK(means.gain(none, ones).is_shown());
-  for (const auto& [x, y] : {std::pair(none, none), std::pair(ones, none), std::pair(none, once)}) {
-    CHECK(means.gain(x, y).low == -inf);
-    CHECK(means.gain(x, y).high == 1);
-    CHECK_FALSE(means.gain(x, y).is_shown());
-  }
+  const auto interval = [&](const std::vector<double>& x, const std::vector<double>& y) {
+    const Skill gain = means.gain(x, y);
+    CHECK_FALSE(gain.is_shown());
+    return std::pair(gain.low, gain.high);
+  };
+  CHECK(interval(none, none) == std::pair(0.0, 0.0));
+  CHECK(interval(none, once) == std::pair(-inf, 1.0));
+  CHECK(interval(once, none) == std::pair(-inf, 1.0));
+  CHECK(interval(ones, none) == std::pair(-inf, -inf));
+  CHECK(interval(ones, once).first == -inf);
+  CHECK(interval(ones, once).second == doctest::Approx(0.5704470179788537));  // by SciPy's brentq
   CHECK_FALSE(means.gain(ones, ones).is_shown());
+  const std::vector<double> x{1, 2, 1, 3, 1, 2, 1, 1}, y{4, 5, 6, 4, 5, 7, 4, 5};
+  for (const double unit : {1e-200, 1e200}) {
+    std::vector<double> small = x, large = y;
+    for (double& v : small) v *= unit;
+    for (double& v : large) v *= unit;
+    CHECK(means.gain(small, large).low == doctest::Approx(means.gain(x, y).low).epsilon(1e-12));
+    CHECK(means.gain(small, large).high == doctest::Approx(means.gain(x, y).high).epsilon(1e-12));
+  }
   CHECK_FALSE(Skill{{0.5, 0.001, 1}}.is_shown());
   CHECK(Skill{{0.5, 0.0011, 1}}.is_shown());
 }
