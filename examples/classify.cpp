@@ -71,7 +71,7 @@ struct Data {
   Part train, valid, test;
 };
 
-LabelledTexts read_texts(const Options& o, const std::string& path,
+LabelledTexts read_texts(const Options& o, const char* option, const std::string& path,
                          const std::vector<std::string>& classes) {
   if (path.empty()) throw WrongUse(fmt::format("--data is needed: {}", source));
   return given_by_user(
@@ -82,7 +82,7 @@ LabelledTexts read_texts(const Options& o, const std::string& path,
                                           .label_end = o.label_end,
                                           .classes = classes});
       },
-      fmt::format("--data is to be {}; ", source));
+      fmt::format("{} is to be {}; ", option, source));
 }
 
 Part as_symbols(const Options& o, const LabelledTexts& texts) {
@@ -91,6 +91,7 @@ Part as_symbols(const Options& o, const LabelledTexts& texts) {
     Symbols symbols;
     if (o.unit == "words") {
       symbols = split_words(text);
+      if (symbols.empty()) symbols.emplace_back("<unk>");  // of spaces: a text has a step
     } else {
       for (const char32_t c : decode_utf8(text)) symbols.push_back(encode_utf8(c));
     }
@@ -100,7 +101,7 @@ Part as_symbols(const Options& o, const LabelledTexts& texts) {
 }
 
 Data read_parts(const Options& o) {
-  const LabelledTexts all = read_texts(o, o.data, {});
+  const LabelledTexts all = read_texts(o, "--data", o.data, {});
   const std::uint64_t seed = o.common.seed;
   Data data{.classes = all.classes};
   const Part texts = given_by_user([&] { return as_symbols(o, all); }, "--unit characters: ");
@@ -115,7 +116,7 @@ Data read_parts(const Options& o) {
   } else {
     const auto places = split({0.85, 0.15});
     data.train = texts.subset(places[0]), data.valid = texts.subset(places[1]);
-    const LabelledTexts test = read_texts(o, o.test, all.classes);
+    const LabelledTexts test = read_texts(o, "--test", o.test, all.classes);
     data.test = given_by_user([&] { return as_symbols(o, test); }, "--unit characters: ");
   }
   return data;

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "autoregression.h"
@@ -63,6 +64,24 @@ int run(Options o) {
   const std::vector<Rows> parts = given_by_user([&] {
     return split_in_time(series.size(0), {0.7 * (1 - o.file.valid), 0.7 * o.file.valid, 0.3});
   });
+  std::vector<double> values(series.size(0));  // of the target
+  for (std::size_t t = 0; t < values.size(); ++t) values[t] = series.at(t * series.size(1));
+  const Tensor target = Tensor::from<double>({values.size()}, values);
+  const Autoregression linear = given_by_user([&] {
+    if (o.order == 0) return best_autoregression(values, parts, o.model.horizon);
+    return Autoregression(values, {0, parts[2].begin}, o.order);
+  });
+  const auto [learnt, tested] = given_by_user(
+      [&] {
+        const SeriesWindows all(series,
+                                {.look_back = o.model.look_back, .horizon = o.model.horizon});
+        const SeriesWindows test = all.targets_in(parts[2]);
+        // What a report of any forecasts would refuse is refused before the training.
+        ForecastReport(target, test.targets(0).begin, Tensor::zeros({test.size(), o.model.horizon}),
+                       {.season = o.season});
+        return std::pair(all.inside(parts[0]), test);
+      },
+      o.file.path + ": ");
   Progress progress(o.common.quiet);
   const SignalGuard guard;
   const Stopwatch clock;
@@ -75,18 +94,9 @@ int run(Options o) {
   const double seconds = clock.seconds();
   const ForecastTable table = forecasts_in(trained, series, parts[2]);
 
-  std::vector<double> values(series.size(0));  // of the target
-  for (std::size_t t = 0; t < values.size(); ++t) values[t] = series.at(t * series.size(1));
-  const Autoregression linear = given_by_user([&] {
-    if (o.order == 0) return best_autoregression(values, parts, o.model.horizon);
-    return Autoregression(values, {0, parts[2].begin}, o.order);
-  });
   const std::vector<double> linear_errors = rmse_by_step(linear, values, parts[2], o.model.horizon);
 
-  const SeriesWindows windows(series, {.look_back = o.model.look_back, .horizon = o.model.horizon});
-  const SeriesWindows learnt = windows.inside(parts[0]), tested = windows.targets_in(parts[2]);
-  const ForecastReport report(Tensor::from<double>({values.size()}, values), table.first_row,
-                              table.mean,
+  const ForecastReport report(target, table.first_row, table.mean,
                               {.season = o.season,
                                .name = o.file.target,
                                .lower = table.lower,

@@ -45,12 +45,14 @@ using Words = std::vector<std::string>;
 
 /// Words of a text; the end of a line is one.
 Words read_words(const std::string& folder, const char* name) {
-  std::istringstream lines(read_data(folder.empty() ? "" : folder + "/" + name, source));
+  const std::string path = folder.empty() ? "" : folder + "/" + name;
+  std::istringstream lines(read_data(path, source));
   Words words;
   for (std::string line, word; std::getline(lines, line); words.emplace_back("<eos>")) {
     std::istringstream in(line);
     while (in >> word) words.push_back(word);
   }
+  if (words.size() < 2) throw WrongUse(path + ": has no words of which the next can be predicted");
   return words;
 }
 

@@ -40,6 +40,11 @@ run forecast waves.csv --target flwo
 check "forecast: refuses a column that is not there, and names the near one" refused 'flow'
 run forecast waves.csv --target flow --look-back 300
 check "forecast: refuses windows longer than the data" refused 'waves.csv'
+run forecast waves.csv --target flow --season 300
+check "forecast: refuses a season of which none is known, before it learns" refused 'season is 300'
+head -n 61 waves.csv >few.csv
+run forecast few.csv --target flow --look-back 5 --horizon 12
+check "forecast: refuses a test of too few forecasts, before it learns" refused 'at least 8 are needed'
 printf 'a\n1\n2\nx\n' >letters.csv
 run forecast letters.csv
 check "forecast: refuses a cell that is no number, and names its line" refused 'line 4'
@@ -115,6 +120,11 @@ small='--hidden 16 --epochs 4 --seconds 0 --lr 0.01 --batch 5 --quiet'
 printf 'no state' >bad.state
 run word_lm --data language --state bad.state
 check "word_lm: refuses a state that is none" refused 'bad.state'
+mkdir -p untested
+cp language/ptb.train.txt language/ptb.valid.txt untested
+printf '\n' >untested/ptb.test.txt
+run word_lm --data untested --state untested.state
+check "word_lm: refuses an empty test, before it learns" refused 'untested/ptb.test.txt: has no words'
 run word_lm
 check "word_lm: without data, says which and from where" refused 'ptb.train.txt.*https://github.com'
 
@@ -135,6 +145,9 @@ run classify --data messages --header --label-end : --unit words --hidden 8 --em
 check "classify: words of labelled lines" ended '"classes":2,'
 run classify --data messages --header --label-end : --unit words --hidden 1 --epochs 1 --lr 1e-9 --dropout 0.9 --quiet
 check "classify: a bound that is missed is exit status 1" failed_with '^MISSED: '
+awk 'BEGIN { for (i = 0; i < 30; ++i) print (i % 3 ? "a\twell " i % 5 : "b\t  ") }' >spaces
+run classify --data spaces --unit words --hidden 8 --embed 8 --epochs 20 --batch 2 --lr 0.02 --quiet
+check "classify: a text without words is one, too" ended '"accuracy":1.0,'
 tail -n 20 messages >unseen
 run classify --data messages --header --label-end : --test unseen --unit words --hidden 8 --embed 8 --epochs 8 --lr 0.02 --quiet
 check "classify: a file of its own tests" grep -q '19 to test' stdout
@@ -151,6 +164,8 @@ sed 's/an/zz/' languages/a.txt >three/0.txt
 run classify --data three --test two --hidden 16 --embed 8 --epochs 10 --batch 8 --lr 0.01 --quiet
 check "classify: a folder to test may lack a class" grep -q '^0  *[01].000  *0.000  *0.000  *0$' stdout
 check "classify: and the others are told apart" result '"accuracy"' '> 0.9'
+run classify --data messages --header --label-end : --test none --unit words
+check "classify: names the option whose file it cannot read" refused '^classify: --test is to be .*none: cannot open'
 sed 's/^ham/eggs/' unseen >strange
 run classify --data messages --header --label-end : --test strange --unit words
 check "classify: refuses a class to test that was not learnt" refused "the class 'eggs' is none of ham, spam"
