@@ -40,12 +40,13 @@ struct Summary {
       most = std::max(most, v);
       sum += v - first;
     }
+    const double unit = std::exp2(std::ilogb(most - least));  // whose square is a number, and exact
     for (std::size_t r = 0; r < n; ++r) {
-      const double d = (x[r * stride] - first) - sum / count;
+      const double d = ((x[r * stride] - first) - sum / count) / unit;
       squares += d * d;
     }
     mean = first + sum / count;
-    deviation = std::sqrt(squares / count);
+    deviation = unit * std::sqrt(squares / count);
   }
 };
 
@@ -215,7 +216,9 @@ void Scaler::state(Archive& a) {
   }
   Rows rows = rows_;
   a("begin", rows.begin, std::size_t{0}, std::size_t{most_rows});
-  a("end", rows.end, std::size_t{0}, std::size_t{most_rows});
+  // A fitted scaler has a row.
+  const std::size_t first_end = F == 0 ? 0 : a.peek("begin", rows.begin) + 1;
+  a("end", rows.end, first_end, std::size_t{most_rows});
   if (!a.loading()) return;
   center_ = std::move(center);
   width_ = std::move(width);

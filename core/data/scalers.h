@@ -39,9 +39,9 @@ class Scaler {
 
   /// Finds center and width of each column of a series (n, F) or (n), float32 or float64, from
   /// `rows` alone, in double, and returns the scaler. Throws UsageError for rows that do not exist,
-  /// for a column that is constant or so wide that its width is no finite number, and if names were
-  /// given but not F of them; NonFiniteError, with its place, for a value that is not finite;
-  /// ShapeError, DtypeError.
+  /// for a column that is constant, so narrow or so wide that its width is no normal number, and if
+  /// names were given but not F of them; NonFiniteError, with its place, for a value that is not
+  /// finite; ShapeError, DtypeError.
   Scaler& fit(const Tensor& series, const Rows& rows);
   /// Uses all rows of `train`, which count from 0: of a slice that begins later give the series and
   /// the rows instead, or leakage() cannot tell which they are.

@@ -190,9 +190,7 @@ double ConfusionMatrix::column_sum(std::size_t predicted) const {
   return sum;
 }
 
-double ConfusionMatrix::accuracy() const {
-  return metrics::mean(matrix_name, right_, count());
-}
+double ConfusionMatrix::accuracy() const { return metrics::mean(matrix_name, right_, count()); }
 
 ClassScores ConfusionMatrix::of_class(std::size_t id) const {
   check_class(id, classes_);
@@ -277,20 +275,22 @@ double RocAuc::count() const {
 double RocAuc::value() const {
   std::vector<Row> rows = rows_;
   std::ranges::sort(rows, {}, &Row::score);
-  double negatives = 0, positives = 0, area = 0;  // so far
-  for (std::size_t i = 0; i < rows.size();) {
-    const double below = negatives, score = rows[i].score;
-    double equal = 0;  // positives of this score
-    for (; i < rows.size() && rows[i].score == score; ++i)
-      (rows[i].positive ? equal : negatives) += rows[i].weight;
-    area += equal * (below + negatives) / 2;
-    positives += equal;
-  }
+  double negatives = 0, positives = 0;
+  for (const Row& row : rows) (row.positive ? positives : negatives) += row.weight;
   if (positives == 0 || negatives == 0) {
     fail<UsageError>("RocAuc", "of {} scores counted none is {}: both classes must occur",
                      rows.size(), positives == 0 ? "positive" : "negative");
   }
-  return std::min(area / positives / negatives, 1.0);  // which sums of weights, rounded, exceed
+  double area = 0, below = 0;
+  for (std::size_t i = 0; i < rows.size();) {
+    const double score = rows[i].score;
+    double equal_positives = 0, equal_negatives = 0;  // of this score
+    for (; i < rows.size() && rows[i].score == score; ++i)
+      (rows[i].positive ? equal_positives : equal_negatives) += rows[i].weight;
+    area += equal_positives / positives * ((below + equal_negatives / 2) / negatives);
+    below += equal_negatives;
+  }
+  return std::min(area, 1.0);  // which sums of weights, rounded, exceed
 }
 
 }  // namespace tapegrad

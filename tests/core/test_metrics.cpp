@@ -250,6 +250,15 @@ TEST_CASE("ROC AUC: what is refused counts nothing") {
         "[RocAuc] of 2 scores counted none is negative: both classes must occur");
 }
 
+TEST_CASE("ROC AUC: the same whatever the weights' unit") {
+  for (const double unit : {1e-300, 1.0, 1e300}) {
+    RocAuc area;
+    area.add(Tensor::from({4}, {1.0, 2.0, 3.0, 4.0}), Tensor::from({4}, {0, 1, 0, 1}),
+             {.weights = Tensor::full({4}, unit, DType::float64)});
+    CHECK(area.value() == 0.75);
+  }
+}
+
 TEST_CASE("shares of weights that round are not above 1") {
   for (int k = 0; k < 100; ++k) {
     std::vector<double> weights, scores;

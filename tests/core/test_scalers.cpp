@@ -161,14 +161,14 @@ TEST_CASE("scalers: a state restores every bit, also in a scaler that was not fi
 TEST_CASE("scalers: a state with a width of 0, a NaN or too many columns is refused") {
   struct Hostile {
     double center = 0, width = 1;
-    std::size_t columns = 1;
+    std::size_t columns = 1, begin = 0;
     void state(Archive& a) {
       a.fact("kind", "StandardScaler");
       a.fact("range", "0 to 1");
       a("columns", columns);
       a("center.0", center);
       a("width.0", width);
-      std::size_t begin = 0, end = 1;
+      std::size_t end = 1;
       a("begin", begin);
       a("end", end);
     }
@@ -183,6 +183,8 @@ TEST_CASE("scalers: a state with a width of 0, a NaN or too many columns is refu
     return message;
   };
   CHECK(refusal({}) == "nothing was thrown");
+  CHECK(refusal({.begin = 1}).find("scaler.end is '1' but must be a number in [2, ") !=
+        std::string::npos);
   CHECK(refusal({.width = 0}).find("scaler.width.0 is '0' but must be a number in [") !=
         std::string::npos);
   CHECK(refusal({.center = std::nan("")}).find("scaler.center.0 is 'nan' but must be a number") !=
@@ -260,9 +262,10 @@ TEST_CASE("scalers: what fit() refuses leaves the scaler as it was") {
   CHECK(refused(Tensor::from({3, 2}, {1e308, 2.0, -1e308, 3.0, 1.0, 2.0}))
             .starts_with("[StandardScaler] column 0 'flow' goes from -1e+308 to 1e+308, which "
                          "makes its width "));
-  CHECK(refused(Tensor::from({3, 2}, {1e-200, 2.0, 0.0, 3.0, 0.0, 2.0})) ==
-        "[StandardScaler] column 0 'flow' goes from 0 to 1e-200, which makes its width 0: that "
-        "must be a number in [2.2250738585072014e-308, 1.7976931348623157e+308]; take another "
+  CHECK(refused(Tensor::from({3, 2}, {1e-310, 2.0, 0.0, 3.0, 0.0, 2.0})) ==
+        "[StandardScaler] column 0 'flow' goes from 0 to 1e-310, which makes its width "
+        "4.7140452079104e-311: that must be a number in [2.2250738585072014e-308, "
+        "1.7976931348623157e+308]; take another "
         "unit");
   CHECK(refused(good, {1, 4}) ==
         "[StandardScaler] rows [1, 4) are asked for but the series has 3: begin must be below end, "
@@ -281,6 +284,18 @@ TEST_CASE("scalers: what fit() refuses leaves the scaler as it was") {
   CHECK(message_of([&] { scaler.fit(Tensor()); }) ==
         "[StandardScaler] series is undefined: give it a value first");
   CHECK(scaler.to_string() == before);
+}
+
+TEST_CASE("scalers: columns whose squares no double holds") {
+  for (const double unit : {1e-200, 1e200}) {
+    const Tensor x = Tensor::from({4}, {-unit, unit, -unit, unit});
+    StandardScaler scaler;
+    scaler.fit(x);
+    CHECK(scaler.width()[0] == doctest::Approx(unit).epsilon(1e-15));
+    const Tensor y = scaler.transform(x);
+    CHECK(y.at(0) == doctest::Approx(-1).epsilon(1e-15));
+    CHECK(scaler.inverse(y).at(1) == doctest::Approx(unit).epsilon(1e-15));
+  }
 }
 
 TEST_CASE("scalers: what the dtype cannot hold when it is scaled is refused, by its place") {
