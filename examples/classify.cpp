@@ -85,15 +85,19 @@ LabelledTexts read_texts(const Options& o, const char* option, const std::string
       fmt::format("{} is to be {}; ", option, source));
 }
 
-Part as_symbols(const Options& o, const LabelledTexts& texts) {
+Part as_symbols(const Options& o, const std::string& path, const LabelledTexts& texts) {
   Part part{.labels = texts.labels};
+  const auto characters_of = [&](const std::string& text) {
+    return given_by_user([&] { return decode_utf8(text); },
+                         fmt::format("{}: --unit words takes any text; ", path));
+  };
   for (const std::string& text : texts.texts) {
     Symbols symbols;
     if (o.unit == "words") {
       symbols = split_words(text);
       if (symbols.empty()) symbols.emplace_back("<unk>");  // of spaces: a text has a step
     } else {
-      for (const char32_t c : decode_utf8(text)) symbols.push_back(encode_utf8(c));
+      for (const char32_t c : characters_of(text)) symbols.push_back(encode_utf8(c));
     }
     part.texts.push_back(std::move(symbols));
   }
@@ -104,7 +108,7 @@ Data read_parts(const Options& o) {
   const LabelledTexts all = read_texts(o, "--data", o.data, {});
   const std::uint64_t seed = o.common.seed;
   Data data{.classes = all.classes};
-  const Part texts = given_by_user([&] { return as_symbols(o, all); }, "--unit characters: ");
+  const Part texts = as_symbols(o, o.data, all);
   const auto split = [&](const std::vector<double>& fractions) {
     return given_by_user([&] { return split_stratified(texts.labels, fractions, seed); },
                          o.data + ": ");
@@ -117,7 +121,7 @@ Data read_parts(const Options& o) {
     const auto places = split({0.85, 0.15});
     data.train = texts.subset(places[0]), data.valid = texts.subset(places[1]);
     const LabelledTexts test = read_texts(o, "--test", o.test, all.classes);
-    data.test = given_by_user([&] { return as_symbols(o, test); }, "--unit characters: ");
+    data.test = as_symbols(o, o.test, test);
   }
   return data;
 }

@@ -60,7 +60,7 @@ Autoregression best_autoregression(const std::vector<double>& series,
 
 int run(Options o) {
   set_threads(o.common.threads);
-  const Tensor series = read_series(o.file);  // (n, F) float32
+  const Tensor series = read_series(o.file);  // (n, F) float64
   const std::vector<Rows> parts = given_by_user([&] {
     return split_in_time(series.size(0), {0.7 * (1 - o.file.valid), 0.7 * o.file.valid, 0.3});
   });

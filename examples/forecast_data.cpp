@@ -14,7 +14,7 @@ Tensor read_series(SeriesFile& data) {
     std::vector<std::string> names{data.target};
     std::istringstream inputs(data.inputs);
     for (std::string name; std::getline(inputs, name, ',');) names.push_back(name);
-    return table.columns(names, {.dtype = DType::float32});
+    return table.columns(names);
   });
 }
 

@@ -34,7 +34,7 @@ ForecastTable forecasts_in(const TrainedForecaster& trained, const Tensor& serie
                            const Rows& part) {
   const ForecastSettings& s = trained.settings;
   const SeriesWindows windows =
-      SeriesWindows(trained.scaler.transform(series),
+      SeriesWindows(trained.scaler.transform(series).to(DType::float32),
                     {.look_back = s.look_back, .horizon = s.horizon, .target = {0}})
           .targets_in(part);
   std::vector<std::size_t> places(windows.size());
@@ -42,7 +42,7 @@ ForecastTable forecasts_in(const TrainedForecaster& trained, const Tensor& serie
   Tape tape = Tape::inference();
   const Forecast f = trained.model(tape, windows.batch(places).x);
   const auto table = [&](const Var& v) {
-    return trained.scaler.inverse(transpose(v).value(), {0});
+    return trained.scaler.inverse(transpose(v).value().to(DType::float64), {0});
   };
   return {windows.targets(0).begin, table(f.mean), table(f.lower), table(f.upper)};
 }

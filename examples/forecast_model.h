@@ -51,7 +51,7 @@ struct TrainedForecaster {
 };
 
 /// Learns from `train`, with the weights that are best in `valid`, the rows behind. series (n, F)
-/// float32, the target its first column. `callback` sees the training.
+/// float64, the target its first column. `callback` sees the training.
 template <class... Callbacks>
 TrainedForecaster train_forecaster(const tapegrad::Tensor& series, const tapegrad::Rows& train,
                                    const tapegrad::Rows& valid, const ForecastSettings& settings,
@@ -80,8 +80,8 @@ TrainedForecaster train_forecaster(const tapegrad::Tensor& series, const tapegra
   using namespace tapegrad;  // NOLINT(google-build-using-namespace): an example reads like a user
   TrainedForecaster trained{.settings = settings};
   trained.scaler.fit(series, train);
-  const SeriesWindows windows(
-      trained.scaler.transform(series),
+  const SeriesWindows windows(  // scaled before it is rounded: it may be far from 0
+      trained.scaler.transform(series).to(DType::float32),
       {.look_back = settings.look_back, .horizon = settings.horizon, .target = {0}});
   const SeriesWindows learnt = windows.inside(train), checked = windows.targets_in(valid);
 

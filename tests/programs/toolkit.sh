@@ -30,6 +30,13 @@ quick='--look-back 12 --horizon 3 --hidden 8 --epochs 15 --lr 0.01 --quiet'
   check "forecast: with skill over persistence" grep -q '^  Skill: better than persistence at all horizons' stdout
   run forecast waves.csv --target flow $quick --order 5
   check "forecast: beside an autoregression of a given order" grep -q '^autoregression of order 5 by' stdout
+  awk -F, 'NR == 1 { print "flow"; next } { printf "%.9f\n", $2 }' waves.csv >near_0.csv
+  awk -F, 'NR == 1 { print "flow"; next } { printf "%.9f\n", 1e9 + $2 }' waves.csv >far_from_0.csv
+  run forecast near_0.csv $quick
+  sed 's/.*"baseline":\([0-9]*\.[0-9]\{4\}\).*"epochs":\([0-9]*\).*/\1 \2/' stdout | tail -n 1 >first
+  run forecast far_from_0.csv $quick
+  sed 's/.*"baseline":\([0-9]*\.[0-9]\{4\}\).*"epochs":\([0-9]*\).*/\1 \2/' stdout | tail -n 1 >second
+  check "forecast: the same of a series far from 0" same first second
   run forecast walk.csv $quick
   check "forecast: a random walk has no skill" grep -q 'No skill' stdout
   check "forecast: and its forecast is the input, shifted by 1" grep -q 'the input shifted by 1' stdout
@@ -169,6 +176,9 @@ check "classify: names the option whose file it cannot read" refused '^classify:
 sed 's/^ham/eggs/' unseen >strange
 run classify --data messages --header --label-end : --test strange --unit words
 check "classify: refuses a class to test that was not learnt" refused "the class 'eggs' is none of ham, spam"
+sed 's/at/\xe4/' unseen >latin1
+run classify --data messages --header --label-end : --test latin1
+check "classify: of a text that is no UTF-8, names the file and the cure" refused '^classify: latin1: --unit words takes any text'
 grep ham messages >one_class
 run classify --data one_class --label-end :
 check "classify: refuses one class only" refused 'two classes at least'
