@@ -246,6 +246,11 @@ Scaler Scaler::from_string(std::string_view stored) {
       fail<FileError>("Scaler", "low {} and high {} are stored: low must be below high", numbers[2],
                       numbers[3]);
     }
+    if (kind == Kind::standard && (numbers[2] != 0 || numbers[3] != 1)) {
+      fail<FileError>("Scaler",
+                      "low {} and high {} are stored: of a standard scaler they are 0 and 1",
+                      numbers[2], numbers[3]);
+    }
     Scaler scaler(kind, numbers[2], numbers[3], {});
     scaler.rows_ = {static_cast<std::size_t>(begin), static_cast<std::size_t>(end)};
     for (std::size_t k = 4; k < numbers.size(); k += 2) {
