@@ -43,6 +43,12 @@ Ids ids_of(const char* op, const std::vector<std::string>& classes) {
   return ids;
 }
 
+void check_labels(const char* op, const Tensor& labels) {
+  check::defined(op, {{"labels", labels}});
+  if (labels.dtype() != DType::int32)
+    fail<DtypeError>(op, "labels is {}: it must be int32; convert it with to()", labels.dtype());
+}
+
 Tensor as_tensor(const std::vector<std::int32_t>& labels) {
   return Tensor::from<std::int32_t>({labels.size()}, labels);
 }
@@ -51,6 +57,11 @@ Tensor as_tensor(const std::vector<std::int32_t>& labels) {
 
 LabelledTexts LabelledTexts::subset(std::span<const std::size_t> places) const {
   if (places.empty()) fail<UsageError>("subset", "there are no places: give at least one");
+  check_labels("subset", labels);
+  if (labels.shape() != Shape{size()}) {
+    fail<ShapeError>("subset", "labels has shape {} but there are {} texts: each must have one",
+                     labels.shape(), size());
+  }
   LabelledTexts chosen;
   std::vector<std::int32_t> ids;
   const auto all = labels.values<std::int32_t>();
@@ -67,7 +78,7 @@ LabelledTexts LabelledTexts::subset(std::span<const std::size_t> places) const {
 
 Tensor balanced_class_weights(const Tensor& labels, std::size_t classes) {
   constexpr const char* op = "balanced_class_weights";
-  check::defined(op, {{"labels", labels}});
+  check_labels(op, labels);
   if (classes > labels.numel()) {
     fail<UsageError>(op, "there are {} labels for {} classes: each class must have one",
                      labels.numel(), classes);

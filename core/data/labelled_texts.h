@@ -19,7 +19,7 @@ struct LabelledTexts {
 
   std::size_t size() const { return texts.size(); }
   /// Returns the texts of these places, of the same classes. Throws UsageError for no places and for
-  /// one that does not exist.
+  /// one that does not exist; ShapeError, DtypeError unless each text has a label.
   LabelledTexts subset(std::span<const std::size_t> places) const;
 };
 

@@ -43,6 +43,8 @@ std::map<std::int32_t, Places> classes_of(std::string_view where, const Tensor& 
                                           std::size_t parts, std::uint64_t seed) {
   check::defined(where, {{"ids", ids}});
   if (ids.rank() != 1) check::wrong_shape(where, "ids", ids.shape(), "(n)");
+  if (ids.dtype() != DType::int32)
+    fail<DtypeError>(where, "ids is {}: it must be int32; convert it with to()", ids.dtype());
   std::map<std::int32_t, Places> classes;
   for (std::size_t k = 0; k < ids.numel(); ++k) classes[ids.data<std::int32_t>()[k]].push_back(k);
   if (classes.size() < 2) {

@@ -61,6 +61,11 @@ TEST_CASE("labelled texts: weights of classes that give each the same part") {
   CHECK(message_of([&] { (void)balanced_class_weights(labels, SIZE_MAX); }) ==
         "[balanced_class_weights] there are 6 labels for 18446744073709551615 classes: each class "
         "must have one");
+  CHECK(message_of([&] { (void)balanced_class_weights(Tensor::zeros({2}), 2); }) ==
+        "[balanced_class_weights] labels is float32: it must be int32; convert it with to()");
+  const LabelledTexts short_of_labels{{"x", "y"}, Tensor::zeros({1}, DType::int32), {"a", "b"}};
+  CHECK(message_of([&] { (void)short_of_labels.subset(std::vector<std::size_t>{1}); }) ==
+        "[subset] labels has shape (1) but there are 2 texts: each must have one");
   CHECK(message_of([&] { (void)balanced_class_weights({}, 2); }) ==
         "[balanced_class_weights] labels is undefined: give it a value first");
   CHECK(message_of([&] { (void)balanced_class_weights(labels, 2); }) ==

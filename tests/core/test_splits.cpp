@@ -155,7 +155,8 @@ TEST_CASE("split_stratified: what is refused, in whole messages") {
         }) ==
         "[split_stratified] part 1 has a fraction of 0.01 of 4 members and gets none: each part "
         "needs one");
-  CHECK_THROWS_AS(split_stratified(Tensor::zeros({4}), {0.5, 0.5}, 1), DtypeError);
+  CHECK(refused(Tensor::zeros({4})) ==
+        "[split_stratified] ids is float32: it must be int32; convert it with to()");
   CHECK_THROWS_AS(split_stratified(counted(4), {0.5, 0.6}, 1), UsageError);
 }
 
