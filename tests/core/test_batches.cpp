@@ -168,6 +168,7 @@ TEST_CASE("batches: a state restored in a loop has the order of its own epoch") 
   const TempFolder folder;
   Batches late(50, 7, {.shuffle = 5});
   while (late.epoch() < 2) rest_of_epoch(late);
+  (void)*late.begin();
   save_state(folder / "s", [&](Archive& a) { a("batches", late); });
   const Epoch expected = rest_of_epoch(late);
   Batches batches(50, 7, {.shuffle = 5});

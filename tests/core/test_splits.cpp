@@ -231,9 +231,9 @@ TEST_CASE("rolling_origin: what is refused, in whole messages") {
         "[rolling_origin] the series has 6 rows but train is 4, gap is 1 and horizon is 2: one "
         "fold needs 7 rows");
   constexpr std::size_t huge = std::size_t{1} << 60;  // of such numbers a double loses 1
-  CHECK(refused(huge, {.train = huge, .horizon = 1, .step = huge / 2, .gap = 1}) ==
+  CHECK(refused(huge, {.train = huge - 1, .horizon = 1, .step = huge / 2, .gap = 1}) ==
         "[rolling_origin] the series has 1152921504606846976 rows but train is "
-        "1152921504606846976, gap is 1 and horizon is 1: one fold needs 1152921504606846976 rows");
+        "1152921504606846975, gap is 1 and horizon is 1: one fold needs 1152921504606846976 rows");
   CHECK(refused(6, {.train = SIZE_MAX, .horizon = 2}) ==
         "[rolling_origin] the series has 6 rows but train is 18446744073709551615, gap is 0 and "
         "horizon is 2: one fold needs 18446744073709551616 rows");
