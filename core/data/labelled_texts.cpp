@@ -1,7 +1,5 @@
 #include "labelled_texts.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <string_view>
 #include <system_error>
@@ -127,8 +125,8 @@ LabelledTexts read_class_files(const std::filesystem::path& folder, const std::s
     const std::filesystem::path& file = files[k];
     const auto found = ids.find(names[k]);
     if (found == ids.end()) {
-      fail<FileError>(op, "{}: the class '{}' is none of {}", shown_path(file), shown(names[k]),
-                      joined(read.classes, ", "));
+      fail<FileError>(op, "{}: the class '{}' is none of the {} given: {}", shown_path(file),
+                      shown(names[k]), ids.size(), near_names(names[k], read.classes));
     }
     const std::size_t before = read.texts.size();
     for_each_line(read_text_file(file), [&](std::string_view line, std::size_t) {
@@ -181,8 +179,9 @@ LabelledTexts read_labelled_lines(const std::filesystem::path& path,
   for (std::size_t k = 0; k < labels.size(); ++k) {
     const auto found = ids.find(labels[k]);
     if (found == ids.end()) {
-      fail<FileError>(op, "{}, line {}: the class '{}' is none of {}", shown_path(path), lines[k],
-                      shown(labels[k]), fmt::format("{}", fmt::join(read.classes, ", ")));
+      fail<FileError>(op, "{}, line {}: the class '{}' is none of the {} given: {}",
+                      shown_path(path), lines[k], shown(labels[k]), ids.size(),
+                      near_names(labels[k], read.classes));
     }
     of_texts.push_back(found->second);
   }

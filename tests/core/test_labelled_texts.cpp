@@ -101,7 +101,7 @@ TEST_CASE("labelled texts: a second folder has the ids of the first one's classe
   CHECK(message_of([&] {
           (void)read_class_files(folder / "test", ".x.txt", {"a", "b"});
         }) == "[read_class_files] " + (folder / "test" / "c.x.txt").string() +
-                  ": the class 'c' is none of a, b");
+                  ": the class 'c' is none of the 2 given: is it a, b?");
 }
 
 TEST_CASE("labelled texts: a byte order mark is no part of a label or a text") {
@@ -145,7 +145,7 @@ TEST_CASE("labelled texts: a line without label, text or separator is refused by
   CHECK(message("a\tb\na\tc\n") ==
         ": has 2 texts of 1 classes: there must be two classes at least");
   CHECK(message("a\tb\nc\td\n", {.classes = {"a", "b"}}) ==
-        ", line 2: the class 'c' is none of a, b");
+        ", line 2: the class 'c' is none of the 2 given: is it a, b?");
   CHECK_THROWS_AS((void)read_labelled_lines(folder / "no"), FileError);
 }
 

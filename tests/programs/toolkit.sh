@@ -164,7 +164,7 @@ mkdir -p languages_unseen
 head -n 20 languages/b.txt >languages_unseen/b.txt
 tail -n 20 languages/b.txt >languages_unseen/c.txt
 run classify --data languages --test languages_unseen
-check "classify: refuses a folder to test with a class that was not learnt" refused "the class 'c' is none of a, b"
+check "classify: refuses a folder to test with a class that was not learnt" refused "the class 'c' is none of the 2 given: is it a, b?"
 mkdir -p three two
 for class in a b; do cp languages/$class.txt two/; cp languages/$class.txt three/; done
 sed 's/an/zz/' languages/a.txt >three/0.txt
@@ -175,7 +175,7 @@ run classify --data messages --header --label-end : --test none --unit words
 check "classify: names the option whose file it cannot read" refused '^classify: --test is to be .*none: cannot open'
 sed 's/^ham/eggs/' unseen >strange
 run classify --data messages --header --label-end : --test strange --unit words
-check "classify: refuses a class to test that was not learnt" refused "the class 'eggs' is none of ham, spam"
+check "classify: refuses a class to test that was not learnt" refused "the class 'eggs' is none of the 2 given: is it ham, spam?"
 sed 's/at/\xe4/' unseen >latin1
 run classify --data messages --header --label-end : --test latin1
 check "classify: of a text that is no UTF-8, names the file and the cure" refused '^classify: latin1: --unit words takes any text'
