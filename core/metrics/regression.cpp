@@ -44,8 +44,10 @@ constexpr const char* regression = "RegressionMetrics";
 }  // namespace
 
 void RegressionMetrics::Moments::merge(const Moments& other) {
-  const double total = weight + other.weight, distance = other.mean - mean;
+  const double total = weight + other.weight;
   if (total == 0) return;
+  if (weight == 0) origin = other.origin;
+  const double distance = (other.origin - origin) + (other.mean - mean);
   mean += distance * (other.weight / total);
   deviations += other.deviations + distance * (weight / total) * other.weight * distance;
   weight = total;
@@ -57,7 +59,7 @@ void RegressionMetrics::add(const Tensor& predictions, const Tensor& targets,
        checked_pairs(regression, predictions, targets, weights)) {
     if (w == 0) continue;
     const double error = prediction - target;
-    targets_.merge({w, target, 0});
+    targets_.merge({w, target, 0, 0});
     squared_ += w * error * error;
     absolute_ += w * std::abs(error);
     if (target == 0) {
@@ -97,7 +99,7 @@ double RegressionMetrics::r2() const {
     fail<UsageError>(regression,
                      "all targets are {}: r2() compares with the targets' variance, which must not "
                      "be 0",
-                     targets_.mean);
+                     targets_.origin + targets_.mean);
   }
   return 1 - error / (targets_.deviations / count());
 }

@@ -42,9 +42,11 @@ class RegressionMetrics {
   double r2() const;
 
  private:
-  /// Sum of weights, mean, and sum of squared deviations from the mean.
+  /// Sum of weights, mean, and sum of squared deviations from the mean. The mean is origin + mean,
+  /// with the first number as origin: of numbers far from 0 that are near each other no digit is
+  /// lost.
   struct Moments {
-    double weight = 0, mean = 0, deviations = 0;
+    double weight = 0, origin = 0, mean = 0, deviations = 0;
     void merge(const Moments& other);
   };
   Moments targets_;
