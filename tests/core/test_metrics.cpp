@@ -306,12 +306,15 @@ TEST_CASE("regression: R2 keeps its digits far from 0, and padding is not read")
   }
   CHECK(m.count() == 4);
   CHECK(m.r2() == doctest::Approx(1 - 0.25 / 1.25).epsilon(1e-15));
-  RegressionMetrics near;  // 2^30 + 0, 1, ... 63 in steps of 2^-20, each with an error of one step
+  RegressionMetrics near;  // squares modulo 61 in steps of 2^-20 beyond 2^30, errors of one step
+  double sum = 0, squares = 0;
   for (int k = 0; k < 64; ++k) {
-    const double y = 0x1p30 + k * 0x1p-20;
+    const double v = k * k % 61, y = 0x1p30 + v * 0x1p-20;
     near.add(Tensor::from({1}, {y + 0x1p-20}), Tensor::from({1}, {y}));
+    sum += v;
+    squares += v * v;
   }
-  CHECK(near.r2() == doctest::Approx(1 - 12.0 / (64 * 64 - 1)).epsilon(1e-14));
+  CHECK(near.r2() == doctest::Approx(1 - 64 / (squares - sum * sum / 64)).epsilon(1e-14));
   RegressionMetrics empty;
   empty += m;
   CHECK(empty.r2() == m.r2());
