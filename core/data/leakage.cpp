@@ -38,10 +38,12 @@ std::vector<std::string> leakage(const ForecastData& data) {
   }
   if (data.scaler != nullptr && data.scaler->fitted_on().end > test.begin) {
     const Rows rows = data.scaler->fitted_on(), late = {std::max(rows.begin, test.begin), rows.end};
+    const Rows early = {train.begin, std::min(train.end, test.begin)};
     lines.push_back(fmt::format(
         "the scaler was fitted on {}, {} among them, but the test part begins in row {}: fit it on "
-        "the training part, {}",
-        to_string(rows), to_string(late), test.begin, to_string(train)));
+        "the training part{}",
+        to_string(rows), to_string(late), test.begin,
+        early.begin < early.end ? ", " + to_string(early) : " before that"));
   }
   if (data.train_windows != nullptr) {
     const SeriesWindows& windows = *data.train_windows;

@@ -47,6 +47,13 @@ TEST_CASE("leakage: a scaler that was fitted on test rows") {
   CHECK(leakage({.train = train, .test = test, .scaler = &scaler}) ==
         Lines{"the scaler was fitted on rows 0 to 2819, rows 1973 to 2819 among them, but the test "
               "part begins in row 1973: fit it on the training part, rows 0 to 1972"});
+  const Rows too_long = {0, 2000};  // of which those before the test part may be used
+  CHECK(leakage({.train = too_long, .test = test, .scaler = &scaler})[1] ==
+        "the scaler was fitted on rows 0 to 2819, rows 1973 to 2819 among them, but the test part "
+        "begins in row 1973: fit it on the training part, rows 0 to 1972");
+  CHECK(leakage({.train = test, .test = train, .scaler = &scaler})[1] ==
+        "the scaler was fitted on rows 0 to 2819, rows 0 to 2819 among them, but the test part "
+        "begins in row 0: fit it on the training part before that");
   scaler.fit(series(), {1900, 1974});
   CHECK(leakage({.train = train, .test = test, .scaler = &scaler}) ==
         Lines{"the scaler was fitted on rows 1900 to 1973, row 1973 among them, but the test part "
