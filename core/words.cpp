@@ -55,7 +55,7 @@ std::string described(DType dtype, const Shape& shape) {
   return fmt::format("{} {}", to_string(dtype), to_string(shape));
 }
 
-std::string as_utf8(std::string_view text) { return Json::parse(quoted(text)); }
+std::string as_utf8(std::string_view text) { return Json::parse(quoted(text)).get<std::string>(); }
 
 std::string escaped(std::string_view text) {
   const std::string marked = quoted(text);

@@ -49,10 +49,10 @@ struct LabelledLineOptions {
 };
 
 /// Reads a file of lines "label, separator, text". Empty lines are left out, carriage returns at the
-/// ends, and a byte order mark at the beginning. Throws FileError, with the line, for a line without
-/// separator, for a label or a text that is empty, for a label that is in none of the `classes`
-/// given; for a file that cannot be read or has labels of one class alone; UsageError for a class
-/// that is given twice.
+/// ends, and a byte order mark at the beginning. Throws FileError, with the line, for a line
+/// without separator, for a label or a text that is empty, for a label that is in none of the
+/// `classes` given; for a file that cannot be read or has labels of one class alone; UsageError for
+/// a class that is given twice.
 LabelledTexts read_labelled_lines(const std::filesystem::path& path,
                                   const LabelledLineOptions& options = {});
 

@@ -88,8 +88,9 @@ struct CsvColumn {
 /// again; NaN is "nan". Texts are in quotation marks where they must be. Rows end with LF.
 ///
 /// Throws ShapeError unless all columns have the same number of values, at least one, and a tensor
-/// one axis; UsageError without columns, for a name that is there twice, for a text with a byte 0,
-/// and for a separator as read_csv() does; FileError as write_file_atomically() does.
+/// one axis; UsageError without columns, for an undefined tensor, for a name that is there twice,
+/// for a text with a byte 0, and for a separator as read_csv() does; FileError as
+/// write_file_atomically() does.
 void write_csv(const std::filesystem::path& path, const std::vector<CsvColumn>& columns,
                char separator = ',');
 

@@ -47,9 +47,10 @@ struct WriteWavOptions {
 /// written again as it was, and 1 becomes the greatest number there is. float32 is written as it is.
 ///
 /// Throws, and writes nothing: NonFiniteError for a sample that is not finite; UsageError for PCM
-/// samples beyond [-1, 1], with their number and the greatest, and for a rate, a number of channels
-/// or a length that a WAV file cannot have; ShapeError unless samples are (frames, channels), at least
-/// one of each; DtypeError unless they are float32; FileError as write_file_atomically() does.
+/// samples beyond [-1, 1], with their number and the greatest, for a rate, a number of channels or
+/// a length that a WAV file cannot have, and for an undefined tensor; ShapeError unless samples are
+/// (frames, channels), at least one of each; DtypeError unless they are float32; FileError as
+/// write_file_atomically() does.
 void write_wav(const std::filesystem::path& path, const Sound& sound,
                const WriteWavOptions& options = {});
 

@@ -31,8 +31,8 @@ Ticks round_numbers(Range range, double count, double least_step) {
   return ticks;
 }
 
-/// Returns "−1.5" with a minus sign of its full width, or "1.5e6": of six digits, or as many as tell
-/// numbers apart that are `step` from each other.
+/// Returns "−1.5" with a minus sign of its full width, or "1.5e6": of six digits, or as many as
+/// tell numbers apart that are `step` from each other.
 std::string number(double value, double step) {
   const auto exponent = [](double x) { return static_cast<int>(std::floor(std::log10(x))); };
   const int before = value == 0 ? 0 : exponent(std::abs(value)), told = before - exponent(step) + 1;

@@ -14,8 +14,8 @@ struct PredictionInterval {
 
 /// Returns the interval between two columns of `quantiles` (..., Q); of columns for 0.05 and 0.95
 /// the level is 0.9. Where the two cross, the smaller one is the lower bound (Chernozhukov,
-/// Fernandez-Val and Galichon 2010). Throws ShapeError unless there are both columns, UsageError if
-/// they are the same.
+/// Fernandez-Val and Galichon 2010); one that is NaN stays so. Throws ShapeError unless there are
+/// both columns, UsageError if they are the same.
 PredictionInterval quantile_interval(const Tensor& quantiles, std::size_t lower, std::size_t upper);
 
 /// Returns the central interval of normal distributions, of shape (...) each:

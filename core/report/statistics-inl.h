@@ -46,8 +46,8 @@ class LongRunMeans {
   std::size_t freedom() const { return freedom_; }
   Estimate mean(std::span<const double> x) const;
   /// 1 - mean(x) / mean(y), of x, y >= 0. Its interval holds each s for which a t test does not
-  /// reject mean(x - (1 - s) y) = 0; if mean(y) itself is not known to be above 0, it begins at -inf,
-  /// and ends at 1 unless mean(x) is known to be. If x and y are 0 throughout, it is [0, 0].
+  /// reject mean(x - (1 - s) y) = 0; if mean(y) itself is not known to be above 0, it begins at
+  /// -inf, and ends at 1 unless mean(x) is known to be. If x and y are 0 throughout, it is [0, 0].
   Skill gain(std::span<const double> x, std::span<const double> y) const;
 
  private:
