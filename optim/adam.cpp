@@ -21,8 +21,8 @@ template <class T>
 void Adam::adapt(const Step& step, const kernels::Update<T>& u) const {
   const AdamOptions& o = options_[step.group];
   const auto t = static_cast<double>(step.number);
-  const double correction1 = 1 - std::pow(o.beta1, t);
-  const double correction2 = std::sqrt(1 - std::pow(o.beta2, t));
+  const double correction1 = o.bias_correction ? 1 - std::pow(o.beta1, t) : 1;
+  const double correction2 = o.bias_correction ? std::sqrt(1 - std::pow(o.beta2, t)) : 1;
   const bool hat = o.epsilon_form == AdamEpsilon::hat;
   kernels::adapt<T>({.beta1 = o.beta1,
                      .beta2 = o.beta2,
@@ -50,7 +50,8 @@ std::vector<Adam::Group> as_adam(const std::vector<AdamW::Group>& groups) {
                     .beta1 = o.beta1,
                     .beta2 = o.beta2,
                     .epsilon = o.epsilon,
-                    .amsgrad = o.amsgrad}});
+                    .amsgrad = o.amsgrad,
+                    .bias_correction = o.bias_correction}});
   }
   return all;
 }

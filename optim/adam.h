@@ -19,7 +19,8 @@ struct AdamOptions {
   double epsilon = 1e-8;    // > 0
   double weight_decay = 0;  // >= 0; L2: added to the gradient
   AdamEpsilon epsilon_form = AdamEpsilon::after_correction;
-  bool amsgrad = false;  // divides by the largest v so far
+  bool amsgrad = false;         // divides by the largest v so far
+  bool bias_correction = true;  // of m and v; AMSGrad as published has none
 };
 
 /// Adam (Kingma and Ba 2015, algorithm 1):
@@ -30,8 +31,8 @@ struct AdamOptions {
 ///   hat:                p = p - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
 ///
 /// t counts the steps that a parameter took part in. With amsgrad, v_max, the largest v so far of
-/// an element, stands under the root (Reddi et al. 2018, algorithm 2; biases are corrected all the
-/// same, as torch does and the paper does not).
+/// an element, stands under the root (Reddi et al. 2018, algorithm 2). torch corrects the biases all
+/// the same; without bias_correction 1 stands for 1 - beta1^t and 1 - beta2^t, as in that paper.
 ///
 /// A finite g whose square would overflow counts as the largest one whose square does not (1.8e19
 /// in float32). Squares of gradients below 1e-19 in float32 count as 0, so epsilon should not be
@@ -82,7 +83,8 @@ struct AdamWOptions {
   double epsilon = 1e-8;       // > 0
   double weight_decay = 1e-2;  // >= 0
   AdamWDecay decay_form = AdamWDecay::times_lr;
-  bool amsgrad = false;  // as Adam's
+  bool amsgrad = false;         // as Adam's
+  bool bias_correction = true;  // likewise
 };
 
 /// Adam whose weight decay is not part of the gradient (Loshchilov and Hutter 2019, algorithm 2):

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "../../autograd/ops/elementwise.h"
@@ -124,6 +125,39 @@ TEST_CASE("optim: Adam over ten steps is the paper's algorithm 1, line by line")
     const double m_hat = m / (1 - std::pow(0.8, t)), v_hat = v / (1 - std::pow(0.95, t));
     theta -= 0.02 * m_hat / (std::sqrt(v_hat) + 1e-3);
     check_near(p.value(), {theta}, 1e-14);
+  }
+}
+
+TEST_CASE("optim: Adam without correction of biases is the published AMSGrad, line by line") {
+  for (const bool decoupled : {false, true}) {
+    Parameter p = vector_of({0.3});
+    const Parameters ps{{"p", p}};
+    const AdamOptions options{.lr = 0.02,
+                              .beta1 = 0.8,
+                              .beta2 = 0.5,
+                              .epsilon = 1e-3,
+                              .amsgrad = true,
+                              .bias_correction = false};
+    Adam adam(ps, options);
+    AdamW adam_w(ps, {.lr = 0.02,
+                      .beta1 = 0.8,
+                      .beta2 = 0.5,
+                      .epsilon = 1e-3,
+                      .weight_decay = 0,
+                      .amsgrad = true,
+                      .bias_correction = false});
+    Adam& chosen = decoupled ? adam_w : adam;
+    double x = 0.3, m = 0, v = 0, v_max = 0;
+    for (int t = 1; t <= 10; ++t) {
+      const double g = std::cos(t) + 0.2;
+      set_grad(p, {g});
+      chosen.step();
+      m = 0.8 * m + (1 - 0.8) * g;
+      v = 0.5 * v + (1 - 0.5) * g * g;
+      v_max = std::max(v_max, v);
+      x -= 0.02 * m / (std::sqrt(v_max) + 1e-3);
+      check_near(p.value(), {x}, 1e-14);
+    }
   }
 }
 

@@ -25,7 +25,7 @@ Options draw_options(Rng& rng, std::size_t kind) {
   const double lr = number(rng, 0, 0.1), decay = maybe(0, 0.1);
   const double beta1 = number(rng, 0, 0.99), beta2 = number(rng, 0.5, 0.9999);
   const double epsilon = number(rng, 1e-10, 1e-3);
-  const bool one = rng.below(2) == 0, other = rng.below(2) == 0;
+  const bool one = rng.below(2) == 0, other = rng.below(2) == 0, corrected = rng.below(4) != 0;
   const Options all[] = {
       SGDOptions{.lr = lr,
                  .momentum = one ? number(rng, 0.1, 0.99) : 0,
@@ -38,14 +38,16 @@ Options draw_options(Rng& rng, std::size_t kind) {
                   .epsilon = epsilon,
                   .weight_decay = decay,
                   .epsilon_form = one ? AdamEpsilon::hat : AdamEpsilon::after_correction,
-                  .amsgrad = other},
+                  .amsgrad = other,
+                  .bias_correction = corrected},
       AdamWOptions{.lr = lr,
                    .beta1 = beta1,
                    .beta2 = beta2,
                    .epsilon = epsilon,
                    .weight_decay = decay,
                    .decay_form = one ? AdamWDecay::published : AdamWDecay::times_lr,
-                   .amsgrad = other},
+                   .amsgrad = other,
+                   .bias_correction = corrected},
       NAdamOptions{.lr = lr,
                    .beta1 = beta1,
                    .beta2 = beta2,
@@ -93,14 +95,16 @@ std::string described(const Options& options) {
                                o.dampening, o.weight_decay, o.nesterov ? " nesterov" : "");
           },
           [](const AdamOptions& o) {
-            return fmt::format(" Adam lr {} betas {}, {} epsilon {} decay {}{};", o.lr, o.beta1,
-                               o.beta2, o.epsilon, o.weight_decay, o.amsgrad ? " amsgrad" : "");
+            return fmt::format(" Adam lr {} betas {}, {} epsilon {} decay {}{}{};", o.lr, o.beta1,
+                               o.beta2, o.epsilon, o.weight_decay, o.amsgrad ? " amsgrad" : "",
+                               o.bias_correction ? "" : " uncorrected");
           },
           [](const AdamWOptions& o) {
-            return fmt::format(" AdamW lr {} betas {}, {} epsilon {} decay {}{}{};", o.lr, o.beta1,
-                               o.beta2, o.epsilon, o.weight_decay,
+            return fmt::format(" AdamW lr {} betas {}, {} epsilon {} decay {}{}{}{};", o.lr,
+                               o.beta1, o.beta2, o.epsilon, o.weight_decay,
                                o.decay_form == AdamWDecay::published ? " published" : "",
-                               o.amsgrad ? " amsgrad" : "");
+                               o.amsgrad ? " amsgrad" : "",
+                               o.bias_correction ? "" : " uncorrected");
           },
           [](const NAdamOptions& o) {
             return fmt::format(" NAdam lr {} betas {}, {} epsilon {} decay {}{} of momentum {};",
@@ -264,8 +268,8 @@ void check_moments(const char* name, const Rates& o, const Element<T>& e) {
 template <class T>
 void check(const AdamOptions& o, const Element<T>& e, const char* name = "Adam",
            double decoupled = 0) {
-  const Long correction1 = 1 - std::pow(Long{o.beta1}, e.t);
-  const Long correction2 = std::sqrt(1 - std::pow(Long{o.beta2}, e.t));
+  const Long correction1 = o.bias_correction ? 1 - std::pow(Long{o.beta1}, e.t) : 1;
+  const Long correction2 = o.bias_correction ? std::sqrt(1 - std::pow(Long{o.beta2}, e.t)) : 1;
   const bool hat = o.epsilon_form == AdamEpsilon::hat;
   check_moments(name,
                 {.beta1 = o.beta1,
@@ -284,9 +288,13 @@ void check(const AdamOptions& o, const Element<T>& e, const char* name = "Adam",
 template <class T>
 void check(const AdamWOptions& o, const Element<T>& e) {
   const auto lr = static_cast<double>(e.lr);
-  check(
-      {.lr = o.lr, .beta1 = o.beta1, .beta2 = o.beta2, .epsilon = o.epsilon, .amsgrad = o.amsgrad},
-      e, "AdamW", (o.decay_form == AdamWDecay::published ? lr / o.lr : lr) * o.weight_decay);
+  check({.lr = o.lr,
+         .beta1 = o.beta1,
+         .beta2 = o.beta2,
+         .epsilon = o.epsilon,
+         .amsgrad = o.amsgrad,
+         .bias_correction = o.bias_correction},
+        e, "AdamW", (o.decay_form == AdamWDecay::published ? lr / o.lr : lr) * o.weight_decay);
 }
 
 template <class T>
