@@ -11,20 +11,24 @@ namespace tapegrad {
 
 Node::Node(const char* name, InputSpan inputs) : name_(name) {
   const Var* typed = nullptr;  // the first input that is not ids
-  for (const auto& input : inputs) {
-    const Var& v = input;
+  const auto name_of = [](std::size_t i) { return "input " + std::to_string(i); };
+  std::size_t recorded = 0;  // the input that state_ is from
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Var& v = inputs[i];
     if (!v.defined()) continue;
     if (v.dtype() != DType::int32) {
       if (typed == nullptr) typed = &v;
       if (v.dtype() != typed->dtype()) tape_errors::mixed_dtypes(name, typed->dtype(), v.dtype());
     }
     if (v.state_ == nullptr) continue;
-    if (v.pass_ != v.state_->pass) {
-      v.state_->pass_is_over(v, name, "input " + std::to_string(&input - inputs.data()));
-    }
+    if (v.pass_ != v.state_->pass) v.state_->pass_is_over(v, name, name_of(i));
     v.state_->check_thread(name);
-    if (state_ != nullptr && v.state_ != state_) tape_errors::two_tapes(name);
-    state_ = v.state_;
+    if (state_ == nullptr) {
+      state_ = v.state_;
+      recorded = i;
+    } else if (v.state_ != state_) {
+      tape_errors::two_tapes(name, name_of(i), name_of(recorded));
+    }
   }
   if (state_ == nullptr) return;
   if (state_->paused > 0) {

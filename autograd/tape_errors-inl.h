@@ -15,7 +15,8 @@ namespace tapegrad::tape_errors {
 /// `maker` and `scope`: the op that made `name`, or "" if that is not known any more, and where.
 [[noreturn]] void pass_is_over(const char* op, std::string_view name, std::string_view maker,
                                std::string_view scope, std::uint64_t made, std::uint64_t now);
-[[noreturn]] void two_tapes(const char* op);
+/// `name`: an argument that is not of the tape of `other`.
+[[noreturn]] void two_tapes(const char* op, std::string_view name, std::string_view other);
 [[noreturn]] void other_thread(const char* op);
 [[noreturn]] void not_retained();
 [[noreturn]] void no_hook();
@@ -28,7 +29,7 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void parameter_changed(const Shape& shape);
 [[noreturn]] void mixed_dtypes(const char* op, DType first, DType other);
 [[noreturn]] void not_recorded(const char* op);
-[[noreturn]] void other_tape(const char* op);
+[[noreturn]] void other_tape(const char* op, std::string_view name);
 [[noreturn]] void pass_is_spent(const char* op, const char* node);
 [[noreturn]] void not_differentiable(const char* op, const char* node);
 [[noreturn]] void graph_while_paused(const char* op);

@@ -27,10 +27,10 @@ void pass_is_over(const char* op, std::string_view name, std::string_view maker,
                    name, made, by, now);
 }
 
-void two_tapes(const char* op) {
+void two_tapes(const char* op, std::string_view name, std::string_view other) {
   fail<UsageError>(
-      op,
-      "the inputs were recorded on two tapes: use one tape for a pass, or detach() one of them");
+      op, "{} was recorded on another tape than {}: use one tape for a pass, or detach() {}", name,
+      other, name);
 }
 
 void other_thread(const char* op) {
@@ -96,8 +96,8 @@ void not_recorded(const char* op) {
                    "does it depend on a leaf, and was the tape recording?");
 }
 
-void other_tape(const char* op) {
-  fail<UsageError>(op, "a value was recorded on another tape: call the tape that recorded it");
+void other_tape(const char* op, std::string_view name) {
+  fail<UsageError>(op, "{} was recorded on another tape: call the tape that recorded it", name);
 }
 
 void pass_is_spent(const char* op, const char* node) {

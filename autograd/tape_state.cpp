@@ -81,7 +81,7 @@ TapeState& TapeState::of(const Var& v, const char* op, const char* name) {
 }
 
 void TapeState::check_own(const Var& v, const char* op, const char* name) const {
-  if (&of(v, op, name) != this) tape_errors::other_tape(op);
+  if (&of(v, op, name) != this) tape_errors::other_tape(op, name);
 }
 
 void TapeState::own(Var& gradient) {
@@ -101,7 +101,7 @@ bool TapeState::is_zero(const Var& gradient) {
 void Tape::require_same_tape(const Var& x, const char* op, std::string_view name) const {
   if (!x.recorded()) return;
   x.state_->check_current(x, op, name);
-  if (x.state_ != state_) tape_errors::two_tapes(op);
+  if (x.state_ != state_) tape_errors::two_tapes(op, name, "the one given");
 }
 
 RandomKey Tape::random_key(std::string_view site) {

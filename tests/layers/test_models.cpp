@@ -113,20 +113,25 @@ TEST_CASE(
   Tape training = Tape::training({.seed = 1, .pass = 0}), inference = Tape::inference();
   const Var x = training.leaf(Tensor::zeros({4, 2, 3}));
   const Var row = training.leaf(Tensor::zeros({2, 3}));
-  const auto refused = [](const char* name, const std::function<void()>& use) {
+  const auto refused = [](const std::string& layer, const std::function<void()>& use,
+                          const std::string& name = "x") {
     CHECK_THROWS_WITH_AS(use(),
-                         (std::string("[") + name +
-                          "] the inputs were recorded on two tapes: use one tape for a pass, or "
-                          "detach() one of them")
+                         ("[" + layer + "] " + name +
+                          " was recorded on another tape than the one given: use one tape for a "
+                          "pass, or detach() " +
+                          name)
                              .c_str(),
                          UsageError);
   };
   refused("Linear", [&] { (void)head(inference, row); });
   refused("LSTM", [&] { (void)lstm(inference, x); });
-  refused("LSTM", [&] {
-    (void)lstm(inference, x.detach(),
-               {training.leaf(Tensor::zeros({1, 2, 3})), Tensor::zeros({1, 2, 3})});
-  });
+  refused(
+      "LSTM",
+      [&] {
+        (void)lstm(inference, x.detach(),
+                   {training.leaf(Tensor::zeros({1, 2, 3})), Tensor::zeros({1, 2, 3})});
+      },
+      "state.h");
   refused("LSTMCell", [&] { (void)cell(inference, row, cell.zero_state(2)); });
   refused("dropout", [&] { (void)dropout(inference, row, 0.5); });
   (void)head(inference, row.detach());  // the cure

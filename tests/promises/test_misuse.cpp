@@ -9,6 +9,7 @@
 #include "../../autograd/node.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/reduce.h"
+#include "../../autograd/ops/shape.h"
 #include "../../autograd/parameters.h"
 #include "../../core/error.h"
 #include "../support/temp_folder.h"
@@ -40,9 +41,9 @@ std::string not_recorded(const char* op) {
       "depend on a leaf, and was the tape recording?",
       op);
 }
-std::string other_tape(const char* op) {
-  return fmt::format("[{}] a value was recorded on another tape: call the tape that recorded it",
-                     op);
+std::string other_tape(const char* op, const char* name) {
+  return fmt::format("[{}] {} was recorded on another tape: call the tape that recorded it", op,
+                     name);
 }
 
 }  // namespace
@@ -161,14 +162,20 @@ TEST_CASE("misuse: two tapes at once") {
     Tape tape = t.tape();
     Tape other;
     const Var h = t.model.embed(tape, t.x);
-    const Var far = sum(t.model.embed(other, t.x));
+    const Var elsewhere = t.model.embed(other, t.x);
+    const Var far = sum(elsewhere);
     mistake.is<UsageError>(
-        "[LSTM] the inputs were recorded on two tapes: use one tape for a pass, or detach() one of "
-        "them",
+        "[LSTM] x was recorded on another tape than the one given: use one tape for a pass, or "
+        "detach() x",
         [&] { (void)t.model.lstm(other, h, t.state); });
-    mistake.is<UsageError>(other_tape("backward"), [&] { tape.backward(far); });
-    mistake.is<UsageError>(other_tape("gradient"), [&] { (void)tape.gradient(far, {h}); });
-    mistake.is<UsageError>(other_tape("gradient"), [&] { (void)tape.gradient(sum(h), {far}); });
+    mistake.is<UsageError>(
+        "[concat] input 2 was recorded on another tape than input 1: use one tape for a pass, or "
+        "detach() input 2",
+        [&] { (void)concat({h.detach(), h, elsewhere}, 0); });
+    mistake.is<UsageError>(other_tape("backward", "the loss"), [&] { tape.backward(far); });
+    mistake.is<UsageError>(other_tape("gradient", "y"), [&] { (void)tape.gradient(far, {h}); });
+    mistake.is<UsageError>(other_tape("gradient", "x"),
+                           [&] { (void)tape.gradient(sum(h), {far}); });
     mistake.is<UsageError>(not_recorded("gradient"), [&] { (void)tape.gradient(sum(h), {Var()}); });
   });
 }
