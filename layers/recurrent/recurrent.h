@@ -37,6 +37,16 @@ Var output_of(const Cell& cell, const Var& x, const State& next) requires requir
   }
 }
 
+/// Returns a cell's first_state(), if it has one, else zeros.
+template <class Cell>
+StateOf<Cell> first_state_of(const Cell& cell, Tape& tape, std::size_t batch) {
+  if constexpr (requires { cell.first_state(tape, batch); }) {
+    return cell.first_state(tape, batch);
+  } else {
+    return cell.zero_state(batch);
+  }
+}
+
 }  // namespace detail
 
 /// A step of a recurrent layer, anything that has
@@ -148,11 +158,7 @@ class Recurrent {
   State zero_state(std::size_t batch) const { return cell.zero_state(batch); }
   /// Returns the cell's first_state(), if it has one, else zeros.
   State first_state(Tape& tape, std::size_t batch) const {
-    if constexpr (requires { cell.first_state(tape, batch); }) {
-      return cell.first_state(tape, batch);
-    } else {
-      return cell.zero_state(batch);
-    }
+    return detail::first_state_of(cell, tape, batch);
   }
   /// Returns the state after x, from `state` on, as a constant: a first state that is better than
   /// zeros. Throws as operator() does.
@@ -183,6 +189,9 @@ class Residual {
     return detail::residual(x, detail::output_of(cell, x, next));
   }
   StateOf<Cell> zero_state(std::size_t batch) const { return cell.zero_state(batch); }
+  StateOf<Cell> first_state(Tape& tape, std::size_t batch) const {
+    return detail::first_state_of(cell, tape, batch);
+  }
   void visit(auto&& v) { v("cell", cell); }
 };
 
@@ -215,6 +224,13 @@ class StackedCells {
   }
   State zero_state(std::size_t batch) const {
     return std::apply([&](const auto&... cell) { return State(cell.zero_state(batch)...); }, cells);
+  }
+  State first_state(Tape& tape, std::size_t batch) const {
+    return std::apply(
+        [&](const auto&... cell) {
+          return State{detail::first_state_of(cell, tape, batch)...};
+        },
+        cells);
   }
   /// Names the cells "0", "1", ...
   void visit(auto&& v) {

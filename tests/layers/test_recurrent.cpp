@@ -173,6 +173,16 @@ TEST_CASE("Recurrent: states are carried, cut, burnt in and trained") {
   CHECK(tape.gradient(sum(layer.first_state(tape, 2).h), {rate})[0].value().at(0) == 2);
 }
 
+TEST_CASE("Residual, StackedCells: the first state is that of the cells, trained and not") {
+  const Recurrent layer(StackedCells(Residual{mean_cell()}, gru_cell_of(2 * I)));
+  const MeanCell& trained = std::get<0>(layer.cell.cells).cell;
+  Tape tape;
+  const auto [first, zeros] = layer.first_state(tape, 2);
+  CHECK(same(first.h.value(), trained.first_state(tape, 2).h.value()));
+  CHECK(same(zeros.value(), Tensor::zeros({2, H}, DType::float64)));
+  CHECK(tape.gradient(sum(first.h), {tape.leaf(trained.rate)})[0].value().at(0) == 2);
+}
+
 TEST_CASE("StackedCells: the layers of a GRU, one after the other; a tuple of states") {
   Rng rng(7);
   const GRU fused({.input = I, .hidden = H, .layers = 2, .dtype = DType::float64}, rng);
