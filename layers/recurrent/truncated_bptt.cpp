@@ -36,7 +36,7 @@ void check_window(const TruncatedBPTTOptions& options, const Tensor& x, const Te
   }
 }
 
-/// The model's steps, some of those of x; y must have as many.
+/// The model's steps, some of those of x; y must have as many, and the state as many parts as before.
 Unrolled<Vars> steps_of(Tape& tape, const SequenceModel& model, const Tensor& x,
                         const Vars& state) {
   Unrolled<Vars> result = model(tape, x, state);
@@ -46,6 +46,11 @@ Unrolled<Vars> steps_of(Tape& tape, const SequenceModel& model, const Tensor& x,
     check::mismatch(type, {"x", "(T, B, ...)", x.shape()}, {"the model's y", "(T, ...)", y},
                     "T must match, a model gives an output for each step");
   }
+  if (result.last.size() != state.size()) {
+    fail<ShapeError>(type, "the model makes a state of {} parts from one of {}: they must match",
+                     result.last.size(), state.size());
+  }
+  for (const Var& part : result.last) check::defined(type, {{"the model's state", part}});
   return result;
 }
 

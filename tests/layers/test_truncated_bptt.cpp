@@ -379,6 +379,12 @@ TEST_CASE("truncated_bptt: a wrong window throws, and the stream is where it was
         return LSTMResult{{}, lstm(tape, part, state).last};
       },
       window(4));
+  is(
+      "[TruncatedBPTT] the model's state is undefined: give it a value first",
+      [&](Tape& tape, const Tensor& part, const LSTMState& state) {
+        return LSTMResult{lstm(tape, part, state).y, {}};
+      },
+      window(4));
   int calls = 0;
   is(
       "[mine] the third part fails",
@@ -392,6 +398,22 @@ TEST_CASE("truncated_bptt: a wrong window throws, and the stream is where it was
     const std::size_t end = std::min(N, begin + 4);
     const Var y = bptt(tape, lstm, x.slice(begin, end));
     CHECK(difference(y.value(), untouched(tape, lstm, x.slice(begin, end)).value()) == 0);
+  }
+}
+
+TEST_CASE("truncated_bptt: a model that makes fewer or more parts of a state") {
+  const GRU gru = make_gru();
+  const Tensor x = sequence();
+  for (const std::size_t parts : {0U, 1U, 3U}) {
+    TruncatedBPTT bptt(Vars(2, gru.zero_state(B)), {.k1 = 4, .k2 = 6});
+    const auto model = [&](Tape& tape, const Tensor& part, const Vars& state) {
+      const auto [y, next] = gru(tape, part, state.at(0));
+      return Unrolled<Vars>{y, Vars(parts, next)};
+    };
+    Tape tape;
+    CHECK(message_of([&] { (void)bptt(tape, model, x.slice(0, 4)); }) ==
+          "[TruncatedBPTT] the model makes a state of " + std::to_string(parts) +
+              " parts from one of 2: they must match");
   }
 }
 
