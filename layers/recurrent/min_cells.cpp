@@ -17,8 +17,9 @@ Var candidate_of(const Var& u, MinCandidate candidate) {
   return above + sigmoid(u - above);  // sigmoid(0) = 1/2
 }
 
-Var step(const char* type, const ScanCoefficients& by, const Var& x, const Var& h) {
+Var step(const char* type, Tape& tape, const ScanCoefficients& by, const Var& x, const Var& h) {
   check::defined(type, {{"h", h}});
+  tape.require_same_tape(h, type, "h");
   if (x.shape().rank() != 2) {
     check::wrong_shape(type, "x", x.shape(),
                        "one step, (B, I); a sequence (T, B, I) is for Recurrent");
@@ -48,7 +49,7 @@ ScanCoefficients MinGRUCell::coefficients(Tape& tape, const Var& x) const {
 }
 
 Var MinGRUCell::operator()(Tape& tape, const Var& x, const Var& h) const {
-  return step("MinGRUCell", coefficients(tape, x), x, h);
+  return step("MinGRUCell", tape, coefficients(tape, x), x, h);
 }
 
 Var MinGRUCell::zero_state(std::size_t batch) const {
@@ -65,7 +66,7 @@ ScanCoefficients MinLSTMCell::coefficients(Tape& tape, const Var& x) const {
 }
 
 Var MinLSTMCell::operator()(Tape& tape, const Var& x, const Var& h) const {
-  return step("MinLSTMCell", coefficients(tape, x), x, h);
+  return step("MinLSTMCell", tape, coefficients(tape, x), x, h);
 }
 
 Var MinLSTMCell::zero_state(std::size_t batch) const {

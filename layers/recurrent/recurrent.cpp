@@ -103,7 +103,6 @@ Unrolled<Var> run_scan(Tape& tape, const Var& x, const Var& h, const Steps& step
   }
   // Coefficients of the rows that there are; scan() reads no others.
   const Tensor rows = rows_with_steps(steps, T, B);
-  if (rows.numel() == 0) return {Tensor::zeros(h.shape().inserted(0, T), h.dtype()), h};
   const auto [a, b] = coefficients(embedding(reshape(x, {T * B, I}), rows));
   const auto in_place = [&](const Var& v) {
     return reshape(scatter_rows(v, rows, T * B), {T, B, v.size(1)});

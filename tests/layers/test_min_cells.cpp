@@ -142,6 +142,21 @@ TEST_CASE("MinGRU, MinLSTM: padding is never read, names, clones") {
   });
 }
 
+TEST_CASE("MinGRU, MinLSTM: where all lengths are 0, shapes are checked, gradients are 0 or dy") {
+  for_layers([&](const auto& layer, const char*) {
+    const auto of = [](const Shape& shape) { return Tensor::full(shape, 1, DType::float64); };
+    const Steps none{.lengths = Tensor::zeros({B}, DType::int32)};
+    Tape tape;
+    const Var h = tape.leaf(of({B, H}));
+    const auto [y, last] = layer(tape, of({5, B, I}), h, none);
+    CHECK(y.shape() == Shape{5, B, H});
+    const Vars g = tape.gradient(sum(y) + sum(last), {h, tape.leaf(layer.cell.linear.weight)});
+    CHECK(sum(abs(g[0] - 1)).item() + sum(abs(g[1])).item() == 0);
+    CHECK_THROWS_AS(layer(tape, of({5, B, I}), of({B, H + 1}), none), ShapeError);
+    CHECK_THROWS_AS(layer(tape, of({5, B, I}), Tensor::zeros({B, H}), none), DtypeError);
+  });
+}
+
 TEST_CASE("messages: MinGRU, MinLSTM") {
   const auto layer = make<MinGRUCell>(MinCandidate::linear);
   Tape tape;
@@ -169,6 +184,11 @@ TEST_CASE("messages: MinGRU, MinLSTM") {
                        "[MinGRUCell] a has shape (B, H) = (3, 3) but h has shape (B, H) = (2, 3): "
                        "they must be equal",
                        ShapeError);
+  Tape inference = Tape::inference();  // the weights are constants there
+  CHECK_THROWS_WITH_AS(layer.cell(inference, zeros({3, I}), tape.leaf(Tensor::zeros({3, H}))),
+                       "[MinGRUCell] h was recorded on another tape than the one given: use one "
+                       "tape for a pass, or detach() h",
+                       UsageError);
   CHECK_THROWS_WITH_AS(
       make<MinLSTMCell>(MinCandidate::linear).zero_state(0),
       "[MinLSTMCell] the state (B, H) has shape (0, 3): it must be of at least one "
