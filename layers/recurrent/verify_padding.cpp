@@ -2,7 +2,8 @@
 
 #include <fmt/core.h>
 
-#include <cmath>
+#include <bit>
+#include <cstdint>
 #include <limits>
 
 #include "../../autograd/ops/packing-inl.h"
@@ -41,24 +42,33 @@ std::vector<Named> results(Tape& tape, const Vars& outputs, const Var& x,
   }
   std::vector<Named> all;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    all.push_back({i == 0 ? "the loss" : fmt::format("output {}", i), outputs[i].value()});
+    const std::string name = i == 0 ? "the loss" : fmt::format("output {}", i);
+    check::defined("verify_padding", {{name, outputs[i]}});
+    all.push_back({name, outputs[i].value()});
   }
   Vars leaves;
-  if (x.defined()) leaves.push_back(x);
-  for (const NamedParameter& p : parameters) leaves.push_back(tape.leaf(p));
-  const Vars gradients = tape.gradient(outputs[0], leaves);
-  std::size_t next = 0;
-  if (x.defined()) all.push_back({"the gradient of x", gradients[next++].value()});
+  std::vector<std::string> names;
+  const auto add = [&](const std::string& name, const Var& leaf) {
+    leaves.push_back(leaf);
+    names.push_back("the gradient of " + name);
+  };
+  if (x.defined()) add("x", x);
   for (const NamedParameter& p : parameters) {
-    all.push_back({"the gradient of " + p.name, gradients[next++].value()});
+    if (p.requires_grad()) add(p.name, tape.leaf(p));
   }
+  if (leaves.empty()) return all;
+  const Vars gradients = tape.gradient(outputs[0], leaves);
+  for (std::size_t i = 0; i < leaves.size(); ++i) all.push_back({names[i], gradients[i].value()});
   return all;
 }
 
 /// The first element whose bits differ; a.numel() if there is none.
 std::size_t first_difference(const Tensor& a, const Tensor& b) {
+  const auto bits = [](const Tensor& t, std::size_t i) {
+    return std::bit_cast<std::uint64_t>(t.at(i));
+  };
   std::size_t i = 0;
-  while (i < a.numel() && a.at(i) == b.at(i) && std::signbit(a.at(i)) == std::signbit(b.at(i))) ++i;
+  while (i < a.numel() && bits(a, i) == bits(b, i)) ++i;
   return i;
 }
 
@@ -86,7 +96,9 @@ template <class Run>
 PaddingReport verify(const Tensor& x, const Tensor& lengths, double fill, std::string_view with,
                      Run run) {
   check::defined("verify_padding", {{"x", x}, {"lengths", lengths}});
-  if (x.rank() < 2) check::wrong_shape("verify_padding", "x", x.shape(), "(T, B, ...)");
+  if (x.rank() < 2 || x.size(0) * x.size(1) == 0) {
+    check::wrong_shape("verify_padding", "x", x.shape(), "(T, B, ...) with T >= 1 and B >= 1");
+  }
   const recurrent::Packing checked("verify_padding", {lengths}, x.shape());
   const auto solve = [&](const Tensor& data) {
     Tape tape = Tape::training({.seed = 1, .pass = 1});

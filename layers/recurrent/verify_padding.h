@@ -21,8 +21,9 @@ using PaddedIdsFunction = std::function<Vars(Tape& tape, const Tensor& ids)>;
 
 /// Computes f twice, on training tapes with the same masks: with x as it is, and with NaN behind each
 /// sequence's end. Loss, outputs, the gradient of x, which must be 0 there, and the gradients of all
-/// parameters must have the same bits. `lengths` (B) int32 in [0, T]. Throws ShapeError, DtypeError,
-/// UsageError for lengths that are none, or if f returns nothing; what f throws.
+/// parameters that are not frozen must have the same bits. `lengths` (B) int32 in [0, T]. Throws
+/// ShapeError, for T = 0 and B = 0 too; DtypeError; UsageError for lengths that are none, or if f
+/// returns nothing; what f throws.
 PaddingReport verify_padding(const PaddedFunction& f, const Tensor& x, const Tensor& lengths,
                              const Parameters& parameters);
 /// Checks a model of ids, with -1 behind each sequence's end.

@@ -337,6 +337,25 @@ TEST_CASE("sequences: verify_padding finds a model that reads padding, and says 
   CHECK(right.passed);
 }
 
+TEST_CASE("sequences: verify_padding compares bits, those of NaN too, and no frozen Parameter") {
+  Rng rng(1, "padding");
+  const LSTM model({.input = 2, .hidden = 3}, rng);
+  const Parameters all = parameters(model);
+  all.freeze();
+  Tensor x = rng.normal({4, 2, 2}, 0, 1);
+  x.mutable_data<float>()[0] = std::numeric_limits<float>::quiet_NaN();
+  const Tensor lengths = Tensor::from<std::int32_t>({2}, {4, 2});
+  const auto loss = [&](Tape& tape, const Var& v) {
+    return Vars{mean(square(model(tape, v, model.zero_state(2), lengths).y))};
+  };
+  CHECK(verify_padding(loss, x, lengths, all).text ==
+        "2 values have the same bits with NaN in the padding");
+  const Tensor ids = Tensor::zeros({4, 2}, DType::int32);
+  CHECK(verify_padding_ids([&](Tape& tape, const Tensor&) { return loss(tape, x); }, ids, lengths,
+                           all)
+            .text == "1 values have the same bits with -1 in the padding");
+}
+
 TEST_CASE("sequences: ids behind an end may be any numbers") {
   Rng rng(1, "ids");
   for (const std::size_t vocabulary : {3U, 50U}) {  // a table in place of products, and not
@@ -465,6 +484,18 @@ TEST_CASE("sequences: messages of what cannot be meant; nothing has changed") {
       verify_padding([](Tape&, const Var&) { return Vars(); }, x,
                      Tensor::from<std::int32_t>({2}, {1, 2}), {}),
       "[verify_padding] the function returns nothing: it must return its loss first", UsageError);
+  const auto nothing = [](Tape&, const Var& v) { return Vars{sum(v), Var()}; };
+  CHECK_THROWS_WITH_AS(
+      verify_padding(nothing, x, Tensor::from<std::int32_t>({2}, {1, 2}), {}),
+      "[verify_padding] output 1 is undefined: give it a value first", UsageError);
+  for (const Shape& empty : {Shape{0, 2, 3}, Shape{4, 0, 3}}) {
+    CHECK_THROWS_WITH_AS(
+        verify_padding(nothing, Tensor::zeros(empty), Tensor::zeros({empty[1]}, DType::int32), {}),
+        ("[verify_padding] x has shape (" + std::to_string(empty[0]) + ", " +
+         std::to_string(empty[1]) + ", 3): it must be (T, B, ...) with T >= 1 and B >= 1")
+            .c_str(),
+        ShapeError);
+  }
 }
 
 TEST_SUITE_END();
