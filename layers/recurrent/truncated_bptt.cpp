@@ -65,6 +65,12 @@ void check_windows(const char* name, const TruncatedBPTTOptions& options) {
                      "be at least k1",
                      k2, k1);
   }
+  if (warm_up > k2) {
+    fail<UsageError>(name,
+                     "warm_up is {} but k2 is {}: no gradient learns what a state remembers for "
+                     "more than k2 steps, warm_up must be at most k2",
+                     warm_up, k2);
+  }
 }
 
 Var StreamPast::run(Tape& tape, const TruncatedBPTTOptions& options, const Tensor& x,

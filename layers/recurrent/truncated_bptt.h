@@ -18,7 +18,7 @@ namespace tapegrad {
 struct TruncatedBPTTOptions {
   std::size_t k1 = 0;       // most steps of a window, the steps between two updates
   std::size_t k2 = k1;      // steps that gradients flow back from the end of a window of k1 steps
-  std::size_t warm_up = 0;  // steps in front of those that are run again, without gradient
+  std::size_t warm_up = 0;  // at most k2 steps in front of those, run again without gradient
 
   /// Returns how many steps in front of a window are run again with gradient: k2 - k1.
   std::size_t context() const { return k2 - k1; }
@@ -33,7 +33,7 @@ namespace detail {
 /// A recurrent model whose state is a list of Vars.
 using SequenceModel = std::function<Unrolled<Vars>(Tape&, const Tensor& x, const Vars& state)>;
 
-/// Throws UsageError unless 1 <= k1 <= k2.
+/// Throws UsageError unless 1 <= k1 <= k2 and warm_up <= k2.
 void check_windows(const char* name, const TruncatedBPTTOptions& options);
 
 /// Memory of a stream between two windows.
@@ -87,7 +87,7 @@ auto on_parts(Model& model, const State& like) {
 template <class State>
 class TruncatedBPTT {
  public:
-  /// Begins a stream with `first`. Throws UsageError unless 1 <= k1 <= k2.
+  /// Begins a stream with `first`. Throws UsageError unless 1 <= k1 <= k2 and warm_up <= k2.
   TruncatedBPTT(State first, const TruncatedBPTTOptions& options) : options_(options) {
     detail::check_windows("TruncatedBPTT", options);
     start(std::move(first));

@@ -52,8 +52,8 @@ TruncationBias truncation_bias(const SequenceModel& model, const Vars& first, co
 ///                                               parameters(net), {.k1 = 16, .k2 = 32});
 ///
 /// With k2 - k1 >= N, or with k2 >= N where k1 divides N, the two are the same sum: cosine 1, and an
-/// error of rounding alone. Throws UsageError unless 1 <= k1 <= k2, and if no Parameter learns; what
-/// TruncatedBPTT, the model and the loss throw.
+/// error of rounding alone. Throws UsageError for options that TruncatedBPTT refuses, and if no
+/// Parameter learns; what TruncatedBPTT, the model and the loss throw.
 template <class Model, class State>
 TruncationBias truncation_bias(Model&& model, const State& first, const Tensor& x,
                                const WindowLoss& loss, const Parameters& parameters,

@@ -158,7 +158,7 @@ void check_against_loop(const Model& model) {
                                          {4, 6, 4},
                                          {4, 6, 5},
                                          {2, 9, 3},
-                                         {3, 5, 99}}) {
+                                         {3, 5, 5}}) {
     check_against_loop(model, {.k1 = k1, .k2 = k2, .warm_up = warm_up});
   }
 }
@@ -431,6 +431,12 @@ TEST_CASE("truncated_bptt: options and states that cannot be meant") {
       made({.k1 = 5, .k2 = 0}) ==
       "[TruncatedBPTT] k2 is 0 but k1 is 5: gradients flow back through a whole window, k2 must be "
       "at least k1");
+  CHECK(made({.k1 = 4, .k2 = 6, .warm_up = 7}) ==
+        "[TruncatedBPTT] warm_up is 7 but k2 is 6: no gradient learns what a state remembers for "
+        "more than k2 steps, warm_up must be at most k2");
+  CHECK(made({.k1 = 4, .warm_up = static_cast<std::size_t>(-1)}) ==
+        "[TruncatedBPTT] warm_up is 18446744073709551615 but k2 is 4: no gradient learns what a "
+        "state remembers for more than k2 steps, warm_up must be at most k2");
   TruncatedBPTT bptt(lstm.zero_state(B + 1), {.k1 = 4});
   Tape tape;
   CHECK(message_of([&] { (void)bptt(tape, lstm, sequence(4)); }) ==

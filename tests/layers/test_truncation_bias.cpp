@@ -117,7 +117,7 @@ TEST_CASE("truncation_bias: a linear recurrence, in closed form") {
                                                                               {3, 5, 0},
                                                                               {2, 7, 0},
                                                                               {1, 3, 2},
-                                                                              {3, 4, 9},
+                                                                              {3, 4, 4},
                                                                               {5, 8, 0}}) {
     CAPTURE(options.k1);
     CAPTURE(options.k2);
