@@ -106,6 +106,7 @@ void check_sequence(const Shape& x) {
 template <class Cell>
 void check_sequence(const Var& x) {
   check::defined(Cell::type, {{"x", x}});
+  check::real(Cell::type, "x", x.dtype());
   check_sequence<Cell>(x.shape());
 }
 

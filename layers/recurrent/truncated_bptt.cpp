@@ -111,19 +111,21 @@ Var StreamPast::run(Tape& tape, const TruncatedBPTTOptions& options, const Tenso
   return y;
 }
 
-void StreamPast::save_inputs(Archive& a) {
+void StreamPast::save_inputs(Archive& a, std::size_t most) {
   // An object that is restored need not have seen a window: shape and dtype are the file's.
-  const auto named = [&](const std::string& name, std::uint64_t now, std::uint64_t most) {
+  const auto named = [&](const std::string& name, std::uint64_t now, std::uint64_t limit) {
     const std::uint64_t stored = a.peek(name, now);
-    a(name, now, std::uint64_t{0}, most);
-    return std::min(stored, most);
+    a(name, now, std::uint64_t{0}, limit);
+    return std::min(stored, limit);
   };
-  const auto rank = named("rank", inputs.defined() ? inputs.rank() : 0, Shape::max_rank);
+  const auto rank =
+      named("rank", inputs.defined() ? inputs.rank() : 0, most > 0 ? Shape::max_rank : 0);
   std::vector<std::size_t> dims;
   double elements = 1;  // the product of any numbers may overflow
   for (std::size_t k = 0; k < rank; ++k) {
     const std::size_t now = inputs.defined() && k < inputs.rank() ? inputs.size(k) : 0;
-    dims.push_back(named(fmt::format("size.{}", k), now, UINT32_MAX));
+    const std::size_t limit = k == 0 ? std::min<std::size_t>(most, UINT32_MAX) : UINT32_MAX;
+    dims.push_back(named(fmt::format("size.{}", k), now, limit));
     elements *= static_cast<double>(dims.back());
   }
   const bool present = rank > 0 && elements < 0x1p56;

@@ -44,8 +44,8 @@ struct StreamPast {
   /// Runs a window: y (T, ...) of its steps; then this is the past of the next one.
   Var run(Tape& tape, const TruncatedBPTTOptions& options, const Tensor& x,
           const SequenceModel& model);
-  /// Saves or restores the inputs, of which there are as many as the file has.
-  void save_inputs(Archive& a);
+  /// Saves or restores the inputs, of which there are as many as the file has, at most `most` steps.
+  void save_inputs(Archive& a, std::size_t most);
 };
 
 /// Returns a model whose state is like `like` as one of Vars.
@@ -96,8 +96,8 @@ class TruncatedBPTT {
   /// Begins another stream, of which there is no past. A state that is recorded in the pass of the
   /// first window (a trained one, from first_state()) gets the gradient of that window.
   void start(State first) {
+    past_ = {detail::parts_of(first), {}};
     first_ = std::move(first);
-    past_ = beginning();
   }
 
   /// Runs the next window x (T, B, ...), T <= k1, and returns its outputs y (T, ...). The model maps
@@ -132,7 +132,7 @@ class TruncatedBPTT {
       part = value;
     });
     if (a.loading()) past_.state = detail::parts_of(carried);
-    past_.save_inputs(a);
+    past_.save_inputs(a, options_.run_again());
   }
 
  private:

@@ -494,4 +494,15 @@ TEST_CASE("truncated_bptt: a stream that is continued from a file has the same b
                          "missing bptt.size.2"));
   CHECK(said_of("bptt.size.0", "18000000000000000000")
             .starts_with("nothing was loaded: bptt.size.0 is '18000000000000000000' but must be"));
+
+  // More steps than are ever run again.
+  TensorFile longer = load_tensors(folder / "state");
+  longer.metadata["bptt.size.0"] = "4";
+  for (auto& [name, tensor] : longer.tensors) {
+    if (name == "bptt.inputs") tensor = Tensor::zeros({4, B}, DType::int32);
+  }
+  save_tensors(folder / "wrong", longer);
+  const std::string said =
+      message_of([&] { load_state(folder / "wrong", [&](Archive& a) { a("bptt", fits); }); });
+  CHECK(said.find("bptt.size.0 is '4' but must be a number in [0, 3]") != std::string::npos);
 }

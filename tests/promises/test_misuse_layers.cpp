@@ -48,6 +48,9 @@ TEST_CASE("misuse: float64 where the model is float32, int32 as a leaf, ids that
     const std::string second =
         "[lstm] an input is float32 but another is float64: convert one with to() (in lstm.0)";
     mistake.is<DtypeError>(first, [&] { run(zeros({T, B, E}), t.state); });
+    mistake.is<DtypeError>(
+        "[LSTM] x is int32: it must be float32 or float64; convert it with to()",
+        [&] { run(Tensor::zeros({T, B, E}, DType::int32), t.state); });
     mistake.is<DtypeError>(second, [&] { run(h, {zeros({2, B, H}), t.state.c}); });
     mistake.is<DtypeError>(second, [&] { run(h, {t.state.h, zeros({2, B, H})}); });
     mistake.is<DtypeError>(
