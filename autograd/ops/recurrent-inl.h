@@ -13,7 +13,7 @@ namespace tapegrad::check {
 
 /// Demands of one part of a recurrent state that it has the shape (B, H), or (L, B, H) for a stack,
 /// that x, (B, I) or (T, B, I), asks for. Throws ShapeError, which says so if x looks like
-/// (B, T, I).
+/// (B, T, I), and DtypeError for int32.
 void state(std::string_view op, const Var& x, std::string_view name, const Var& part,
            const Shape& demanded);
 /// Checks the shape of x.

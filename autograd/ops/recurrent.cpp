@@ -22,6 +22,7 @@ void state(std::string_view op, const Var& x, std::string_view name, const Var& 
 
 void state(std::string_view op, const Shape& x, std::string_view name, const Var& part,
            const Shape& demanded) {
+  real(op, name, part.dtype());
   const bool sequence = x.rank() == 3, stack = demanded.rank() == 3;
   const std::size_t batch = demanded[demanded.rank() - 2], hidden = demanded[demanded.rank() - 1];
   const Shape& shape = part.shape();

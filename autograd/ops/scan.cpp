@@ -36,6 +36,8 @@ void check_scan(const Var& a, const Var& b, const Var& h, const Steps& steps) {
     check::mismatch("scan", coefficient, {"h", "(B, H)", h.shape()}, "B and H must match");
   }
   check::real("scan", "a", a.dtype());
+  check::real("scan", "b", b.dtype());
+  check::real("scan", "h", h.dtype());
   recurrent::check_lengths("scan", steps, shape);
 }
 

@@ -19,6 +19,7 @@ Var candidate_of(const Var& u, MinCandidate candidate) {
 
 Var step(const char* type, Tape& tape, const ScanCoefficients& by, const Var& x, const Var& h) {
   check::defined(type, {{"h", h}});
+  check::real(type, "h", h.dtype());
   tape.require_same_tape(h, type, "h");
   if (x.shape().rank() != 2) {
     check::wrong_shape(type, "x", x.shape(),

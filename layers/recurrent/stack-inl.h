@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -78,17 +79,17 @@ void train_first_state(std::vector<typename Cell::Layer>& layers) {
   }
 }
 
-/// The first state (L, B, H): the trained one, the same for all rows, or zeros.
+/// The first state (L, B, H): of each layer and part the trained one, the same for all rows, or zeros.
 template <class Cell>
 typename Cell::State first_state(Tape& tape, const std::vector<typename Cell::Layer>& layers,
                                  std::size_t batch) {
   typename Cell::State state = zero_state<Cell>(layers, batch);
-  if (!layers.front().h0.defined()) return state;
   for (const auto& part : Cell::parts) {
-    const Vars zeros = unbind(state.*part.value);
-    Vars rows;
+    const auto trained = [&](const auto& layer) { return (layer.*part.first).defined(); };
+    if (std::ranges::none_of(layers, trained)) continue;
+    Vars rows = unbind(state.*part.value);
     for (std::size_t n = 0; n < layers.size(); ++n) {
-      rows.push_back(zeros[n] + tape.leaf(layers[n].*part.first));
+      if (trained(layers[n])) rows[n] = rows[n] + tape.leaf(layers[n].*part.first);
     }
     state.*part.value = stack(rows);
   }

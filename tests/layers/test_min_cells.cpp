@@ -184,6 +184,12 @@ TEST_CASE("messages: MinGRU, MinLSTM") {
                        "[MinGRUCell] a has shape (B, H) = (3, 3) but h has shape (B, H) = (2, 3): "
                        "they must be equal",
                        ShapeError);
+  const std::string an_int = "h is int32: it must be float32 or float64; convert it with to()";
+  const Var ints = Tensor::zeros({3, H}, DType::int32);
+  CHECK_THROWS_WITH_AS(layer(tape, x, ints), ("[scan] " + an_int + " (in recurrent)").c_str(),
+                       DtypeError);
+  CHECK_THROWS_WITH_AS(layer.cell(tape, zeros({3, I}), ints), ("[MinGRUCell] " + an_int).c_str(),
+                       DtypeError);
   Tape inference = Tape::inference();  // the weights are constants there
   CHECK_THROWS_WITH_AS(layer.cell(inference, zeros({3, I}), tape.leaf(Tensor::zeros({3, H}))),
                        "[MinGRUCell] h was recorded on another tape than the one given: use one "

@@ -15,6 +15,7 @@
 #include "../../core/error.h"
 #include "../../core/pool.h"
 #include "../../core/threads.h"
+#include "../../layers/recurrent/stream.h"
 #include "../../layers/recurrent/verify_padding.h"
 #include "../support/lstm_cases.h"
 #include "../support/op_check.h"
@@ -394,6 +395,19 @@ TEST_CASE("sequences: the first state may be trained, given or burnt in") {
   CHECK(same_bits(burnt.c.value(), whole.c.value()));
   CHECK(whole.h.recorded());
   CHECK_FALSE(burnt.h.recorded());
+}
+
+TEST_CASE("sequences: a trained first state may be of some layers and parts alone") {
+  Rng rng(1, "states");
+  LSTM model({.input = 2, .hidden = 3, .layers = 2}, rng);
+  model.layers[1].c0 = Parameter(Tensor::full({3}, 7));
+  Tape tape;
+  const auto [h, c] = model.first_state(tape, 2);
+  CHECK(same_bits(h.value(), Tensor::zeros({2, 2, 3})));
+  CHECK(same_bits(c.value().slice(0, 1), Tensor::zeros({1, 2, 3})));
+  CHECK(same_bits(c.value().slice(1, 2), Tensor::full({1, 2, 3}, 7)));
+  CHECK(tape.gradient(sum(c), {tape.leaf(model.layers[1].c0)})[0].value().at(0) == 2);
+  CHECK(Stream(model).state().c.value().at(3) == 7);
 }
 
 TEST_CASE("sequences: the last output is y at each end, in both directions") {

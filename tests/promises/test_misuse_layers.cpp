@@ -51,6 +51,9 @@ TEST_CASE("misuse: float64 where the model is float32, int32 as a leaf, ids that
     mistake.is<DtypeError>(
         "[LSTM] x is int32: it must be float32 or float64; convert it with to()",
         [&] { run(Tensor::zeros({T, B, E}, DType::int32), t.state); });
+    mistake.is<DtypeError>(
+        "[LSTM] c is int32: it must be float32 or float64; convert it with to()",
+        [&] { run(h, {t.state.h, Tensor::zeros({2, B, H}, DType::int32)}); });
     mistake.is<DtypeError>(second, [&] { run(h, {zeros({2, B, H}), t.state.c}); });
     mistake.is<DtypeError>(second, [&] { run(h, {t.state.h, zeros({2, B, H})}); });
     mistake.is<DtypeError>(
