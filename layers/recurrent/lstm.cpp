@@ -64,6 +64,7 @@ LSTMResult LSTM::operator()(Tape& tape, const Var& x) const {
 LSTMResult LSTM::operator()(Tape& tape, const Embedding& embedding, const Tensor& ids,
                             const LSTMState& state, const Tensor& lengths) const {
   check::defined(Cell::type, {{"ids", ids}});
+  if (ids.rank() != 2) check::wrong_shape(Cell::type, "ids", ids.shape(), "(T, B)");
   if (settings_.variant.input_dropout > 0) {
     fail<UsageError>(Cell::type,
                      "input_dropout acts on features, and embedding with LSTM has none: call the "
@@ -71,7 +72,7 @@ LSTMResult LSTM::operator()(Tape& tape, const Embedding& embedding, const Tensor
   }
   const Var table = embedding.table(tape);
   return stack_of::run<Cell>(
-      tape, ids.shape().inserted(ids.rank(), table.size(1)), state, lengths, layers, settings_,
+      tape, ids.shape().inserted(2, table.size(1)), state, lengths, layers, settings_,
       [&](const auto&... rest) { return embedding_lstm(table, ids, rest...); }, lstm);
 }
 

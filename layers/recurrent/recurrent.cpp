@@ -41,10 +41,22 @@ void check_next(const std::vector<std::string>& names, const Vars& before, const
   }
   for (std::size_t i = 0; i < next.size(); ++i) {
     check::defined(type, {{names[i], next[i]}});
-    if (next[i].shape() == before[i].shape()) continue;
-    fail<ShapeError>(type, "the cell makes {} of shape {} from shape {}: a step must keep it",
-                     names[i], next[i].shape(), before[i].shape());
+    if (next[i].shape() != before[i].shape()) {
+      fail<ShapeError>(type, "the cell makes {} of shape {} from shape {}: a step must keep it",
+                       names[i], next[i].shape(), before[i].shape());
+    }
+    if (next[i].dtype() != before[i].dtype()) {
+      fail<DtypeError>(type, "the cell makes {} {} from {}: a step must keep the dtype", names[i],
+                       next[i].dtype(), before[i].dtype());
+    }
   }
+}
+
+void check_output(const Var& x, const Var& y) {
+  check::defined(type, {{"the cell's output", y}});
+  if (y.shape().rank() > 0 && y.size(0) == x.size(0)) return;
+  check::mismatch(type, {"x", "(B, I)", x.shape()}, {"the cell's output", "(B, H)", y.shape()},
+                  "B must match");
 }
 
 /// The places among the T B rows that a batch of sequences has, (N) int32.
@@ -88,7 +100,11 @@ Unrolled<Vars> run_steps(Tape& tape, const Var& x, const Vars& state,
         check_next(names, before, next);
         return next;
       },
-      output);
+      [&](const Var& x_t, const Vars& next) {
+        Var y = output(x_t, next);
+        check_output(x_t, y);
+        return y;
+      });
 }
 
 Unrolled<Var> run_scan(Tape& tape, const Var& x, const Var& h, const Steps& steps,

@@ -124,8 +124,9 @@ class Recurrent {
 
   /// Maps x (T, B, I), state (parts (B, ...)) to y (T, B, H) and the last state. What is behind a
   /// sequence's end is neither read nor computed: the cell is given the rows that go on. Throws
-  /// ShapeError, for T = 0 and B = 0 too, and for a cell that changes the shape of its state;
-  /// DtypeError; UsageError for Vars of another tape, undefined ones, and a length out of range.
+  /// ShapeError, for T = 0 and B = 0 too, and for a cell that changes the shape of its state or
+  /// shows another number of rows; DtypeError; UsageError for Vars of another tape, undefined ones,
+  /// and a length out of range.
   Unrolled<State> operator()(Tape& tape, const Var& x, const State& state,
                              const Steps& steps = {}) const {
     if constexpr (ScannedCell<Cell>) {

@@ -219,14 +219,14 @@ TEST_CASE("lstm: of ids, mistakes are those of the embedding and of the LSTM") {
                        UsageError);
   CHECK_THROWS_WITH_AS(p.lstm.model(tape, p.embed, Tensor(), zero),
                        "[LSTM] ids is undefined: give it a value first", UsageError);
+  CHECK_THROWS_WITH_AS(p.lstm.model(tape, p.embed, Tensor::zeros({3, 2, 2, 1}, DType::int32), zero),
+                       "[LSTM] ids has shape (3, 2, 2, 1): it must be (T, B)", ShapeError);
   CHECK_THROWS_WITH_AS(p.lstm.model(tape, p.embed, Tensor::full({3, 2}, -1, DType::int32), zero),
                        "[embedding_lstm] id -1 at position 0 of shape (3, 2) is out of range: ids "
                        "must be in [0, 4) (in lstm.0)",
                        UsageError);
   CHECK_THROWS_WITH_AS(p.lstm.model(tape, p.embed, p.ids.reshape({6}), zero),
-                       "[LSTM] x has shape (6, 2): it must be a sequence, (T, B, I); one step "
-                       "(B, I) is for LSTMCell",
-                       ShapeError);
+                       "[LSTM] ids has shape (6): it must be (T, B)", ShapeError);
   CHECK_THROWS_WITH_AS(p.lstm.model(tape, p.embed, p.ids, p.lstm.model.zero_state(3)),
                        "[LSTM] x has shape (T, B, I) = (3, 2, 2) but h has shape (L, B, H) = "
                        "(1, 3, 3): B must match; x looks like (B, T, I), and transpose(x, 0, 1) "

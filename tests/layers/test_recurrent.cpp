@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <functional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -284,6 +285,37 @@ TEST_CASE("messages: Recurrent, StackedCells, Residual") {
                        "[Recurrent] the cell makes a state of 2 parts from one of 1: they must "
                        "match (in recurrent)",
                        ShapeError);
+  struct Narrowing {
+    Var zero_state(std::size_t batch) const { return Tensor::zeros({batch, I}, DType::float64); }
+    Var operator()(Tape&, const Var& x_t, const Var&) const {
+      return x_t.value().to(DType::float32);
+    }
+  };
+  CHECK_THROWS_WITH_AS(Recurrent<Narrowing>()(tape, x),
+                       "[Recurrent] the cell makes state float32 from float64: a step must keep "
+                       "the dtype (in recurrent)",
+                       DtypeError);
+  struct Showing {
+    std::function<Var(const Var& h)> show;
+    Var zero_state(std::size_t batch) const { return Tensor::zeros({batch, I}, DType::float64); }
+    Var operator()(Tape&, const Var& x_t, const Var&) const { return x_t; }
+    Var output(const Var&, const Var& h) const { return show(h); }
+  };
+  const Recurrent twice(Showing{[](const Var& h) { return concat({h, h}, 0); }});
+  CHECK_THROWS_WITH_AS(twice(tape, x),
+                       "[Recurrent] x has shape (B, I) = (3, 2) but the cell's output has shape "
+                       "(B, H) = (6, 2): B must match (in recurrent)",
+                       ShapeError);
+  const Recurrent total(Showing{[](const Var& h) { return sum(h); }});
+  CHECK_THROWS_WITH_AS(total(tape, x, {.lengths = Tensor::from<std::int32_t>({3}, {1, 0, 5})}),
+                       "[Recurrent] x has shape (B, I) = (2, 2) but the cell's output has shape "
+                       "(B, H) = (): B must match (in recurrent)",
+                       ShapeError);
+  const Recurrent nothing(Showing{[](const Var&) { return Var(); }});
+  CHECK_THROWS_WITH_AS(nothing(tape, x),
+                       "[Recurrent] the cell's output is undefined: give it a value first (in "
+                       "recurrent)",
+                       UsageError);
   CHECK_THROWS_WITH_AS(Recurrent(Residual(lstm_cell_of(I)))(tape, x),
                        "[Residual] x has shape (B, I) = (3, 2) but the cell's output has shape (B, "
                        "H) = (3, 3): I and H must match: x + h is the output (in recurrent)",
