@@ -1,5 +1,6 @@
 #include "node.h"
 
+#include <optional>
 #include <string>
 
 #include "../core/error.h"
@@ -10,15 +11,18 @@
 namespace tapegrad {
 
 Node::Node(const char* name, InputSpan inputs) : name_(name) {
-  const Var* typed = nullptr;  // the first input that is not ids
   const auto name_of = [](std::size_t i) { return "input " + std::to_string(i); };
-  std::size_t recorded = 0;  // the input that state_ is from
+  std::optional<std::size_t> typed;  // the first input that is not ids
+  std::size_t recorded = 0;          // the input that state_ is from
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Var& v = inputs[i];
     if (!v.defined()) continue;
     if (v.dtype() != DType::int32) {
-      if (typed == nullptr) typed = &v;
-      if (v.dtype() != typed->dtype()) tape_errors::mixed_dtypes(name, typed->dtype(), v.dtype());
+      if (!typed) typed = i;
+      const DType first = inputs[*typed].get().dtype();
+      if (v.dtype() != first) {
+        tape_errors::mixed_dtypes(name, name_of(*typed), first, name_of(i), v.dtype());
+      }
     }
     if (v.state_ == nullptr) continue;
     if (v.pass_ != v.state_->pass) v.state_->pass_is_over(v, name, name_of(i));

@@ -27,7 +27,8 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void rule_of_numbers(const char* node, std::size_t input);
 [[noreturn]] void hook_of_numbers();
 [[noreturn]] void parameter_changed(const Shape& shape);
-[[noreturn]] void mixed_dtypes(const char* op, DType first, DType other);
+[[noreturn]] void mixed_dtypes(const char* op, std::string_view name, DType dtype,
+                               std::string_view other, DType its);
 [[noreturn]] void not_recorded(const char* op);
 [[noreturn]] void other_tape(const char* op, std::string_view name);
 [[noreturn]] void pass_is_spent(const char* op, const char* node);

@@ -86,8 +86,9 @@ void parameter_changed(const Shape& shape) {
                    shape);
 }
 
-void mixed_dtypes(const char* op, DType first, DType other) {
-  fail<DtypeError>(op, "an input is {} but another is {}: convert one with to()", first, other);
+void mixed_dtypes(const char* op, std::string_view name, DType dtype, std::string_view other,
+                  DType its) {
+  fail<DtypeError>(op, "{} is {} but {} is {}: convert one with to()", name, dtype, other, its);
 }
 
 void not_recorded(const char* op) {

@@ -32,7 +32,9 @@ struct Operand {
 void check_dtypes(const char* op, Operand a, Operand b) {
   check::real(op, a.name, a.x.dtype());
   check::real(op, b.name, b.x.dtype());
-  if (a.x.dtype() != b.x.dtype()) tape_errors::mixed_dtypes(op, a.x.dtype(), b.x.dtype());
+  if (a.x.dtype() != b.x.dtype()) {
+    tape_errors::mixed_dtypes(op, a.name, a.x.dtype(), b.name, b.x.dtype());
+  }
 }
 
 /// Broadcasting (N) against (N, 1) would give (N, N) and a loss that looks well.

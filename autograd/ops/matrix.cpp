@@ -84,7 +84,7 @@ Var outer(const Var& a, const Var& b) {
   check::defined("outer", {{"a", a}, {"b", b}});
   check::real("outer", "a", a.dtype());
   check::real("outer", "b", b.dtype());
-  if (a.dtype() != b.dtype()) tape_errors::mixed_dtypes("outer", a.dtype(), b.dtype());
+  if (a.dtype() != b.dtype()) tape_errors::mixed_dtypes("outer", "a", a.dtype(), "b", b.dtype());
   if (a.shape().rank() != 1) check::wrong_shape("outer", "a", a.shape(), "of rank 1, (I)");
   if (b.shape().rank() != 1) check::wrong_shape("outer", "b", b.shape(), "of rank 1, (J)");
   return matmul(reshape(a, {a.size(0), 1}), reshape(b, {1, b.size(0)}));

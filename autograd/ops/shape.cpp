@@ -1,5 +1,7 @@
 #include "shape.h"
 
+#include <fmt/core.h>
+
 #include <functional>
 #include <utility>
 
@@ -16,8 +18,9 @@ void check_parts(const char* op, const Vars& parts) {
   if (parts.empty()) check::no_parts(op);
   for (const Var& part : parts) check::defined(op, {{"a part", part}});
   const DType dtype = parts[0].dtype();
-  for (const Var& part : parts) {
-    if (part.dtype() != dtype) tape_errors::mixed_dtypes(op, dtype, part.dtype());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].dtype() == dtype) continue;
+    tape_errors::mixed_dtypes(op, "part 0", dtype, fmt::format("part {}", i), parts[i].dtype());
   }
 }
 

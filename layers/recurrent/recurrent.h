@@ -228,9 +228,7 @@ class StackedCells {
   }
   State first_state(Tape& tape, std::size_t batch) const {
     return std::apply(
-        [&](const auto&... cell) {
-          return State{detail::first_state_of(cell, tape, batch)...};
-        },
+        [&](const auto&... cell) { return State{detail::first_state_of(cell, tape, batch)...}; },
         cells);
   }
   /// Names the cells "0", "1", ...

@@ -431,7 +431,7 @@ TEST_CASE("losses: bad shapes and dtypes; a loss never broadcasts") {
                        "[mse] target is int32: it must be float32 or float64; convert it with to()",
                        DtypeError);
   CHECK_THROWS_WITH_AS(mse(row, Tensor::zeros({3}, DType::float64)),
-                       "[mse] an input is float32 but another is float64: convert one with to()",
+                       "[mse] prediction is float32 but target is float64: convert one with to()",
                        DtypeError);
 }
 

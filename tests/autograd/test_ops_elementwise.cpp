@@ -225,7 +225,7 @@ TEST_CASE("elementwise ops: bad input") {
     CHECK_THROWS_WITH_AS(f(wide, odd), (op + rule).c_str(), ShapeError);
     CHECK_THROWS_WITH_AS(
         f(odd, Tensor::zeros({2}, DType::float64)),
-        (op + "an input is float32 but another is float64: convert one with to()").c_str(),
+        (op + "input 0 is float32 but input 1 is float64: convert one with to()").c_str(),
         DtypeError);
   }
   CHECK_THROWS_WITH_AS(where(pattern({2}), wide, wide),

@@ -154,7 +154,7 @@ TEST_CASE("messages: matmul of stacks, outer") {
 TEST_CASE("outer and linear: ids and mixed dtypes are answered by the op that was called") {
   const Var ids = Tensor::zeros({2, 3}, DType::int32), row = Tensor::zeros({3});
   const std::string real = " is int32: it must be float32 or float64; convert it with to()";
-  const std::string mixed = " an input is float32 but another is float64: convert one with to()";
+  const std::string mixed = " a is float32 but b is float64: convert one with to()";
   const Var one_id = Tensor::zeros({3}, DType::int32), twice = Tensor::zeros({3}, DType::float64);
   CHECK_THROWS_WITH_AS(outer(one_id, row), ("[outer] a" + real).c_str(), DtypeError);
   CHECK_THROWS_WITH_AS(outer(row, one_id), ("[outer] b" + real).c_str(), DtypeError);

@@ -308,13 +308,13 @@ TEST_CASE("shapes: bad input is answered by the op that was called") {
   CHECK_THROWS_WITH_AS(split(x, {}, 0), "[split] there are no parts: at least one is needed",
                        UsageError);
   CHECK_THROWS_WITH_AS(stack({x, twice}),
-                       "[stack] an input is float32 but another is float64: convert one with to()",
+                       "[stack] part 0 is float32 but part 1 is float64: convert one with to()",
                        DtypeError);
   CHECK_THROWS_WITH_AS(stack({ids, x}),
-                       "[stack] an input is int32 but another is float32: convert one with to()",
+                       "[stack] part 0 is int32 but part 1 is float32: convert one with to()",
                        DtypeError);
   CHECK_THROWS_WITH_AS(concat({x, ids}, 0),
-                       "[concat] an input is float32 but another is int32: convert one with to()",
+                       "[concat] part 0 is float32 but part 1 is int32: convert one with to()",
                        DtypeError);
   CHECK_THROWS_WITH_AS(stack({x}, 3),
                        "[stack] axis 3 of shape (2, 3) does not exist: it has 2 axes", ShapeError);

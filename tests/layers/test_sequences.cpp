@@ -499,9 +499,8 @@ TEST_CASE("sequences: messages of what cannot be meant; nothing has changed") {
                      Tensor::from<std::int32_t>({2}, {1, 2}), {}),
       "[verify_padding] the function returns nothing: it must return its loss first", UsageError);
   const auto nothing = [](Tape&, const Var& v) { return Vars{sum(v), Var()}; };
-  CHECK_THROWS_WITH_AS(
-      verify_padding(nothing, x, Tensor::from<std::int32_t>({2}, {1, 2}), {}),
-      "[verify_padding] output 1 is undefined: give it a value first", UsageError);
+  CHECK_THROWS_WITH_AS(verify_padding(nothing, x, Tensor::from<std::int32_t>({2}, {1, 2}), {}),
+                       "[verify_padding] output 1 is undefined: give it a value first", UsageError);
   for (const Shape& empty : {Shape{0, 2, 3}, Shape{4, 0, 3}}) {
     CHECK_THROWS_WITH_AS(
         verify_padding(nothing, Tensor::zeros(empty), Tensor::zeros({empty[1]}, DType::int32), {}),

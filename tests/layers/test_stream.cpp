@@ -416,7 +416,7 @@ TEST_CASE("stream: what cannot be run is refused when it is made") {
       "[linear] weight has shape (O, I) = (1, 5) but x has shape (..., I) = (1, 1, 4): I must "
       "match",
       [&] { Stream(lstm, Linear(5, 1, rng)); });
-  says("[linear] an input is float32 but another is float64: convert one with to()",
+  says("[linear] input 0 is float32 but input 1 is float64: convert one with to()",
        [&] { Stream(lstm, Linear(4, 1, rng, {.dtype = DType::float64})); });
   says(
       "[lstm] weight_ih has shape (4H, I) = (16, 3) but x has shape (T, B, I) = (1, 1, 2): I must "

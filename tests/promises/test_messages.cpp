@@ -87,7 +87,7 @@ TEST_CASE("messages: a sequence given to a cell") {
 
 TEST_CASE("messages: mixed dtypes") {
   CHECK_THROWS_WITH_AS(values({2}) + values({2}, DType::float64),
-                       "[add] an input is float32 but another is float64: convert one with to()",
+                       "[add] input 0 is float32 but input 1 is float64: convert one with to()",
                        DtypeError);
   CHECK_THROWS_WITH_AS(sum(Tensor::zeros({2}, DType::int32)),
                        "[sum] x is int32: it must be float32 or float64; convert it with to()",

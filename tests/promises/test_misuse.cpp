@@ -171,7 +171,9 @@ TEST_CASE("misuse: two tapes at once") {
     mistake.is<UsageError>(
         "[concat] input 2 was recorded on another tape than input 1: use one tape for a pass, or "
         "detach() input 2",
-        [&] { (void)concat({h.detach(), h, elsewhere}, 0); });
+        [&] {
+          (void)concat({h.detach(), h, elsewhere}, 0);
+        });
     mistake.is<UsageError>(other_tape("backward", "the loss"), [&] { tape.backward(far); });
     mistake.is<UsageError>(other_tape("gradient", "y"), [&] { (void)tape.gradient(far, {h}); });
     mistake.is<UsageError>(other_tape("gradient", "x"),

@@ -43,21 +43,28 @@ TEST_CASE("misuse: float64 where the model is float32, int32 as a leaf, ids that
     const auto zeros = [](const Shape& shape) { return Tensor::zeros(shape, DType::float64); };
     const Var h = t.model.embed(tape, t.x);
     Rng rng(2);
-    const std::string first =
-        "[lstm] an input is float64 but another is float32: convert one with to() (in lstm.0)";
-    const std::string second =
-        "[lstm] an input is float32 but another is float64: convert one with to() (in lstm.0)";
-    mistake.is<DtypeError>(first, [&] { run(zeros({T, B, E}), t.state); });
     mistake.is<DtypeError>(
-        "[LSTM] x is int32: it must be float32 or float64; convert it with to()",
-        [&] { run(Tensor::zeros({T, B, E}, DType::int32), t.state); });
+        "[lstm] input 0 is float64 but input 1 is float32: convert one with to() (in lstm.0)", [&] {
+          run(zeros({T, B, E}), t.state);
+        });
+    mistake.is<DtypeError>("[LSTM] x is int32: it must be float32 or float64; convert it with to()",
+                           [&] {
+                             run(Tensor::zeros({T, B, E}, DType::int32), t.state);
+                           });
+    mistake.is<DtypeError>("[LSTM] c is int32: it must be float32 or float64; convert it with to()",
+                           [&] {
+                             run(h, {t.state.h, Tensor::zeros({2, B, H}, DType::int32)});
+                           });
     mistake.is<DtypeError>(
-        "[LSTM] c is int32: it must be float32 or float64; convert it with to()",
-        [&] { run(h, {t.state.h, Tensor::zeros({2, B, H}, DType::int32)}); });
-    mistake.is<DtypeError>(second, [&] { run(h, {zeros({2, B, H}), t.state.c}); });
-    mistake.is<DtypeError>(second, [&] { run(h, {t.state.h, zeros({2, B, H})}); });
+        "[lstm] input 0 is float32 but input 1 is float64: convert one with to() (in lstm.0)", [&] {
+          run(h, {zeros({2, B, H}), t.state.c});
+        });
     mistake.is<DtypeError>(
-        "[linear] an input is float32 but another is float64: convert one with to()",
+        "[lstm] input 0 is float32 but input 2 is float64: convert one with to() (in lstm.0)", [&] {
+          run(h, {t.state.h, zeros({2, B, H})});
+        });
+    mistake.is<DtypeError>(
+        "[linear] input 0 is float32 but input 1 is float64: convert one with to()",
         [&] { (void)Linear(E, 2, rng, {.dtype = DType::float64})(tape, h); });
     mistake.is<DtypeError>("[leaf] the value is int32: only float32 and float64 have gradients",
                            [&] { (void)tape.leaf(t.x); });
