@@ -27,12 +27,8 @@ Node::Node(const char* name, InputSpan inputs) : name_(name) {
     if (v.state_ == nullptr) continue;
     if (v.pass_ != v.state_->pass) v.state_->pass_is_over(v, name, name_of(i));
     v.state_->check_thread(name);
-    if (state_ == nullptr) {
-      state_ = v.state_;
-      recorded = i;
-    } else if (v.state_ != state_) {
-      tape_errors::two_tapes(name, name_of(i), name_of(recorded));
-    }
+    if (state_ == nullptr) state_ = v.state_, recorded = i;
+    if (v.state_ != state_) tape_errors::two_tapes(name, name_of(i), name_of(recorded));
   }
   if (state_ == nullptr) return;
   if (state_->paused > 0) {
