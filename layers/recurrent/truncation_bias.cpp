@@ -30,26 +30,30 @@ void add_gradient(Gradients& sum, Tape& tape, const Var& loss,
   }
 }
 
-/// Sums over the elements of two gradients.
+/// Sums over the elements of two gradients, f and g. Squares of what has almost vanished are 0 in a
+/// double.
 struct Sums {
-  double full = 0, truncated = 0, product = 0, difference = 0;
+  long double full = 0, truncated = 0, product = 0, difference = 0;
 
-  void add(const std::vector<double>& g, const std::vector<double>& f) {
-    for (std::size_t k = 0; k < g.size(); ++k) {
-      full += f[k] * f[k];
-      truncated += g[k] * g[k];
-      product += g[k] * f[k];
-      difference += (g[k] - f[k]) * (g[k] - f[k]);
+  void add(const std::vector<double>& truncated_gradient,
+           const std::vector<double>& full_gradient) {
+    for (std::size_t k = 0; k < full_gradient.size(); ++k) {
+      const long double g = truncated_gradient[k], f = full_gradient[k];
+      full += f * f;
+      truncated += g * g;
+      product += g * f;
+      difference += (g - f) * (g - f);
     }
   }
   TruncatedGradient compared(const std::string& of) const {
-    const bool same = full == 0 && truncated == 0, one = full == 0 || truncated == 0;
+    const long double f = std::sqrt(full), g = std::sqrt(truncated);
+    const bool same = f == 0 && g == 0, one = f == 0 || g == 0;
     return {.name = of,
             .cosine = same  ? 1
                       : one ? 0
-                            : product / (std::sqrt(full) * std::sqrt(truncated)),
-            .error = same ? 0 : std::sqrt(difference) / std::sqrt(full),
-            .norm = std::sqrt(full)};
+                            : static_cast<double>(product / (f * g)),
+            .error = same ? 0 : static_cast<double>(std::sqrt(difference) / f),
+            .norm = static_cast<double>(f)};
   }
 };
 

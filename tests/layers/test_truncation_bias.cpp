@@ -153,6 +153,18 @@ TEST_CASE("truncation_bias: none where gradients flow through all steps") {
   CHECK(growing.bias({.k1 = 4}).all.error > 0.1);
 }
 
+TEST_CASE("truncation_bias: gradients that are almost 0, or large, are compared likewise") {
+  const TruncationBias expected = growing.bias({.k1 = 2});
+  for (const double factor : {1e-200, 1e200}) {
+    LinearProblem scaled = growing;
+    for (double& weight : scaled.weights) weight *= factor;
+    const TruncationBias bias = scaled.bias({.k1 = 2});
+    CHECK(std::fabs(bias.all.cosine - expected.all.cosine) < 1e-14);
+    CHECK(std::fabs(bias.all.error - expected.all.error) < 1e-14);
+    CHECK(std::fabs(bias.all.norm / factor - expected.all.norm) < 1e-13);
+  }
+}
+
 TEST_CASE("truncation_bias: gradients that are 0") {
   // f = weights[0] + weights[1] (2 w + x[0]) = 0, where truncation sees weights[0] alone.
   const LinearProblem cancels{.w = 1, .u = 1, .h0 = 1, .x = {-1, 0}, .weights = {1, -1}};
