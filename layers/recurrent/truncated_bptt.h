@@ -100,12 +100,13 @@ class TruncatedBPTT {
     first_ = std::move(first);
   }
 
-  /// Runs the next window x (T, B, ...), T <= k1, and returns its outputs y (T, ...). The model maps
-  /// (tape, x, state) to a pair, or a struct of two members: y and the next state; it may be called
-  /// with parts of the steps, up to three times a window. x is copied if it is needed again. Throws
-  /// UsageError for more than k1 steps, ShapeError or DtypeError for an x that is not like that of the
-  /// window before, ShapeError for T = 0 and for a model whose y is not (T, ...) or whose state has
-  /// other parts; what the model throws, for a state of another batch size for example. The state is then as before the call.
+  /// Runs the next window x (T, B, ...), T <= k1, and returns its outputs y (T, ...). The model
+  /// maps (tape, x, state) to a pair, or a struct of two members: y and the next state; it may be
+  /// called with parts of the steps, up to three times a window. x is copied if it is needed again.
+  /// Throws UsageError for more than k1 steps, ShapeError or DtypeError for an x that is not like
+  /// that of the window before, ShapeError for T = 0 and for a model whose y is not (T, ...) or
+  /// whose state has other parts; what the model throws, for a state of another batch size for
+  /// example. The state is then as before the call.
   template <class Model>
   Var operator()(Tape& tape, Model&& model, const Tensor& x) {
     return run(tape, model, x, past_);
