@@ -134,6 +134,9 @@ def build(fault, number):
 
 def main(arguments):
     words = [a for a in arguments if not a.startswith("-")]
+    unknown = [a for a in arguments if a.startswith("-") and a != "--check"]
+    if unknown:
+        sys.exit(__doc__ if unknown[0] in ("-h", "--help") else f"no option {unknown[0]}\n\n{__doc__}")
     chosen = [f for f in faults() if not words or any(w in f.file or w in f.what for w in words)]
     texts = {f.file: (ROOT / f.file).read_text() if (ROOT / f.file).is_file() else "" for f in chosen}
     stale = [f for f in chosen if f.planted(texts[f.file]) is None]
