@@ -230,7 +230,8 @@ check "nor harmed the text, or what was there" sh -c 'cmp -s small.safetensors o
 # signalled STATUS SIGNAL: a training that would take for ever ends with this status, and keeps what it has learned.
 signalled() {
   rm -f s.safetensors stderr
-  "$build/char_lm" train text --hidden 8 --embed 4 --batch 4 --seq 10 --epochs 1000000 --out s.safetensors >stdout 2>stderr &
+  # Whoever runs the tests by nohup has SIGHUP ignored.
+  env --default-signal="$2" "$build/char_lm" train text --hidden 8 --embed 4 --batch 4 --seq 10 --epochs 1000000 --out s.safetensors >stdout 2>stderr &
   until [ -s stderr ]; do sleep 0.01; done  # its first step is done
   kill -s "$2" $!
   wait $!
