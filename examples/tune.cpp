@@ -108,12 +108,11 @@ Share share_of(const Options& o) {
 std::string search_of(const Options& o, const Tensor& series) {
   const ForecastSettings& m = o.model;
   std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-  for (const float x : series.values<float>())
-    hash = (hash ^ std::bit_cast<std::uint32_t>(x)) * 0x100000001b3U;
+  for (const double x : series.values<double>())
+    hash = (hash ^ std::bit_cast<std::uint64_t>(x)) * 0x100000001b3U;
   return fmt::format(
-      "{} {} trials, seed {}, {} {} {} {}, {} rows {:x}, {} folds, look back {}, horizon {}, batch "
-      "{}, "
-      "epochs {}, patience {}, clip {}",
+      "{} {} trials, seed {}, {} {} {} {}, {} rows {:x}, {} folds, look back {}, horizon {}, "
+      "batch {}, epochs {}, patience {}, clip {}",
       o.search, o.search == "grid" ? 0 : o.trials, o.common.seed,
       std::filesystem::path(o.file.path).filename().string(), o.file.target, o.file.inputs,
       o.file.valid, series.size(0), hash, o.folds, m.look_back, m.horizon, m.batch, m.epochs,
