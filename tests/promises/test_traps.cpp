@@ -5,11 +5,14 @@
 #include <cfenv>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "../../autograd/ops/cross_entropy.h"
+#include "../../autograd/ops/ctc.h"
 #include "../../autograd/ops/dropout.h"
 #include "../../autograd/ops/elementwise.h"
 #include "../../autograd/ops/layer_norm.h"
@@ -19,11 +22,13 @@
 #include "../../autograd/ops/shape.h"
 #include "../../autograd/ops/softmax.h"
 #include "../../autograd/tape.h"
+#include "../../core/dispatch-inl.h"
 #include "../../core/threads.h"
 #include "../../layers/model/module.h"
 #include "../../layers/recurrent/gru.h"
 #include "../../layers/recurrent/lstm.h"
 #include "../../layers/recurrent/rnn.h"
+#include "../../layers/recurrent/stream.h"
 #include "../../optim/adam.h"
 #include "../../optim/sgd.h"
 #include "../support/for_targets.h"
@@ -138,6 +143,15 @@ std::vector<Case> cases() {
       {"matmul", [](const Var& x) { return matmul(x, transpose(x)); }, any},
       {"dropout", [](const Var& x) { return dropout(x, 0.5, RandomKey{}); }, any},
       {"cross_entropy", [=](const Var& x) { return cross_entropy(x, ids(x)); }, wide},
+      {"ctc_loss",
+       [](const Var& x) {
+         const std::size_t T = x.value().numel() / 3;
+         std::vector<std::int32_t> targets(T / 2 + 1);
+         for (std::size_t s = 0; s < targets.size(); ++s) targets[s] = s % 2 == 0 ? 1 : 2;
+         return ctc_loss(reshape(x, {T, 1, 3}),
+                         Tensor::from<std::int32_t>({targets.size(), 1}, targets), {}, {});
+       },
+       wide},
       {"nll", [=](const Var& x) { return nll(log_softmax(x), ids(x)); }, any},
       {"l1", [=](const Var& x) { return l1(x, like(x, 1)); }, any},
       {"mse", [=](const Var& x) { return mse(x, like(x, 1)); }, any},
@@ -196,6 +210,11 @@ void run_layers(const Options& options, double scale) {
     const Var x = tape.leaf(rng.normal({7, batch, 3}, 0, 1, options.dtype));
     // Of dL/dx only the sum may overflow where weights are 1e30.
     tape.backward(sum(layers(tape, scale > 100 ? Var(x.value()) : x).y));
+    Stream stream(layers, {.sessions = batch, .block = 7});
+    dispatch_float(options.dtype, [&]<class T>(T) {
+      std::vector<T> y(7 * batch * options.hidden);
+      stream.step(x.value().values<T>(), std::span(y));
+    });
   }
 }
 
