@@ -196,6 +196,7 @@ TEST_CASE("forecast report: numbers along the axes are told apart, far from 0, t
   for (const char* number : {">10000000<", ">10000001<", ">10000002<"})
     CHECK(count(drawn(1e7, 1), number) == 1);
   CHECK(count(drawn(1e6, 10), ">1.00002e6<") == 1);
+  CHECK(count(drawn(1e7, 10), ">10000020<") == 1);
   CHECK(count(drawn(0, 2e-9), ">2e−09<") >= 1);
   CHECK(drawn(1.7e18, 256).size() > 1000);  // of which every 256th is a double
 }

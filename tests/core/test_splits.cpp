@@ -237,6 +237,9 @@ TEST_CASE("rolling_origin: what is refused, in whole messages") {
   CHECK(refused(6, {.train = SIZE_MAX, .horizon = 2}) ==
         "[rolling_origin] the series has 6 rows but train is 18446744073709551615, gap is 0 and "
         "horizon is 2: one fold needs 18446744073709551616 rows");
+  CHECK(refused(6, {.train = 4, .gap = SIZE_MAX - 2}) ==
+        "[rolling_origin] the series has 6 rows but train is 4, gap is 18446744073709551613 and "
+        "horizon is 1: one fold needs 18446744073709551616 rows");
   CHECK(refused(6, {.horizon = 2}) ==
         "[rolling_origin] train is 0 and horizon is 2: both must be at least 1");
   CHECK(refused(6, {.train = 2, .horizon = 0}) ==

@@ -122,8 +122,9 @@ struct Pair {
     return all;
   }
   std::vector<T> streamed(Stream& stream, const Tensor& x) const {
-    std::vector<T> y(sizes.block * sizes.sessions *
-                     (sizes.outputs > 0 ? sizes.outputs : sizes.hidden));
+    std::vector<T> y(
+        sizes.block * sizes.sessions * (sizes.outputs > 0 ? sizes.outputs : sizes.hidden),
+        T{7});  // of which nothing may stay
     if (sizes.ids > 0) {
       stream.step(x.values<std::int32_t>(), y);
     } else {

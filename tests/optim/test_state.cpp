@@ -182,6 +182,12 @@ TEST_CASE("state: what does not fit is refused by name, before anything changes"
   CHECK(has(shapes, "unexpected window.steps"));
   CHECK(adam.learning_rate() == 1e-3);
 
+  TensorFile file = load_tensors(folder / "state");
+  file.metadata["optimizer.1.lr"] = "1e39";  // beyond float32
+  save_tensors(folder / "fast", file);
+  CHECK(has(refusal(folder / "fast", [&](Archive& a) { saved.state(a); }),
+            "optimizer.1.lr is '1e39' but must be a number in [0, 3.40282"));
+
   StreamWindows other(text(), 9, 3);
   auto window = other.begin();
   CHECK(has(refusal(folder / "state", [&](Archive& a) { a("window", window); }),

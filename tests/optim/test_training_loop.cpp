@@ -8,6 +8,7 @@
 #include "../../core/data/batches.h"
 #include "../../core/error.h"
 #include "../../core/io/archive.h"
+#include "../../core/io/safetensors.h"
 #include "../../optim/training/loop.h"
 #include "../support/message.h"
 #include "../support/temp_folder.h"
@@ -225,6 +226,13 @@ TEST_CASE("TrainingLoop: its position is saved and restored in the middle of an 
   CHECK(seen == std::vector<double>{10, 3, 5, 10});
   CHECK(witness.epochs[0].figures == Figures{{"train", 3}});
   CHECK(witness.steps[0].step == 6);
+
+  TensorFile file = load_tensors(folder / "loop.state");
+  file.metadata["loop.steps_of_epoch"] = "6";
+  save_tensors(folder / "wrong", file);
+  CHECK(message_of([&] {
+          load_state(folder / "wrong", [&](Archive& a) { a("loop", other); });
+        }).find("loop.steps_of_epoch is '6' but must be a number in [0, 5]") != std::string::npos);
 }
 
 TEST_CASE("TrainingLoop: an exception leaves the position behind the last whole step") {
@@ -303,7 +311,7 @@ TEST_CASE("TrainingLoop: a batch whose step threw comes again, one whose callbac
 
 TEST_CASE("TrainingLoop: a function may return Batches, its own or new ones") {
   for (const bool own : {true, false}) {
-    Batches batches(5, 2), fresh(5, 2);
+    Batches batches(5, 2);
     std::vector<std::size_t> seen;
     TrainingLoop loop;
     Witness stops{.last_step = 2};
