@@ -18,7 +18,7 @@ CURE = ("hide it: #pragma GCC visibility push(hidden) after the includes of its 
 
 def components(mangled):
     """The names in a nested Itanium name, `_ZN8tapegrad4Tape8backwardE...`: ["tapegrad", "Tape", "backward"]."""
-    rest = re.sub(r"^_Z(T[A-Z])?NK?", "", mangled)
+    rest = re.sub(r"^_Z(T[A-Z])?NK?[RO]?", "", mangled)
     names = []
     while found := re.match(r"\d+", rest):
         end = found.end() + int(found[0])
@@ -60,7 +60,7 @@ for name in symbols("--defined-only", static, kinds="T"):
     names = components(name)
     if names[:1] == ["tapegrad"] and is_public(names) and name not in exported and not hidden(name):
         problems.append(f"{library.name}: {shown(name)} is declared in an installed header but not exported: "
-                        "is there a #pragma GCC visibility pop missing?")
+                        "is there a #pragma GCC visibility pop missing, or a kind of name in exports.map?")
 thrown = re.findall(r"class (\w+) : public (?:Error|std::runtime_error)\b", source)
 for name in thrown:
     if f"_ZTIN8tapegrad{len(name)}{name}E" not in exported:
