@@ -177,7 +177,8 @@ std::string TrainingLog::kept_before(std::uint64_t epoch, const std::string& hea
   for (std::size_t at = header.size(), end = 0; at < text.size(); at = end) {
     end = text.find('\n', at) + 1;
     const std::string_view line = std::string_view(text).substr(at, end - at);
-    if (epoch_of(line).value_or(0) < epoch) kept += line;
+    const auto its_epoch = epoch_of(line);
+    if (!its_epoch || *its_epoch < epoch) kept += line;
   }
   return kept;
 }

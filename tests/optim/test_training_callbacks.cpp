@@ -287,6 +287,9 @@ TEST_CASE("TrainingLog: epochs that come again take the place of those that were
   log.add(2, {{"a", 1}});  // other programs' lines stay
   CHECK(content(folder / "log.jsonl") ==
         "{\"run\":7}\n{\"epoch\":1}\n{\"note\":\"a\"}\n{\"epoch\":2,\"a\":1.0}\n");
+  log.add(0, {{"a", 2}});  // of a loop by hand that counts from 0
+  CHECK(content(folder / "log.jsonl") ==
+        "{\"run\":7}\n{\"note\":\"a\"}\n{\"epoch\":0,\"a\":2.0}\n");
 }
 
 TEST_CASE("TrainingLog: a name with line breaks is the same column in the next program") {
