@@ -34,16 +34,14 @@ Tensor filled(const Tensor& x, const Tensor& lengths, double fill) {
   return result;
 }
 
-std::vector<Named> results(Tape& tape, const Vars& outputs, const Var& x,
+std::vector<Named> results(const char* op, Tape& tape, const Vars& outputs, const Var& x,
                            const Parameters& parameters) {
-  if (outputs.empty()) {
-    fail<UsageError>("verify_padding",
-                     "the function returns nothing: it must return its loss first");
-  }
+  if (outputs.empty())
+    fail<UsageError>(op, "the function returns nothing: it must return its loss first");
   std::vector<Named> all;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const std::string name = i == 0 ? "the loss" : fmt::format("output {}", i);
-    check::defined("verify_padding", {{name, outputs[i]}});
+    check::defined(op, {{name, outputs[i]}});
     all.push_back({name, outputs[i].value()});
   }
   Vars leaves;
@@ -93,13 +91,12 @@ PaddingReport compared(const std::vector<Named>& as_is, const std::vector<Named>
 }
 
 template <class Run>
-PaddingReport verify(const Tensor& x, const Tensor& lengths, double fill, std::string_view with,
-                     Run run) {
-  check::defined("verify_padding", {{"x", x}, {"lengths", lengths}});
-  if (x.rank() < 2 || x.size(0) * x.size(1) == 0) {
-    check::wrong_shape("verify_padding", "x", x.shape(), "(T, B, ...) with T >= 1 and B >= 1");
-  }
-  const recurrent::Packing checked("verify_padding", {lengths}, x.shape());
+PaddingReport verify(const char* op, const char* name, const Tensor& x, const Tensor& lengths,
+                     double fill, std::string_view with, Run run) {
+  check::defined(op, {{"lengths", lengths}});
+  if (x.rank() < 2 || x.size(0) * x.size(1) == 0)
+    check::wrong_shape(op, name, x.shape(), "(T, B, ...) with T >= 1 and B >= 1");
+  const recurrent::Packing checked(op, {lengths}, x.shape());
   const auto solve = [&](const Tensor& data) {
     Tape tape = Tape::training({.seed = 1, .pass = 1});
     return run(tape, data);
@@ -111,23 +108,24 @@ PaddingReport verify(const Tensor& x, const Tensor& lengths, double fill, std::s
 
 PaddingReport verify_padding(const PaddedFunction& f, const Tensor& x, const Tensor& lengths,
                              const Parameters& parameters) {
-  check::defined("verify_padding", {{"x", x}});
-  check::real("verify_padding", "x", x.dtype());
-  return verify(x, lengths, std::numeric_limits<double>::quiet_NaN(), "NaN",
+  constexpr const char* op = "verify_padding";
+  check::defined(op, {{"x", x}});
+  check::real(op, "x", x.dtype());
+  return verify(op, "x", x, lengths, std::numeric_limits<double>::quiet_NaN(), "NaN",
                 [&](Tape& tape, const Tensor& data) {
                   const Var leaf = tape.leaf(data);
-                  return results(tape, f(tape, leaf), leaf, parameters);
+                  return results(op, tape, f(tape, leaf), leaf, parameters);
                 });
 }
 
 PaddingReport verify_padding_ids(const PaddedIdsFunction& f, const Tensor& ids,
                                  const Tensor& lengths, const Parameters& parameters) {
-  check::defined("verify_padding_ids", {{"ids", ids}});
-  if (ids.dtype() != DType::int32) {
-    fail<DtypeError>("verify_padding_ids", "ids are {}: they must be int32", ids.dtype());
-  }
-  return verify(ids, lengths, -1, "-1", [&](Tape& tape, const Tensor& data) {
-    return results(tape, f(tape, data), {}, parameters);
+  constexpr const char* op = "verify_padding_ids";
+  check::defined(op, {{"ids", ids}});
+  if (ids.dtype() != DType::int32)
+    fail<DtypeError>(op, "ids are {}: they must be int32", ids.dtype());
+  return verify(op, "ids", ids, lengths, -1, "-1", [&](Tape& tape, const Tensor& data) {
+    return results(op, tape, f(tape, data), {}, parameters);
   });
 }
 

@@ -76,6 +76,22 @@ TEST_CASE("verify_padding: messages") {
   const auto nothing = [](Tape&, const Var& v) { return Vars{sum(v), Var()}; };
   CHECK_THROWS_WITH_AS(verify_padding(nothing, x, Tensor::from<std::int32_t>({2}, {1, 2}), {}),
                        "[verify_padding] output 1 is undefined: give it a value first", UsageError);
+  const auto no_ids = [&](const Shape& shape, const Tensor& lengths) {
+    (void)verify_padding_ids([](Tape&, const Tensor&) { return Vars(); },
+                             Tensor::zeros(shape, DType::int32), lengths, {});
+  };
+  const Tensor one = Tensor::from<std::int32_t>({1}, {2});
+  CHECK_THROWS_WITH_AS(
+      no_ids({4, 1}, one),
+      "[verify_padding_ids] the function returns nothing: it must return its loss first",
+      UsageError);
+  CHECK_THROWS_WITH_AS(no_ids({4}, one),
+                       "[verify_padding_ids] ids has shape (4): it must be (T, B, ...) with T >= 1 "
+                       "and B >= 1",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(no_ids({4, 1}, Tensor()),
+                       "[verify_padding_ids] lengths is undefined: give it a value first",
+                       UsageError);
   for (const Shape& empty : {Shape{0, 2, 3}, Shape{4, 0, 3}}) {
     CHECK_THROWS_WITH_AS(
         verify_padding(nothing, Tensor::zeros(empty), Tensor::zeros({empty[1]}, DType::int32), {}),
