@@ -28,7 +28,7 @@ namespace tapegrad::tape_errors {
 [[noreturn]] void hook_of_numbers();
 [[noreturn]] void parameter_changed(const Shape& shape);
 [[noreturn]] void mixed_dtypes(const char* op, std::string_view name, DType dtype,
-                               std::string_view other, DType its);
+                               std::string_view other, DType other_dtype);
 [[noreturn]] void not_recorded(const char* op);
 [[noreturn]] void other_tape(const char* op, std::string_view name);
 [[noreturn]] void pass_is_spent(const char* op, const char* node);

@@ -87,8 +87,9 @@ void parameter_changed(const Shape& shape) {
 }
 
 void mixed_dtypes(const char* op, std::string_view name, DType dtype, std::string_view other,
-                  DType its) {
-  fail<DtypeError>(op, "{} is {} but {} is {}: convert one with to()", name, dtype, other, its);
+                  DType other_dtype) {
+  fail<DtypeError>(op, "{} is {} but {} is {}: convert one with to()", name, dtype, other,
+                   other_dtype);
 }
 
 void not_recorded(const char* op) {

@@ -13,8 +13,8 @@ HWY_BEFORE_NAMESPACE();
 namespace tapegrad::kernels::HWY_NAMESPACE {
 namespace {
 
-/// The largest term is taken out, unless all are e^-inf: then each is 0 anyway. hn::Max may prefer a
-/// number to a NaN, so the sum tells.
+/// The largest exponent is taken out, unless all are -inf: then each term is 0 anyway. hn::Max may
+/// prefer a number to a NaN, so the sum tells.
 void log_sums_of(const double* a, const double* b, const double* c, const double* d, double* y,
                  std::size_t n) {
   for_vectors<double>(n, [=](auto tag, std::size_t j, auto lanes) HWY_ATTR {
