@@ -228,6 +228,8 @@ TEST_CASE("scalers: as text, which says all") {
         "[Scaler] number 4 of what is stored is '': it must be finite");
   CHECK(refused("standard:0 2 3 4 1 1") ==
         "[Scaler] low 3 and high 4 are stored: of a standard scaler they are 0 and 1");
+  CHECK(refused("standard:0 2 0 4 1 1") ==
+        "[Scaler] low 0 and high 4 are stored: of a standard scaler they are 0 and 1");
   CHECK(refused("standard:2 2 0 1 1 1") ==
         "[Scaler] rows [2, 2) are stored: there must be a row in them");
   CHECK(refused("standard:0 1.5 0 1 1 1") ==

@@ -169,6 +169,10 @@ TEST_CASE("Plateau: tells a fall only where a rate fell") {
   CHECK(plateau.add(1));   // to 1.5
   CHECK(!plateau.add(1));  // nothing is left to lower
   CHECK(rates.sgd.learning_rate(1) == 1.5);
+  rates.sgd.set_learning_rates({4, 1});
+  CHECK(plateau.add(1));  // of group 0 alone
+  CHECK(rates.sgd.learning_rate(0) == 2);
+  CHECK(rates.sgd.learning_rate(1) == 1);
 }
 
 TEST_CASE("LearningRate: a rate that is refused leaves those of all groups") {

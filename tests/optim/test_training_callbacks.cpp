@@ -306,6 +306,10 @@ TEST_CASE("TrainingLog: a name with line breaks is the same column in the next p
         })
             .ends_with("/log.csv: its first line is epoch,\\\"a, but the columns are epoch,a: give "
                        "another file"));
+  TrainingLog log(folder / "log.csv");
+  log.add(3, {{"a,\nb", 4}});
+  CHECK_THROWS_AS(log.add(4, {{"a", 5}}), FileError);  // in one program, too
+  CHECK(content(folder / "log.csv") == whole + "3,4\n");
 }
 
 TEST_CASE("Checkpoint: saves at epochs, now and then within them, at the end, and never NaN") {
