@@ -88,6 +88,7 @@ TEST_CASE("pad_sequences: what is refused") {
       pad({a}, 1e300),
       "[pad_sequences] padding is 1e+300 but the sequences are float32: it must be one of theirs",
       UsageError);
+  CHECK_THROWS_AS(pad({a}, -1e300), UsageError);
   CHECK(std::isnan(pad({a, Tensor::zeros({1, 3})}, std::nan("")).values.at(9)));
   const std::vector<std::size_t> chosen = {0, 2};
   CHECK_THROWS_WITH_AS(pad_sequences(Tensors{a, a}, chosen),
