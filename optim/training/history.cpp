@@ -188,7 +188,9 @@ void TrainingLog::add(std::uint64_t epoch, const Figures& figures) {
   const bool is_csv = path_.extension() == ".csv";
   const std::string header = is_csv ? csv_header(figures) : "";
   const std::string line = is_csv ? csv_line(epoch, figures) : json_line(epoch, figures);
-  const bool goes_on = last_ && epoch > *last_ && header == header_;
+  std::error_code error;
+  const bool goes_on = last_ && epoch > *last_ && header == header_ &&
+                       std::filesystem::exists(path_, error);  // somebody may have moved it away
   last_.reset();  // if the line cannot be written, what there is of it leaves with the next one
   if (goes_on) {
     append(path_, line);

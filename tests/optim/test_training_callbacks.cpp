@@ -312,6 +312,15 @@ TEST_CASE("TrainingLog: a name with line breaks is the same column in the next p
   CHECK(content(folder / "log.csv") == whole + "3,4\n");
 }
 
+TEST_CASE("TrainingLog: a file that was moved away meanwhile begins anew, with its header") {
+  const TempFolder folder;
+  TrainingLog log(folder / "log.csv");
+  log.add(1, {{"a", 2}});
+  std::filesystem::remove(folder / "log.csv");
+  log.add(2, {{"a", 3}});
+  CHECK(content(folder / "log.csv") == "epoch,a\n2,3\n");
+}
+
 TEST_CASE("Checkpoint: saves at epochs, now and then within them, at the end, and never NaN") {
   const TempFolder folder;
   const auto path = folder / "run.state";
