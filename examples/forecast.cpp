@@ -61,16 +61,21 @@ Autoregression best_autoregression(const std::vector<double>& series,
 int run(Options o) {
   set_threads(o.common.threads);
   const Tensor series = read_series(o.file);  // (n, F) float64
-  const std::vector<Rows> parts = given_by_user([&] {
-    return split_in_time(series.size(0), {0.7 * (1 - o.file.valid), 0.7 * o.file.valid, 0.3});
-  });
+  const std::string in_file = o.file.path + ": ";
+  const std::vector<Rows> parts = given_by_user(
+      [&] {
+        return split_in_time(series.size(0), {0.7 * (1 - o.file.valid), 0.7 * o.file.valid, 0.3});
+      },
+      in_file);
   std::vector<double> values(series.size(0));  // of the target
   for (std::size_t t = 0; t < values.size(); ++t) values[t] = series.at(t * series.size(1));
   const Tensor target = Tensor::from<double>({values.size()}, values);
-  const Autoregression linear = given_by_user([&] {
-    if (o.order == 0) return best_autoregression(values, parts, o.model.horizon);
-    return Autoregression(values, {0, parts[2].begin}, o.order);
-  });
+  const Autoregression linear = given_by_user(
+      [&] {
+        if (o.order == 0) return best_autoregression(values, parts, o.model.horizon);
+        return Autoregression(values, {0, parts[2].begin}, o.order);
+      },
+      in_file);
   const auto [learnt, tested] = given_by_user(
       [&] {
         const SeriesWindows all(series,
@@ -81,7 +86,7 @@ int run(Options o) {
                        {.season = o.season});
         return std::pair(all.inside(parts[0]), test);
       },
-      o.file.path + ": ");
+      in_file);
   Progress progress(o.common.quiet);
   const SignalGuard guard;
   const Stopwatch clock;
@@ -90,7 +95,7 @@ int run(Options o) {
         return train_forecaster(series, parts[0], parts[1], o.model, o.common.seed, progress,
                                 guard);
       },
-      o.file.path + ": ");
+      in_file);
   const double seconds = clock.seconds();
   const ForecastTable table = forecasts_in(trained, series, parts[2]);
 

@@ -1,5 +1,9 @@
 #include "forecast_data.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
 #include <sstream>
 #include <vector>
 
@@ -14,7 +18,14 @@ Tensor read_series(SeriesFile& data) {
     std::vector<std::string> names{data.target};
     std::istringstream inputs(data.inputs);
     for (std::string name; std::getline(inputs, name, ',');) names.push_back(name);
-    return table.columns(names);
+    Tensor series = table.columns(names);
+    const auto values = series.values<double>();
+    const auto bad = std::ranges::find_if(values, [](double x) { return !std::isfinite(x); });
+    if (bad == values.end()) return series;
+    const auto place = static_cast<std::size_t>(bad - values.begin());
+    throw WrongUse(fmt::format("{}: row {} of column '{}' is {}: every number must be finite",
+                               data.path, place / names.size() + 1, names[place % names.size()],
+                               *bad));
   });
 }
 

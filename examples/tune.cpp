@@ -2,8 +2,8 @@
 // dropout, on a grid or drawn at random.
 //
 // Each trial learns from several folds of the rows before the test, each of which ends before the rows
-// it is judged by (rolling origin, Tashman 2000), and scores the mean error of the folds, in standard
-// deviations. The rows to test are never looked at. A trial is a function of its number and the seed,
+// it is judged by (rolling origin, Tashman 2000), and scores the mean error of the folds, in the series'
+// unit. The rows to test are never looked at. A trial is a function of its number and the seed,
 // and its result a line of the log: a search that was killed goes on where it was, and any number of
 // jobs, on one machine or several that share the log's folder, may divide the trials:
 //
@@ -96,10 +96,11 @@ Share share_of(const Options& o) {
   if (text.empty()) return {};
   std::size_t job = 0, jobs = 0;
   char rest = 0;
-  // sscanf() takes -1 for the greatest number.
+  // sscanf() takes -1 for the greatest number, which no sum with it may exceed.
   if (text.find('-') != std::string::npos ||
-      std::sscanf(text.c_str(), "%zu/%zu%c", &job, &jobs, &rest) != 2 || job < 1 || job > jobs)
-    throw WrongUse(fmt::format("--job: {} is not I/N with 1 <= I <= N", text));
+      std::sscanf(text.c_str(), "%9zu/%9zu%c", &job, &jobs, &rest) != 2 || job < 1 || job > jobs)
+    throw WrongUse(fmt::format("{}: {} is not I/N with 1 <= I <= N",
+                               o.job.empty() ? "SLURM_ARRAY_TASK_ID" : "--job", text));
   return {job - 1, jobs};
 }
 
@@ -180,15 +181,34 @@ double score_of(const Trial& trial, const Options& o, const Tensor& series,
   return sum / static_cast<double>(folds.size());
 }
 
+/// The command that learns with a trial's settings, from what the trial learned from.
+std::string forecast_command(const Options& o, const Trial& trial) {
+  const ForecastSettings& m = o.model;
+  return fmt::format(
+      "forecast {} --target {} --inputs {} --valid {} --look-back {} --horizon {} --batch {} "
+      "--epochs {} --patience {} --clip {} --hidden {} --lr {} --dropout {} --seed {}",
+      shell_word(o.file.path), shell_word(o.file.target), shell_word(o.file.inputs), o.file.valid,
+      m.look_back, m.horizon, m.batch, m.epochs, m.patience, m.clip, trial.hidden, trial.lr,
+      trial.dropout, o.common.seed);
+}
+
 int run(Options o) {
   set_threads(o.common.threads);
   const Tensor series = read_series(o.file);
   const std::vector<Trial> trials = trials_of(o);
   const Share share = share_of(o);
-  const std::vector<RollingFold> folds = given_by_user([&] {
-    const std::size_t known = split_in_time(series.size(0), {0.7, 0.3})[0].end;
-    return rolling_origin(known, {.train = known / 2, .horizon = (known - known / 2) / o.folds});
-  });
+  const std::vector<RollingFold> folds = given_by_user(
+      [&] {
+        const std::size_t known = split_in_time(series.size(0), {0.7, 0.3})[0].end;
+        const std::size_t rows = (known - known / 2) / o.folds;  // of a fold's judgement
+        if (rows < o.model.horizon)
+          throw WrongUse(
+              fmt::format("{}: --folds {} leaves {} rows to judge each: --horizon {} "
+                          "takes as many at least",
+                          o.file.path, o.folds, rows, o.model.horizon));
+        return rolling_origin(known, {.train = known - o.folds * rows, .horizon = rows});
+      },
+      o.file.path + ": ");
   const std::string search = search_of(o, series);
   std::map<std::size_t, double> scores = read_log(o, search, trials.size());
 
@@ -225,24 +245,23 @@ int run(Options o) {
   for (const auto& [score, k] : ranked)
     print(fmt::format("  {:5}  {:5}  {:6.2g}  {:7.2f}  {:.4g}\n", k + 1, trials[k].hidden,
                       trials[k].lr, trials[k].dropout, score));
+  Json::Fields result{{"program", "tune"},
+                      {"trials", scores.size()},
+                      {"folds", folds.size()},
+                      {"seed", o.common.seed}};
   if (ranked.empty()) {
     print("MISSED: no trial has a result\n");
-    return 1;
+  } else {
+    const auto& [score, best] = ranked[0];
+    print(fmt::format("\nTry next:\n  {}\n", forecast_command(o, trials[best])));
+    result.emplace_back("best", Json::Fields{{"trial", best + 1},
+                                             {"hidden", trials[best].hidden},
+                                             {"lr", trials[best].lr},
+                                             {"dropout", trials[best].dropout},
+                                             {"error", score}});
   }
-  const auto& [score, best] = ranked[0];
-  print(fmt::format("\nTry next:\n  forecast {} --hidden {} --lr {} --dropout {}\n",
-                    shell_word(o.file.path), trials[best].hidden, trials[best].lr,
-                    trials[best].dropout));
-  print_result({{"program", "tune"},
-                {"trials", scores.size()},
-                {"best", Json::Fields{{"trial", best + 1},
-                                      {"hidden", trials[best].hidden},
-                                      {"lr", trials[best].lr},
-                                      {"dropout", trials[best].dropout},
-                                      {"error", score}}},
-                {"folds", folds.size()},
-                {"seed", o.common.seed}});
-  return 0;
+  print_result(result);
+  return ranked.empty() ? 1 : 0;
 }
 
 }  // namespace

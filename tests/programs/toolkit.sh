@@ -56,9 +56,30 @@ printf 'a\n1\n2\nx\n' >letters.csv
 run forecast letters.csv
 check "forecast: refuses a cell that is no number, and names its line" refused 'line 4'
 
+printf 'a\n1\ninf\n3\n' >infinite.csv
+for program in forecast tune; do
+  run $program infinite.csv
+  check "$program: refuses a number that is not finite" refused "^$program: infinite.csv: row 2 of column 'a' is inf: every number must be finite"
+done
+head -n 2 letters.csv >short.csv
+run forecast short.csv
+check "forecast: names the file that is too short" refused '^forecast: short.csv: \[split_in_time\]'
+
 run tune waves.csv --target flow --look-back 12 --horizon 3 --epochs 3 --search random --trials 4 --log all.jsonl --quiet
 check "tune: tries all" ended '"trials":4,'
 tail -n 1 stdout >whole
+eval "next() { \"\$build\"/$(sed -n '/^Try next/{n;s/^ *//;p;}' stdout) --quiet; }"
+next >stdout 2>stderr
+status=$?
+check "tune: the command that it says is next forecasts the same column and rows" \
+  sh -c "grep -q \"flow\" stdout && grep -q '\"rmse_by_step\":\[[^],]*,[^],]*,[^],]*\]' stdout"
+run tune waves.csv --target flow --look-back 12 --horizon 3 --epochs 1 --search random --trials 1 --folds 30 --log folds.jsonl --quiet
+check "tune: as many folds as were asked for" ended '"folds":30,'
+run tune waves.csv --target flow --look-back 12 --horizon 3 --folds 100 --log many.jsonl
+check "tune: refuses folds that are shorter than a forecast" refused '--folds 100 leaves 1 rows to judge each: --horizon 3'
+run tune waves.csv --target flow --look-back 12 --horizon 3 --epochs 1 --search random --trials 1 --job 2/2 --log none.jsonl --quiet
+check "tune: without a result of a trial, it fails" failed_with '^MISSED: no trial has a result'
+check "tune: and says how many there are" grep -q '^result {"program":"tune","trials":0,' stdout
 check "tune: a line of JSON for each" test "$(grep -c '^{"trial":' all.jsonl)" = 4
 head -n 2 all.jsonl >some.jsonl
 printf '{"trial":3,"hid' >>some.jsonl  # as a program that was killed leaves it
@@ -88,9 +109,15 @@ check "tune: refuses a negative number of jobs" refused '2/-1 is not I/N'
 run tune waves.csv --target flow --log all.jsonl
 check "tune: refuses a log of another search" refused 'all.jsonl: has results of another search'
 mkdir -p changed
-sed '2s/,[0-9]*/,9/' waves.csv >changed/waves.csv
+sed '2s/,9/,8/' waves.csv >changed/waves.csv
 run tune changed/waves.csv --target flow --look-back 12 --horizon 3 --epochs 3 --search random --trials 4 --log all.jsonl --quiet
 check "tune: refuses a log of another file of that name" refused 'all.jsonl: has results of another search'
+run tune far_from_0.csv --look-back 12 --horizon 3 --epochs 1 --search random --trials 1 --log far.jsonl --quiet
+sed '2s/\.0/.1/' far_from_0.csv >changed/far_from_0.csv
+run tune changed/far_from_0.csv --look-back 12 --horizon 3 --epochs 1 --search random --trials 1 --log far.jsonl --quiet
+check "tune: whose digits differ, though not as float32" refused 'far.jsonl: has results of another search'
+run tune waves.csv --target flow --job 2/18446744073709551615
+check "tune: refuses more jobs than it can count" refused '2/18446744073709551615 is not I/N'
 run tune waves.csv --target flow --job 3/2
 check "tune: refuses a job that there is not" refused '3/2 is not I/N'
 
