@@ -187,12 +187,13 @@ int compare(const Options& o) {
                                     {Start::h0, "h0"},
                                     {Start::c0, "c0"},
                                     {Start::x0, "x0"}}) {
+    if (SignalGuard::received() != 0) break;
     const Stopwatch clock;
     const double nats = learn(o, start, name, data, test), seconds = clock.seconds();
     const double best = start == Start::nothing ? blind : seeing;
     print(fmt::format("{:<8}{:>8.4f}  {:>5.1f} % above its best  {:.1f} s\n", name, nats,
                       100 * (nats / best - 1), seconds));
-    missed = missed || (start != Start::nothing && nats > tolerance * seeing);
+    missed = missed || (start != Start::nothing && !(nats <= tolerance * seeing));  // nor if NaN
     results.push_back(
         Json::Fields{{"start", name}, {"nats", nats}, {"best", best}, {"seconds", seconds}});
   }

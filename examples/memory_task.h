@@ -89,13 +89,15 @@ class Contest {
     test_ = task_.draw(test_size, rng);
   }
 
-  /// Runs the layers chosen, one after the other, and prints a line for each.
+  /// Runs the layers chosen, one after the other, and prints a line for each. Begins none after a
+  /// signal.
   std::vector<Outcome> run() const {
     print(fmt::format("{:<7}{:>10}{:>12}{:>14}{:>10}\n", "", "updates", "sequences", "loss",
                       "seconds"));
     std::vector<Outcome> outcomes;
     const auto take = [&]<class Layer>(std::type_identity<Layer>, const char* name) {
-      if (o_.layer == "all" || o_.layer == name) outcomes.push_back(learn<Layer>(name));
+      const bool chosen = o_.layer == "all" || o_.layer == name;
+      if (chosen && SignalGuard::received() == 0) outcomes.push_back(learn<Layer>(name));
     };
     take(std::type_identity<LSTM>(), "lstm");
     take(std::type_identity<GRU>(), "gru");
@@ -114,20 +116,21 @@ class Contest {
     const Stopwatch clock;
     std::size_t update = 0;
     double error = 0;
-    do {
+    for (bool over = false; !over;) {
       Tape tape = Tape::training({.seed = o_.common.seed, .pass = update});
       const Var loss = task_.loss(tape, model, task_.draw(o_.batch, data));
       adam.zero_grad();
       tape.backward(loss);
       adam.step({.clip_norm = o_.clip});
-      if (++update % o_.check == 0 || update == o_.updates) {
+      over = ++update == o_.updates || SignalGuard::received() != 0;
+      if (over || update % o_.check == 0) {
         Tape inference = Tape::inference();
         error = task_.loss(inference, model, test_).item();
-        if (error < task_.bound()) break;
+        over = over || error < task_.bound();
       }
       if (progress.due())
         progress.show(fmt::format("{}  update {}  loss {:.5f}", name, update, loss.item()));
-    } while (update < o_.updates && SignalGuard::received() == 0);
+    }
     progress.clear();
     const Outcome made{name, error < task_.bound(), update, error, clock.seconds()};
     print(fmt::format("{:<7}{:>10}{:>12}{:>14.6f}{:>10.1f}{:>10}\n", name, update,

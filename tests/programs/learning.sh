@@ -27,6 +27,26 @@ run caption_start --steps 4 --hidden 40 --updates 1000 --batch 64 --lr 0.02 --qu
 check "caption_start: h0, c0 and x0 reach the best that is possible" ended '"start":"x0"'
 check "caption_start: without features it does not reach the best who sees them" result '"nothing","nats"' '> 1.1'
 
+run caption_start --updates 1 --hidden 4 --lr 1e38 --quiet
+check "caption_start: a loss that is not finite misses the bound" failed_with '^MISSED: '
+# stopped PROGRAM: Ctrl-C after its first update, when there are more layers or starts to come.
+stopped() {
+  rm -f stderr
+  "$build/$1" --updates 10000000 >stdout 2>stderr &
+  until [ -s stderr ]; do sleep 0.01; done
+  kill -s INT $!
+  wait $!
+  status=$?
+}
+for program in adding_problem copy_memory; do
+  stopped $program
+  check "$program: after Ctrl-C, what the layer has reached is measured, and no other begins" \
+    sh -c "[ $status = 130 ] && tail -n 1 stdout | grep -q '\"layers\":\[{\"layer\":\"lstm\",\"solved\":0,[^}]*\"loss\":[0-9.]*[1-9][^}]*}\]'"
+done
+stopped caption_start
+check "caption_start: after Ctrl-C, no other start is tried" \
+  sh -c "[ $status = 130 ] && tail -n 1 stdout | grep -q '\"starts\":\[{\"start\":\"nothing\",[^}]*}\]'"
+
 # utterances LINES: three speakers, whose channels differ in their means, 2 to 6 steps.
 utterances() {
   awk -v lines="$1" 'BEGIN { print "#made\n@data"; for (i = 0; i < lines; ++i) {
