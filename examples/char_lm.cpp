@@ -319,7 +319,7 @@ void add_train_options(CommandLine& line, TrainOptions& o) {
       "--schedule", o.schedule,
       "Of the learning rate: constant, or linear, down to 0 when the first limit is reached",
       {"constant", "linear"});
-  line.option("--clip", o.clip, "Largest norm of the gradient; 0: any", not_negative());
+  line.option("--clip", o.clip, "Largest norm of the gradient; 0: any", positive_or_0());
   line.options(o.common);
 }
 

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -66,7 +67,11 @@ std::string joined(const std::vector<std::string>& items, const char* brackets) 
 }  // namespace
 
 Check positive() {
-  return {"> 0", [](double x) { return x > 0; }};
+  using Float = std::numeric_limits<float>;
+  return {"> 0 in float32", [](double x) { return x >= Float::min() && x <= Float::max(); }};
+}
+Check positive_or_0() {
+  return {">= 0 in float32", [](double x) { return x == 0 || positive().holds(x); }};
 }
 Check not_negative() {
   return {">= 0", [](double x) { return x >= 0; }};

@@ -51,7 +51,8 @@ struct Check {
   std::string words;  // as in "> 0"
   std::function<bool(double)> holds;
 };
-Check positive();
+Check positive();       // in float32, as rates and norms are used
+Check positive_or_0();  // likewise
 Check not_negative();
 Check below_one();                       // in [0, 1)
 Check between(double low, double high);  // in [low, high]

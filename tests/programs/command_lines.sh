@@ -38,6 +38,7 @@ for command in 'char_lm train text' 'char_lm sample small.safetensors' gradient_
   while read -r option type; do
     none='-1x nan 1e999 0x10 1,5 +1'
     [ "$type" = FLOAT ] || none="$none -1 1.5 1e3 1e20 18446744073709551616"
+    case $option in --lr | --clip) none="$none 1e-300 1e300" ;; esac  # 0 and infinite in float32
     taken=''
     for value in $none; do
       eval "$command $option=$value" >stdout 2>stderr </dev/null
