@@ -87,17 +87,19 @@ LabelledTexts read_texts(const Options& o, const char* option, const std::string
 
 Part as_symbols(const Options& o, const std::string& path, const LabelledTexts& texts) {
   Part part{.labels = texts.labels};
-  const auto characters_of = [&](const std::string& text) {
-    return given_by_user([&] { return decode_utf8(text); },
-                         fmt::format("{}: --unit words takes any text; ", path));
-  };
-  for (const std::string& text : texts.texts) {
+  const auto labels = texts.labels.values<std::int32_t>();
+  for (std::size_t n = 0; n < texts.size(); ++n) {
+    const std::string& text = texts.texts[n];
     Symbols symbols;
     if (o.unit == "words") {
       symbols = split_words(text);
       if (symbols.empty()) symbols.emplace_back("<unk>");  // of spaces: a text has a step
     } else {
-      for (const char32_t c : characters_of(text)) symbols.push_back(encode_utf8(c));
+      const std::vector<char32_t> characters =
+          given_by_user([&] { return decode_utf8(text); },
+                        fmt::format("{}: --unit words takes any text; class '{}': ", path,
+                                    texts.classes[static_cast<std::size_t>(labels[n])]));
+      for (const char32_t c : characters) symbols.push_back(encode_utf8(c));
     }
     part.texts.push_back(std::move(symbols));
   }
@@ -110,8 +112,16 @@ Data read_parts(const Options& o) {
   Data data{.classes = all.classes};
   const Part texts = as_symbols(o, o.data, all);
   const auto split = [&](const std::vector<double>& fractions) {
-    return given_by_user([&] { return split_stratified(texts.labels, fractions, seed); },
-                         o.data + ": ");
+    const auto labels = texts.labels.values<std::int32_t>();
+    for (std::size_t c = 0; c < all.classes.size(); ++c) {
+      const auto n = std::ranges::count(labels, static_cast<std::int32_t>(c));
+      if (n < std::ssize(fractions))
+        throw WrongUse(
+            fmt::format("{}: class '{}' has {} texts for {} parts: each part needs one; "
+                        "leave the class out, or a first line with --header",
+                        o.data, all.classes[c], n, fractions.size()));
+    }
+    return split_stratified(texts.labels, fractions, seed);
   };
   if (o.test.empty()) {
     const auto places = split({0.6, 0.1, 0.3});

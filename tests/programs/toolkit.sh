@@ -205,7 +205,10 @@ run classify --data messages --header --label-end : --test strange --unit words
 check "classify: refuses a class to test that was not learnt" refused "the class 'eggs' is none of the 2 given: is it ham, spam?"
 sed 's/at/\xe4/' unseen >latin1
 run classify --data messages --header --label-end : --test latin1
-check "classify: of a text that is no UTF-8, names the file and the cure" refused '^classify: latin1: --unit words takes any text'
+check "classify: of a text that is no UTF-8, names file, class and cure" \
+  refused "^classify: latin1: --unit words takes any text; class 'ham':"
+run classify --data messages --label-end : --unit words
+check "classify: of a class with too few texts, says which" refused "^classify: messages: class 'label' has 1 texts for 3 parts: .*--header"
 grep ham messages >one_class
 run classify --data one_class --label-end :
 check "classify: refuses one class only" refused 'two classes at least'
