@@ -2,8 +2,11 @@
 
 #include <tapegrad/tapegrad.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +25,15 @@ FrameLists parse_frame_lists(const std::string& json, const std::string& path);
 /// Returns the largest output of each feature over a sequence's own steps, (B, H), of y (T, B, H) in
 /// [-1, 1], as an LSTM's is.
 tapegrad::Var largest_over_steps(const tapegrad::Var& y, const tapegrad::Tensor& lengths);
+
+/// Returns a number that tells whether the elements are others than they were (FNV-1a).
+template <class T>
+std::uint64_t hash_of(std::span<const T> elements) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const std::byte b : std::as_bytes(elements))
+    hash = (hash ^ std::to_integer<std::uint64_t>(b)) * 0x100000001b3U;
+  return hash;
+}
 
 /// A line of a log: an object of JSON with numbers (null is NaN) and texts.
 struct LogLine {

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -108,16 +107,13 @@ Share share_of(const Options& o) {
 /// may have been changed.
 std::string search_of(const Options& o, const Tensor& series) {
   const ForecastSettings& m = o.model;
-  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-  for (const double x : series.values<double>())
-    hash = (hash ^ std::bit_cast<std::uint64_t>(x)) * 0x100000001b3U;
   return fmt::format(
       "{} {} trials, seed {}, {} {} {} {}, {} rows {:x}, {} folds, look back {}, horizon {}, "
       "batch {}, epochs {}, patience {}, clip {}",
       o.search, o.search == "grid" ? 0 : o.trials, o.common.seed,
       std::filesystem::path(o.file.path).filename().string(), o.file.target, o.file.inputs,
-      o.file.valid, series.size(0), hash, o.folds, m.look_back, m.horizon, m.batch, m.epochs,
-      m.patience, m.clip);
+      o.file.valid, series.size(0), hash_of(series.values<double>()), o.folds, m.look_back,
+      m.horizon, m.batch, m.epochs, m.patience, m.clip);
 }
 
 /// The results that a log has of `trials` trials, by trial: NaN of one that diverged. WrongUse if they

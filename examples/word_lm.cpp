@@ -148,12 +148,18 @@ int run(const Options& o) {
   TimeLimit limit(o.seconds > 0 ? o.seconds : INFINITY);
   Progress progress(o.common.quiet);
   SignalGuard guard;
+  const std::string options =
+      fmt::format("seed {}, lr {}, clip {}, dropout {}", o.common.seed, o.lr, o.clip, o.dropout);
   const auto state = [&](Archive& a) {
+    a.fact("options", options);
+    a.fact("train", hash_of(data.train.values<std::int32_t>()));
+    a.fact("valid", hash_of(data.valid.values<std::int32_t>()));
     a("loop", loop), a("model", parameters(model)), a("adam", adam), a("bptt", bptt);
     a("best", best), a("limit", limit);
   };
   Checkpoint checkpoint(o.state, state);
-  if (given_by_user([&] { return checkpoint.resume(); }, "remove it to start afresh: "))
+  if (given_by_user([&] { return checkpoint.resume(); },
+                    "give another --state, or remove it to start afresh: "))
     say(fmt::format("goes on from {}, after step {}", o.state, loop.step()));
 
   const auto train = [&](const Window& window) {

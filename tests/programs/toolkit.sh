@@ -146,6 +146,16 @@ small='--hidden 16 --epochs 4 --seconds 0 --lr 0.01 --batch 5 --quiet'
   status=$?
   check "word_lm: Ctrl-C keeps what was learned" test "$status" = 130 -a -e word_lm.state
   check "word_lm: and says how to go on" grep -q 'the same command goes on from word_lm.state' stderr
+  cp word_lm.state kept.state
+  run word_lm --data language $small --seed 2
+  check "word_lm: refuses to go on with other options" \
+    refused "^word_lm: give another --state, or remove it to start afresh: .* options is 'seed 1, .* in the file but 'seed 2, "
+  mkdir -p language_2
+  cp language/*.txt language_2
+  sed '1s/w1/w2/' language/ptb.train.txt >language_2/ptb.train.txt
+  run word_lm --data language_2 $small
+  check "word_lm: or with another text" refused "train is '[0-9]*' in the file but '"
+  check "word_lm: and leaves the state as it was" same word_lm.state kept.state
   run word_lm --data language $small
   check "word_lm: goes on where it was" grep -q 'goes on from word_lm.state, after step' stderr
   sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >resumed
