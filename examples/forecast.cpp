@@ -113,7 +113,6 @@ int run(Options o) {
                                                    .train_windows = &learnt,
                                                    .test_windows = &tested})});
   print(report.text());
-  if (!o.report.empty()) write_file_atomically(o.report, report.html(), "forecast");
 
   std::vector<double> errors, persistence;
   for (const HorizonScores& h : report.horizons()) {
@@ -140,6 +139,7 @@ int run(Options o) {
                 {"epochs", static_cast<std::size_t>(trained.epochs)},
                 {"seconds", seconds},
                 {"seed", o.common.seed}});
+  if (!o.report.empty()) write_file_atomically(o.report, report.html(), "forecast");
   return reached ? 0 : 1;
 }
 

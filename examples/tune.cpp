@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -30,6 +31,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -143,17 +145,26 @@ std::map<std::size_t, double> read_log(const Options& o, const std::string& sear
   return scores;
 }
 
+/// Opens the log to append to it; WrongUse if that cannot be.
+int open_log(const Options& o) {
+  const int file = open(o.log.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (file == -1)
+    throw WrongUse(fmt::format("--log: {}: cannot be appended to: {}", o.log,
+                               std::generic_category().message(errno)));
+  return file;
+}
+
 /// Appends a line in one piece, so that jobs do not write into each other's; behind a line that was cut
 /// off, on a new one.
 void append(const Options& o, const std::string& line) {
-  const int file = open(o.log.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  const int file = open_log(o);
   char last = '\n';
-  const off_t end = file == -1 ? 0 : lseek(file, 0, SEEK_END);
+  const off_t end = lseek(file, 0, SEEK_END);
   const bool read = end <= 0 || pread(file, &last, 1, end - 1) == 1;
   const std::string text = (last == '\n' ? "" : "\n") + line + "\n";
-  const bool written = file != -1 && read &&
-                       write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  if (file != -1) close(file);
+  const bool written =
+      read && write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  close(file);
   if (!written) throw std::runtime_error(o.log + ": cannot be written");
 }
 
@@ -207,6 +218,7 @@ int run(Options o) {
       o.file.path + ": ");
   const std::string search = search_of(o, series);
   std::map<std::size_t, double> scores = read_log(o, search, trials.size());
+  close(open_log(o));  // before the first trial is spent
 
   Progress progress(o.common.quiet);
   const SignalGuard guard;

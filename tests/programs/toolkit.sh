@@ -26,6 +26,8 @@ quick='--look-back 12 --horizon 3 --hidden 8 --epochs 15 --lr 0.01 --quiet'
   run forecast waves.csv --target flow --inputs other --season 12 $quick --threads 1
   sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >second
   check "forecast: the same seed, the same result, whatever the threads" same first second
+  (trap '' XFSZ; ulimit -f 0; exec "$build/forecast" waves.csv --target flow $quick --report full.html) 2>/dev/null | cat >stdout
+  check "forecast: a page that cannot be written does not take the result with it" grep -q '^result {' stdout
   run forecast waves.csv --target flow $quick
   check "forecast: with skill over persistence" grep -q '^  Skill: better than persistence at all horizons' stdout
   run forecast waves.csv --target flow $quick --order 5
@@ -118,6 +120,10 @@ run tune changed/far_from_0.csv --look-back 12 --horizon 3 --epochs 1 --search r
 check "tune: whose digits differ, though not as float32" refused 'far.jsonl: has results of another search'
 run tune waves.csv --target flow --job 2/18446744073709551615
 check "tune: refuses more jobs than it can count" refused '2/18446744073709551615 is not I/N'
+cp "$build/tune" running  # a program that runs cannot be written to, not even by root
+./running waves.csv --target flow --look-back 12 --horizon 3 --log running >stdout 2>stderr
+status=$?
+check "tune: refuses a log that cannot be appended to, before it learns" refused '^tune: --log: running: cannot be appended to: '
 run tune waves.csv --target flow --job 3/2
 check "tune: refuses a job that there is not" refused '3/2 is not I/N'
 
