@@ -113,8 +113,9 @@ TrainedForecaster train_forecaster(const tapegrad::Tensor& series, const tapegra
   const TrainingEnd end =
       loop.run(settings.epochs, batches, step, evaluate, lr, best, callbacks...);
   check_end(end);
-  if (!best.has_best() && !end.why.empty())
-    throw UsageError("[forecast] no epoch was over when the training ended: " + end.why);
+  if (!best.has_best())
+    throw NonFiniteError("[forecast] no epoch ended with a validation loss that is a number; " +
+                         (end.why.empty() ? "a lower --lr helps" : end.why));
   best.restore();
   trained.epochs = best.best_epoch();
   return trained;

@@ -45,6 +45,8 @@ quick='--look-back 12 --horizon 3 --hidden 8 --epochs 15 --lr 0.01 --quiet'
 }
 run forecast waves.csv --target flow --epochs 1 --lr 1e-9 --dropout 0.9 --hidden 1 --seed 3 --quiet
 check "forecast: a bound that is missed is exit status 1" failed_with '^MISSED: '
+run forecast waves.csv --target flow --epochs 1 --batch 1000 --lr 3e38 --quiet
+check "forecast: a loss that is not finite is a failure, and no wrong use" failed_with 'no epoch ended with a validation loss that is a number'
 run forecast waves.csv --target flwo
 check "forecast: refuses a column that is not there, and names the near one" refused 'flow'
 run forecast waves.csv --target flow --look-back 300
