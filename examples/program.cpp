@@ -220,7 +220,7 @@ int CommandLine::run(int argc, char** argv, const std::function<int()>& program)
     }
   };
   int status = run_it();
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+  if (!printed()) {
     say("what it printed could not all be written to stdout");
     if (status == 0) status = failed;
   }
@@ -229,6 +229,7 @@ int CommandLine::run(int argc, char** argv, const std::function<int()>& program)
 }
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+bool printed() { return std::fflush(stdout) == 0 && std::ferror(stdout) == 0; }
 void say(const std::string& line) {
   std::fputs(fmt::format("{}: {}\n", program_name, line).c_str(), stderr);
 }

@@ -101,6 +101,8 @@ class CommandLine {
 
 /// Prints to stdout. Never fails: run() finds out, at the end, whether all of it was written.
 void print(const std::string& text);
+/// Returns whether all that was printed so far was written.
+bool printed();
 /// Prints a line to stderr, after the program's name; a failure is of no account.
 void say(const std::string& line);
 

@@ -207,7 +207,7 @@ int run(const Options& o) {
                 {"steps", static_cast<std::size_t>(loop.step())},
                 {"seconds", seconds},
                 {"seed", o.common.seed}});
-  checkpoint.remove();
+  if (printed()) checkpoint.remove();
   return reached ? 0 : 1;
 }
 
@@ -220,7 +220,8 @@ int main(int argc, char** argv) {
   constexpr std::size_t most = 100'000;
   line.option("--data", options.data, fmt::format("Public data: {}", source));
   line.output("--state", options.state,
-              "File from which a training that was stopped goes on; removed when it is done");
+              "File from which a training that was stopped goes on; removed when its result is "
+              "printed");
   line.option("--hidden", options.hidden, "Units of an LSTM layer, and features of a word", 1,
               most);
   line.option("--layers", options.layers, "LSTM layers", 1, 100);

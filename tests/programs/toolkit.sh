@@ -168,6 +168,12 @@ small='--hidden 16 --epochs 4 --seconds 0 --lr 0.01 --batch 5 --quiet'
   check "word_lm: goes on where it was" grep -q 'goes on from word_lm.state, after step' stderr
   sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >resumed
   check "word_lm: and ends with the same result" same whole resumed
+  "$build/word_lm" --data language $small >&- 2>stderr
+  status=$?
+  check "word_lm: a result that could not be printed is no reason to lose what was learned" test "$status" = 1 -a -e word_lm.state
+  run word_lm --data language $small
+  sed 's/"seconds":[^,]*,//' stdout | tail -n 1 >again
+  check "word_lm: which the next run prints" same whole again
 }
 printf 'no state' >bad.state
 run word_lm --data language --state bad.state
