@@ -131,7 +131,10 @@ int classify(const Options& o) {
   const Utterances train = read_utterances(o.data, "JapaneseVowels_TRAIN.ts", speakers);
   const std::size_t known = speakers.size();
   const Utterances test = read_utterances(o.data, "JapaneseVowels_TEST.ts", speakers);
-  if (speakers.size() > known) throw WrongUse(o.data + ": a speaker to test is not in _TRAIN.ts");
+  for (const auto& [speaker, id] : speakers)
+    if (static_cast<std::size_t>(id) >= known)
+      throw WrongUse(fmt::format("{}: the speaker '{}' to test is not in JapaneseVowels_TRAIN.ts",
+                                 o.data, speaker));
 
   Rng rng(o.common.seed);
   Model model(known, o, rng);

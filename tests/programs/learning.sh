@@ -83,7 +83,7 @@ check "japanese_vowels: refuses a file without utterances" refused 'dumb/Japanes
 cp vowels/JapaneseVowels_TRAIN.ts dumb
 sed 's/speaker 1/speaker 4/' vowels/JapaneseVowels_TEST.ts >dumb/JapaneseVowels_TEST.ts
 run japanese_vowels --data dumb
-check "japanese_vowels: refuses a speaker nobody has heard" refused 'dumb: a speaker to test is not in'
+check "japanese_vowels: refuses a speaker nobody has heard" refused "dumb: the speaker 'speaker 4' to test is not in"
 skip "japanese_vowels: 95 % of the real utterances" japanese_vowels/JapaneseVowels_TRAIN.ts || {
   run japanese_vowels --data "$data/japanese_vowels" --quiet
   check "japanese_vowels: 95 % of the real utterances" ended '"baseline":0.237'
