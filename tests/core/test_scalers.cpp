@@ -292,11 +292,11 @@ TEST_CASE("scalers: what fit() refuses leaves the scaler as it was") {
 
 TEST_CASE("scalers: columns whose squares no double holds") {
   for (const double unit : {1e-200, 1e200}) {
-    const Tensor x = Tensor::from({4}, {-unit, unit, -unit, unit});
+    const Tensor column = Tensor::from({4}, {-unit, unit, -unit, unit});
     StandardScaler scaler;
-    scaler.fit(x);
+    scaler.fit(column);
     CHECK(scaler.width()[0] == doctest::Approx(unit).epsilon(1e-15));
-    const Tensor y = scaler.transform(x);
+    const Tensor y = scaler.transform(column);
     CHECK(y.at(0) == doctest::Approx(-1).epsilon(1e-15));
     CHECK(scaler.inverse(y).at(1) == doctest::Approx(unit).epsilon(1e-15));
   }
