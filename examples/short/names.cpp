@@ -6,8 +6,6 @@
 #include <fmt/core.h>
 #include <tapegrad/tapegrad.h>
 
-#include <exception>
-
 using namespace tapegrad;
 
 struct Classifier {
@@ -23,7 +21,7 @@ struct Classifier {
   }
 };
 
-int main(int argc, char** argv) try {
+int main(int argc, char** argv) {
   if (argc != 2) return fmt::print(stderr, "short_names FOLDER\n"), 2;
   const LabelledTexts all = read_class_files(argv[1]);
   const auto parts = split_stratified(all.labels, {0.7, 0.3}, 1);
@@ -54,6 +52,4 @@ int main(int argc, char** argv) try {
   Accuracy accuracy;
   accuracy.add(model(tape, letters.encode_batch(test.texts)).value(), test.labels);
   fmt::print("accuracy {:.4f}\n", accuracy.value());
-} catch (const std::exception& error) {
-  return fmt::print(stderr, "short_names: {}\n", error.what()), 1;
 }

@@ -7,8 +7,6 @@
 #include <fmt/core.h>
 #include <tapegrad/tapegrad.h>
 
-#include <exception>
-
 using namespace tapegrad;
 
 struct WordLM {
@@ -18,15 +16,13 @@ struct WordLM {
   void visit(auto&& v) { v("embed", embed), v("lstm", lstm), v("head", head); }
 };
 
-int main(int argc, char** argv) try {
+int main(int argc, char** argv) {
   if (argc != 3) return fmt::print(stderr, "short_ptb TRAIN TEST\n"), 2;
   const auto words = split_at_spaces(read_text_file(argv[1]), "<eos>");
   const auto test = split_at_spaces(read_text_file(argv[2]), "<eos>");
   const WordVocabulary vocabulary({&words, 1});
 
   const std::size_t V = vocabulary.size(), H = 200, B = 20, T = 20;
-  const StreamWindows to_learn(vocabulary.encode(words), T, B),
-      to_test(vocabulary.encode(test), 1000, 1);
   Rng rng(1);
   WordLM model{{V, H, rng}, {{.input = H, .hidden = H}, rng}, {H, V, rng}};
   Adam adam(parameters(model), {.lr = 4e-3});
@@ -54,14 +50,13 @@ int main(int argc, char** argv) try {
     a("lr", lr), a("limit", limit);
   });
   checkpoint.resume();
-  loop.run(100, to_learn, train, lr, limit, Progress(), SignalGuard(), checkpoint);
+  loop.run(100, StreamWindows(vocabulary.encode(words), T, B), train, lr, limit, Progress(),
+           SignalGuard(), checkpoint);
 
   Perplexity perplexity;
   TruncatedBPTT reader(model.lstm.zero_state(1), {.k1 = 1000});
   Tape tape = Tape::inference();
-  for (const Window& window : to_test)
+  for (const Window& window : StreamWindows(vocabulary.encode(test), 1000, 1))
     perplexity.add(loss_of(tape, reader, window).item(), window.targets.numel());
   fmt::print("perplexity {:.1f}\n", perplexity.value());
-} catch (const std::exception& error) {
-  return fmt::print(stderr, "short_ptb: {}\n", error.what()), 1;
 }

@@ -244,13 +244,6 @@ check "short_names: tells made languages" grep -q '^accuracy 1' stdout
 (sed 's/flow/Sunspots/; s/^[0-9]*,//; s/row,//' waves.csv) >spots.csv
 run short_sunspots spots.csv
 check "short_sunspots: reports" grep -q '^Residuals one step ahead' stdout
-for program in short_names short_sunspots; do
-  run $program none
-  check "$program: says what it cannot read" failed_with "^$program: .* none: .*No such file"
-done
-run short_ptb language/ptb.train.txt language/ptb.test.txt
-check "short_ptb: says that the test is too short, before it learns" failed_with '^short_ptb: \[StreamWindows\] ids has shape'
-check "short_ptb: and leaves no state" test ! -e ptb.state
 skip "forecast: better than an autoregression on the real sunspots" timeseries/monthly-sunspots.csv || {
   run forecast "$data/timeseries/monthly-sunspots.csv" --season 132 --quiet
   check "forecast: better than an autoregression on the real sunspots" grep -q 'the LSTM wins over all steps$' stdout
